@@ -1,0 +1,197 @@
+"""What an analysis declares: the events it reads, its window, its mart, its expectations, and one function."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from wayfare.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import narwhals as nw
+
+    from wayfare.contracts import EventType
+
+
+class Additivity(enum.Enum):
+    """Whether a column may be summed over the mart's days."""
+
+    ADDITIVE = "additive"
+    SEMI = "semi-additive: never summed over time"
+    NOT = "not additive"
+    KEY = "key"
+
+
+SqlType = Literal["bigint", "integer", "double precision", "text", "date", "boolean", "timestamptz"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a mart: its PostgreSQL type, what it says with its unit, and whether it adds up over days."""
+
+    doc: str
+    type: SqlType
+    additivity: Additivity = Additivity.NOT
+    nullable: bool = True
+
+    @property
+    def comment(self) -> str:
+        """The description BI tools show."""
+        return self.doc if self.additivity is Additivity.KEY else f"{self.doc} ({self.additivity.value})"
+
+
+def key(doc: str, type: SqlType = "text") -> Column:  # noqa: A002 - the field's own name
+    """A column of the grain; never null."""
+    return Column(doc, type, Additivity.KEY, nullable=False)
+
+
+def count(doc: str) -> Column:
+    """A number of things that sums over days."""
+    return Column(doc, "bigint", Additivity.ADDITIVE, nullable=False)
+
+
+def minor(doc: str, *, nullable: bool = False) -> Column:
+    """An amount in minor units that sums over days."""
+    return Column(doc, "bigint", Additivity.ADDITIVE, nullable=nullable)
+
+
+def distinct(doc: str) -> Column:
+    """A distinct count: it does not sum."""
+    return Column(doc, "bigint", Additivity.NOT)
+
+
+def stock(doc: str) -> Column:
+    """A level as of an instant: it sums over things, never over time."""
+    return Column(doc, "bigint", Additivity.SEMI)
+
+
+def measure(doc: str, type: SqlType = "double precision") -> Column:  # noqa: A002 - the field's own name
+    """A ratio, mean, probability, label or flag: it does not sum."""
+    return Column(doc, type, Additivity.NOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Days before and after an output day that its numbers depend on.
+
+    The same declaration decides what is extracted, which output days a late event makes stale, and when a row is
+    complete.
+
+    >>> Window(after=7).reads(dt.date(2026, 3, 1))
+    (datetime.date(2026, 3, 1), datetime.date(2026, 3, 8))
+    """
+
+    before: int = 0
+    after: int = 0
+
+    def reads(self, day: dt.date) -> tuple[dt.date, dt.date]:
+        """First and last input day that output `day` depends on."""
+        return day - dt.timedelta(self.before), day + dt.timedelta(self.after)
+
+
+@dataclass(frozen=True)
+class Mart:
+    """The published table.
+
+    `grain` is its key; `day` names the grain column that is the output day. A restated mart replaces an output day
+    when it is published again. A vintage (`vintage=True`) never rewrites a row: a changed one is closed and its
+    revision appended. `ahead=True` says that the output day is a service day, which runs ahead of the events by up to
+    `window.before` days.
+    """
+
+    day: str
+    grain: Mapping[str, Column]
+    columns: Mapping[str, Column]
+    vintage: bool = False
+    ahead: bool = False
+    version: int = 1
+
+    @property
+    def all_columns(self) -> dict[str, Column]:
+        """Grain, then columns."""
+        return {**self.grain, **self.columns}
+
+
+Severity = Literal["critical", "warning", "info"]
+
+
+@dataclass(frozen=True)
+class Expect:
+    """One Great Expectations expectation, by class name, without importing the library.
+
+    A critical row-level breach quarantines the row (input) or refuses the result (output); a warning is recorded.
+
+    >>> Expect("ExpectColumnValuesToBeBetween", {"column": "units", "min_value": 1}).severity
+    'critical'
+    """
+
+    expectation: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    severity: Severity = "critical"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one chunk of output days may read; every frame is lazy and of the same engine.
+
+    `events[name]` has the staged columns of that type (tests and quarantined events left out). Types that refer to a
+    sold item also carry the columns of `wayfare.snapshots.references`. `days` has one column, `output_on`: the output
+    days asked for. `rates` has `currency, rate_on, to_reporting` (one row a day; factor from minor units to the
+    reporting currency's minor units). `places` is the reference table of places. `horizon` is the last day on which
+    any event it reads has occurred.
+    """
+
+    events: Mapping[str, nw.LazyFrame[Any]]
+    days: nw.LazyFrame[Any]
+    rates: nw.LazyFrame[Any]
+    places: nw.LazyFrame[Any]
+    first_on: dt.date
+    last_on: dt.date
+    horizon: dt.date
+    service_level: float
+    """First and last output day, horizon, and the shortage target."""
+
+    def __getitem__(self, event_type: str) -> nw.LazyFrame[Any]:
+        """The events of one type."""
+        return self.events[event_type]
+
+
+class BehaviorAnalysis:
+    """One question about behavior; subclass it in one file, and everything else follows from the class.
+
+    The class docstring's first line is the question the analysis answers; the rest is its documentation page.
+    """
+
+    owner: ClassVar[str] = "analytics"
+    tags: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[EventType, ...]]
+    window: ClassVar[Window] = Window()
+    mart: ClassVar[Mart]
+    expect_input: ClassVar[Mapping[str, tuple[Expect, ...]]] = {}
+    expect_output: ClassVar[tuple[Expect, ...]] = ()
+
+    @property
+    def name(self) -> str:
+        """snake_case of the class name: DAG id, mart and view."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+
+    @property
+    def question(self) -> str:
+        """First line of the docstring."""
+        return (type(self).__doc__ or "").strip().splitlines()[0]
+
+    def analyze(self, given: Inputs) -> nw.LazyFrame[Any]:
+        """The mart's rows for the output days of `given`; columns are the mart's, rows of other days are dropped."""
+        raise DeclarationError(f"analysis {self.name}: write analyze(self, given)")
+
+    def totals(self, given: Inputs) -> nw.LazyFrame[Any]:
+        """One row that the result must reconcile with: column `c` equals the sum of the mart's column `c`.
+
+        Computed from the input in the shortest way there is; the audit refuses a result that does not add up.
+        """
+        raise DeclarationError(f"analysis {self.name}: write totals(self, given)")

@@ -1,0 +1,62 @@
+"""A chunk of output days: the unit of work that passes from task to task."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Output days of one analysis, to be computed from everything up to a batch.
+
+    `fingerprint` is the digest of code, contract and settings it is computed with.
+    """
+
+    analysis: str
+    days: tuple[dt.date, ...]
+    through_batch: int
+    fingerprint: str
+
+    @property
+    def key(self) -> str:
+        """Name of the chunk, the same for the same work: every path of its files follows from it."""
+        digest = hashlib.sha256(",".join(d.isoformat() for d in self.days).encode()).hexdigest()[:8]
+        return f"{self.days[0]}_{self.days[-1]}_{self.through_batch}_{self.fingerprint[:8]}_{digest}"
+
+    def folder(self, storage: str) -> str:
+        """Where what its tasks hand on lives."""
+        return f"{storage}/work/{self.analysis}/{self.key}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The chunk as XCom carries it; contiguous days travel as ranges.
+
+        >>> day = dt.date(2026, 3, 1)
+        >>> Chunk("sessions", (day, day + dt.timedelta(1)), 7, "f").to_json()["days"]
+        [['2026-03-01', '2026-03-02']]
+        """
+        ranges: list[list[str]] = []
+        previous: dt.date | None = None
+        for day in self.days:
+            if previous is not None and day - previous == dt.timedelta(1):
+                ranges[-1][1] = day.isoformat()
+            else:
+                ranges.append([day.isoformat(), day.isoformat()])
+            previous = day
+        return {
+            "analysis": self.analysis,
+            "days": ranges,
+            "through_batch": self.through_batch,
+            "fingerprint": self.fingerprint,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Chunk:
+        """The chunk that `to_json` wrote."""
+        days: list[dt.date] = []
+        for first, last in value["days"]:
+            start, stop = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
+            days.extend(start + dt.timedelta(n) for n in range((stop - start).days + 1))
+        return cls(value["analysis"], tuple(days), int(value["through_batch"]), value["fingerprint"])

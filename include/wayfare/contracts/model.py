@@ -1,0 +1,192 @@
+"""What a contract is made of, and what follows from it: Arrow schema, decoder, JSON Schema."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import functools
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from wayfare.errors import DeclarationError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_ID = 200
+MAX_TEXT = 2_000
+
+
+class Kind(enum.Enum):
+    """The kinds of value a field can hold; each fixes the type everywhere the field appears."""
+
+    UUID = "uuid"
+    ID = "id"
+    TEXT = "text"
+    CHOICE = "choice"
+    INSTANT = "instant"
+    DATE = "date"
+    COUNT = "count"
+    MONEY = "money"
+    CURRENCY = "currency"
+    COUNTRY = "country"
+    PLACE = "place"
+    FLAG = "flag"
+
+
+def arrow_type(kind: Kind) -> pa.DataType:
+    """Arrow type of a kind: 16 bytes for a UUID, UTC microseconds for an instant, int64 minor units for money."""
+    import pyarrow as pa  # imported late: DAG parsing reads contracts and must stay light
+
+    types = {
+        Kind.UUID: pa.binary(16),
+        Kind.INSTANT: pa.timestamp("us", "UTC"),
+        Kind.DATE: pa.date32(),
+        Kind.COUNT: pa.int32(),
+        Kind.MONEY: pa.int64(),
+        Kind.FLAG: pa.bool_(),
+    }
+    return types.get(kind, pa.string())
+
+
+_PYTHON: dict[Kind, Any] = {
+    Kind.UUID: uuid.UUID,
+    Kind.ID: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)],
+    Kind.TEXT: Annotated[str, msgspec.Meta(max_length=MAX_TEXT)],
+    Kind.INSTANT: Annotated[dt.datetime, msgspec.Meta(tz=True)],
+    Kind.DATE: dt.date,
+    Kind.COUNT: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)],
+    Kind.MONEY: Annotated[int, msgspec.Meta(ge=0, le=2**53)],
+    Kind.CURRENCY: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")],
+    Kind.COUNTRY: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")],
+    Kind.PLACE: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")],
+    Kind.FLAG: bool,
+}
+_SIGNED_MONEY = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an event type.
+
+    `signed` is for money only: the amount may be negative. `default` is what an absent optional field means.
+    """
+
+    name: str
+    kind: Kind
+    doc: str
+    required: bool = True
+    choices: tuple[str, ...] = ()
+    signed: bool = False
+    default: bool | None = None
+
+    @property
+    def arrow(self) -> pa.Field:
+        """The field in an Arrow schema; a required field is not nullable."""
+        import pyarrow as pa
+
+        return pa.field(self.name, arrow_type(self.kind), nullable=not self.required)
+
+    @property
+    def python(self) -> Any:
+        """The annotation msgspec decodes the field by."""
+        if self.kind is Kind.CHOICE:
+            base: Any = Literal[self.choices]
+        else:
+            base = _SIGNED_MONEY if self.signed else _PYTHON[self.kind]
+        documented = Annotated[base, msgspec.Meta(description=self.doc)]
+        return documented if self.required or self.default is not None else documented | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule between fields of one event; `holds` is DuckDB SQL over them, and NULL counts as holding.
+
+    `says` completes the sentence "<field> ..." for whoever must mend the event.
+    """
+
+    code: str
+    field: str
+    holds: str
+    says: str
+
+
+@dataclass(frozen=True)
+class EventType:
+    """One event type at one major version.
+
+    `fields` starts with the envelope. `refers` says that the event points back at a sold item by `booking_id`, so its
+    day files carry that item too (see `wayfare.snapshots.references`).
+    """
+
+    name: str
+    version: str
+    doc: str
+    fields: tuple[Field, ...]
+    rules: tuple[Rule, ...] = ()
+    refers: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that contradicts itself."""
+        names = [f.name for f in self.fields]
+        for name in names:
+            if names.count(name) > 1:
+                raise DeclarationError(f"event type {self.name}: field {name!r} is declared twice")
+        for rule in self.rules:
+            if rule.field not in names:
+                raise DeclarationError(f"event type {self.name}: rule {rule.code!r} names unknown field {rule.field!r}")
+
+    @property
+    def table(self) -> str:
+        """Name of its staging table: a major version after the first has a table of its own."""
+        major = self.version.split("-")[0]
+        return self.name if major == "1" else f"{self.name}_v{major}"
+
+    @functools.cached_property
+    def by_name(self) -> dict[str, Field]:
+        """Fields by name."""
+        return {f.name: f for f in self.fields}
+
+    @functools.cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """Schema of decoded events: the contract's fields, then `extra` (canonical JSON of unknown fields)."""
+        import pyarrow as pa
+
+        return pa.schema([*(f.arrow for f in self.fields), pa.field("extra", pa.string())])
+
+    @functools.cached_property
+    def staged_schema(self) -> pa.Schema:
+        """Schema of staged events: decoded, plus `event_on` (agency-local day), `landed_at` and `batch_id`."""
+        import pyarrow as pa
+
+        return pa.schema(
+            [
+                *self.arrow_schema,
+                pa.field("event_on", pa.date32(), nullable=False),
+                pa.field("landed_at", pa.timestamp("us", "UTC"), nullable=False),
+                pa.field("batch_id", pa.int64(), nullable=False),
+            ]
+        )
+
+    @functools.cached_property
+    def struct(self) -> type[msgspec.Struct]:
+        """The msgspec struct that decodes one event; unknown fields are ignored by it."""
+        ordered = sorted(self.fields, key=lambda f: not f.required)
+        fields = [(f.name, f.python) if f.required else (f.name, f.python, f.default) for f in ordered]
+        return msgspec.defstruct(
+            self.name.title().replace("_", ""), fields, tag_field="event_type", tag=self.name, kw_only=True, gc=False
+        )
+
+    def json_schema(self) -> dict[str, Any]:
+        """JSON Schema (2020-12) of the event as a producer writes it."""
+        (schema,), components = msgspec.json.schema_components([self.struct], ref_template="#/$defs/{name}")
+        body = components[schema["$ref"].rsplit("/", 1)[1]]
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": f"{self.name} {self.version}",
+            "description": self.doc,
+            **{k: v for k, v in body.items() if k != "title"},
+        }

@@ -1,0 +1,72 @@
+"""Reference tables that rules and analyses look things up in: currencies, countries, places.
+
+Sources: ISO 4217 (iso4217), ISO 3166-1 (the airports' countries and zoneinfo's list), IATA codes (airportsdata).
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import airportsdata
+import pyarrow as pa
+from iso4217 import Currency
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@functools.cache
+def currencies() -> pa.Table:
+    """Columns `currency` (ISO 4217) and `exponent` (int32, digits of the minor unit: JPY 0, USD 2, KWD 3)."""
+    rows = [(c.code, c.exponent) for c in Currency if c.exponent is not None]
+    return pa.table(
+        {
+            "currency": pa.array([code for code, _ in rows], pa.string()),
+            "exponent": pa.array([exponent for _, exponent in rows], pa.int32()),
+        }
+    )
+
+
+@functools.cache
+def countries() -> pa.Table:
+    """Column `country`: ISO 3166-1 alpha-2 codes in use."""
+    listed = {a["country"] for a in airportsdata.load("IATA").values() if len(a["country"]) == 2}
+    return pa.table({"country": pa.array(sorted(listed | _zoneinfo_countries()), pa.string())})
+
+
+def _zoneinfo_countries() -> set[str]:
+    text = (resources.files("tzdata") / "zoneinfo" / "iso3166.tab").read_text(encoding="utf-8")
+    return {line.split("\t")[0] for line in text.splitlines() if line and not line.startswith("#")}
+
+
+@functools.cache
+def places() -> pa.Table:
+    """One row per IATA code: `place`, its `city` (metropolitan code, or itself), `city_name`, `country`, `zone`.
+
+    An airport of a metropolitan area belongs to that area's code (LHR to LON); any other place is its own city.
+    """
+    airports = airportsdata.load("IATA")
+    areas = airportsdata.load_iata_macs()
+    city_of = {code: area for area, details in areas.items() for code in details["airports"]}
+    rows = {
+        code: (code, city_of.get(code, code), a["city"] or a["name"], a["country"], a["tz"])
+        for code, a in airports.items()
+    }
+    for area, details in areas.items():
+        first = next(iter(details["airports"].values()))
+        rows[area] = (area, area, details["name"], details["country"], first["tz"])
+    for code, (place, city, _, country, zone) in rows.items():
+        if city in areas:
+            rows[code] = (place, city, areas[city]["name"], country, zone)
+    columns = list(zip(*(rows[code] for code in sorted(rows)), strict=True))
+    names = ("place", "city", "city_name", "country", "zone")
+    return pa.table({n: pa.array(c, pa.string()) for n, c in zip(names, columns, strict=True)})
+
+
+def register(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give `connection` the views that contract rules name: `reference_currency`, `_country` and `_place`."""
+    connection.register("reference_currency", currencies())
+    connection.register("reference_country", countries())
+    connection.register("reference_place", places())

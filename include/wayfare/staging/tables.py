@@ -1,0 +1,209 @@
+"""The SQLAlchemy tables: `staging.<event type>` from the contracts, and what landing and the pipeline keep account in.
+
+Shapes: an event's table holds the contract's fields, `extra` (JSON of fields the contract does not know), `event_on`
+(its day in the agency's time zone), `landed_at` and `batch_id`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+from wayfare.contracts import EVENT_TYPES, EventType, Kind
+
+if TYPE_CHECKING:
+    from sqlalchemy.types import TypeEngine
+
+metadata = MetaData()
+
+_SQL: dict[Kind, TypeEngine[Any]] = {
+    Kind.UUID: Uuid(),
+    Kind.INSTANT: DateTime(timezone=True),
+    Kind.DATE: Date(),
+    Kind.COUNT: Integer(),
+    Kind.MONEY: BigInteger(),
+    Kind.FLAG: Boolean(),
+}
+
+
+def _instant(name: str, *, default: bool = False) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=text("now()") if default else None)
+
+
+def event_table(event_type: EventType, into: MetaData) -> Table:
+    """The staging table of one event type, registered in `into`."""
+    columns: list[Column[Any]] = [
+        Column(f.name, _SQL.get(f.kind, Text()), nullable=not f.required, comment=f.doc) for f in event_type.fields
+    ]
+    indexes = [Index(f"{event_type.table}_event_on", "event_on", "batch_id")]
+    if "booking_id" in event_type.by_name:
+        indexes.append(Index(f"{event_type.table}_booking_id", "booking_id"))
+    return Table(
+        event_type.table,
+        into,
+        *columns,
+        Column("extra", Text, comment="JSON of the fields that the contract does not know."),
+        Column("event_on", Date, nullable=False, comment="Day of occurred_at in the agency's time zone."),
+        Column("landed_at", DateTime(timezone=True), nullable=False, comment="When it was staged."),
+        Column("batch_id", BigInteger, nullable=False, comment="The batch that staged it."),
+        *indexes,
+        schema="staging",
+        comment=event_type.doc,
+    )
+
+
+STAGED: dict[str, Table] = {e.name: event_table(e, metadata) for e in EVENT_TYPES.values()}
+"""Staging tables by event type."""
+
+identity = Table(
+    "identity",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    Column("content", Uuid, nullable=False, comment="MD5 of the event's content, independent of how it was written."),
+    schema="staging",
+    comment="Every event_id ever staged, with a digest of its content: what makes landing exactly-once in effect.",
+)
+
+rejection = Table(
+    "rejection",
+    metadata,
+    Column("rejection_id", BigInteger, Identity(), primary_key=True),
+    Column("batch_id", BigInteger, nullable=False, comment="The batch that refused it."),
+    Column("source", Text, nullable=False, comment="File, queue or address it came from."),
+    Column("format", Text, nullable=False, comment="How `raw` is to be read: jsonl, csv or parquet."),
+    Column("line", BigInteger, nullable=False, comment="Line or row in the source, from 1."),
+    Column("event_type", Text, comment="Event type, where it could be read."),
+    Column("event_id", Text, comment="Event id, where it could be read."),
+    Column("reason", Text, nullable=False, comment="Reason code; `conflict` is a known event_id with other content."),
+    Column("field", Text, comment="The field at fault."),
+    Column("message", Text, nullable=False, comment="What is wrong and what to do."),
+    Column("raw", LargeBinary, nullable=False, comment="The line as it came, byte for byte."),
+    Column("header", Text, comment="For CSV: the header line that names the fields of `raw`."),
+    Column("raw_digest", Uuid, nullable=False, comment="MD5 of raw: the same line refused twice is kept once."),
+    Column("resolved_batch_id", BigInteger, comment="The batch in which a replay settled it."),
+    Index("rejection_once", "source", "line", "raw_digest", unique=True),
+    schema="staging",
+    comment="Lines that landing refused, kept whole until a replay lands them.",
+)
+
+batch = Table(
+    "batch",
+    metadata,
+    Column("batch_id", BigInteger, primary_key=True, autoincrement=False, comment="In commit order, without gaps."),
+    _instant("landed_at"),
+    Column("source", Text, nullable=False, comment="File, queue or address it came from."),
+    Column("landed", BigInteger, nullable=False, comment="Events staged."),
+    Column("duplicates", BigInteger, nullable=False, comment="Events that were staged before with the same content."),
+    Column("conflicts", BigInteger, nullable=False, comment="Events whose event_id is staged with other content."),
+    Column("rejected", BigInteger, nullable=False, comment="Lines that are not events."),
+    schema="control",
+    comment="One row per committed batch; everything up to batch N is a stable set.",
+)
+
+change = Table(
+    "change",
+    metadata,
+    Column("event_type", Text, primary_key=True),
+    Column("event_on", Date, primary_key=True, comment="Agency-local day whose events changed."),
+    Column("batch_id", BigInteger, primary_key=True),
+    Column("rows", BigInteger, nullable=False, comment="Events added; 0 where only what they refer to changed."),
+    Index("change_batch_id", "batch_id"),
+    schema="control",
+    comment="Change log: which days of which event type each batch touched.",
+)
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("singleton", Boolean, primary_key=True, server_default=text("true")),
+    Column("timezone", Text, nullable=False, comment="Zone by which event_on was computed; it cannot change."),
+    CheckConstraint("singleton"),
+    schema="control",
+    comment="What this installation was created with.",
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("analysis", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("event_on", Date, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("rule", Text, nullable=False, comment="The expectation that the event broke."),
+    Column("through_batch", BigInteger, nullable=False),
+    _instant("judged_at", default=True),
+    Index("quarantine_day", "analysis", "event_type", "event_on"),
+    schema="control",
+    comment="Staged events that an analysis left out, and why.",
+)
+
+validation = Table(
+    "validation",
+    metadata,
+    Column("validation_id", BigInteger, Identity(), primary_key=True),
+    Column("analysis", Text, nullable=False),
+    Column("gate", Text, nullable=False, comment="input or output."),
+    Column("chunk", Text, nullable=False, comment="Key of the chunk judged."),
+    Column("asset", Text, nullable=False, comment="Event type or mart judged."),
+    Column("expectation", Text, nullable=False),
+    Column("field", Text),
+    Column("severity", Text, nullable=False, comment="critical, warning or info."),
+    Column("success", Boolean, nullable=False),
+    Column("rows", BigInteger, comment="Rows judged."),
+    Column("unexpected", BigInteger, comment="Rows that broke it."),
+    Column("observed", Text, comment="What was seen, as JSON."),
+    Column("message", Text, nullable=False),
+    _instant("judged_at", default=True),
+    Index("validation_analysis", "analysis", "judged_at"),
+    schema="control",
+    comment="Every expectation's verdict, for both gates.",
+)
+
+publication = Table(
+    "publication",
+    metadata,
+    Column("publication_id", BigInteger, Identity(), primary_key=True),
+    Column("analysis", Text, nullable=False),
+    Column("output_from", Date, nullable=False),
+    Column("output_to", Date, nullable=False),
+    Column("through_batch", BigInteger, nullable=False, comment="Input is everything up to this batch."),
+    Column("fingerprint", Text, nullable=False, comment="Digest of code, contract and settings."),
+    Column("rows", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False, comment="Time the publish transaction took."),
+    Column("run_id", Text, nullable=False, comment="Airflow run, or cli."),
+    _instant("published_at", default=True),
+    Index("publication_analysis", "analysis", "published_at"),
+    schema="control",
+    comment="One row per publish transaction.",
+)
+
+published_day = Table(
+    "published_day",
+    metadata,
+    Column("analysis", Text, primary_key=True),
+    Column("output_on", Date, primary_key=True),
+    Column("publication_id", BigInteger, nullable=False),
+    Column("through_batch", BigInteger, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    schema="control",
+    comment="The publication that each output day now stands on.",
+)

@@ -1,0 +1,76 @@
+"""Fixtures every test may use: a real PostgreSQL for the session, a database of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from wayfare.local.postgres import EmbeddedPostgres
+from wayfare.settings import Settings, get_settings
+from wayfare.staging import database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL 18 server with a migrated database `template_wayfare`."""
+    with tempfile.TemporaryDirectory(prefix="wayfare-pg-", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres(Path(folder) / "data", _free_port(), secrets.token_urlsafe(16))
+        server.start()
+        try:
+            _administer(server, "ALTER SYSTEM SET fsync = off")
+            _administer(server, "SELECT pg_reload_conf()")
+            _administer(server, "CREATE DATABASE template_wayfare")
+            database.migrate(Settings(database_url=server.url("template_wayfare"), home=Path(folder) / "home"))
+            database.engine(server.url("template_wayfare")).dispose()
+            yield server
+        finally:
+            server.stop()
+
+
+def _administer(server: EmbeddedPostgres, statement: str) -> None:
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@pytest.fixture
+def settings(postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings of a fresh installation: an empty migrated database and a home folder of its own."""
+    name = f"t_{secrets.token_hex(6)}"
+    _administer(postgres, f"CREATE DATABASE {name} TEMPLATE template_wayfare")
+    for variable in [v for v in os.environ if v.startswith("WAYFARE_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("WAYFARE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WAYFARE_DATABASE_URL", postgres.url(name))
+    get_settings.cache_clear()
+    yield get_settings()
+    get_settings.cache_clear()
+    database.engine(postgres.url(name)).dispose()
+    _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real and hostile inputs; required in CI, skipped by name elsewhere."""
+    if not SHARED_DATA.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"{SHARED_DATA} is missing: CI must lay the shared data beside the project")
+        pytest.skip(f"needs the shared data in {SHARED_DATA}")
+    return SHARED_DATA
