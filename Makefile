@@ -1,0 +1,51 @@
+# Wayfare: `make run` and `make test` need Python 3.11-3.13, git and make, and set up everything else in .venv.
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) and print("$(p)")' 2>/dev/null)))
+BIN := .venv/bin
+UV := $(BIN)/uv
+ARGS ?=
+
+.PHONY: run down test lint bench lock lock-check docs docs-check clean help
+
+help:  ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/.ready: requirements.txt scripts/bootstrap.py pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Wayfare needs Python 3.11, 3.12 or 3.13 on the PATH (or PYTHON=/path/to/python)"; exit 1; }
+	@echo "Setting up .venv (once; about a minute)"
+	@$(PYTHON) scripts/bootstrap.py
+	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.txt
+	@VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: .venv/.ready  ## set up, start everything, land a demo, publish every analysis (ARGS=--exit: then stop)
+	@$(BIN)/wayfare up --demo $(ARGS)
+
+down: .venv/.ready  ## stop what `make run` started
+	@$(BIN)/wayfare down
+
+test: .venv/.ready  ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.ready lock-check docs-check  ## format, lint, types, lock and generated pages
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: .venv/.ready  ## measure every speed claim, ratios side by side (ARGS="--rows 1000000")
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: .venv/.ready  ## compile requirements.txt from requirements.in
+	@$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header requirements.in -o requirements.txt
+
+lock-check: .venv/.ready
+	@$(BIN)/python scripts/lock_check.py
+
+docs: .venv/.ready  ## write the generated pages
+	@$(BIN)/python -m wayfare.marts.dictionary
+
+docs-check: .venv/.ready
+	@$(BIN)/python -m wayfare.marts.dictionary --check
+
+clean: down  ## remove .venv and everything Wayfare wrote
+	rm -rf .venv .wayfare

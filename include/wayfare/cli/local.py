@@ -1,0 +1,50 @@
+"""`wayfare up` and `wayfare down`: the installation on this machine."""
+
+from __future__ import annotations
+
+import signal
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def up(
+    demo: Annotated[bool, typer.Option("--demo", help="Simulate and land 30 days, and wait for the marts.")] = False,
+    exit_: Annotated[bool, typer.Option("--exit", help="Stop again once that is done.")] = False,
+) -> None:
+    """Start PostgreSQL and Airflow, keep them running, and stop them on Ctrl-C."""
+    from rich.console import Console
+
+    from wayfare.local import demo as demonstration
+    from wayfare.local import stack
+    from wayfare.settings import get_settings
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console(highlight=False)
+    try:
+        running = stack.start(get_settings(), console.print)
+        try:
+            if demo:
+                demonstration.land_and_wait(running.settings, console)
+                demonstration.show_marts(running, console)
+            demonstration.show_addresses(running, console)
+            if not exit_:
+                console.print("Everything keeps running; Ctrl-C stops it.")
+                signal.pause()
+        finally:
+            console.print("Stopping")
+            running.stop()
+    except KeyboardInterrupt:
+        console.print("Stopped")
+
+
+@app.command()
+def down() -> None:
+    """Stop what `wayfare up` started on this machine."""
+    from wayfare.local import stack
+    from wayfare.settings import get_settings
+
+    typer.echo("Stopped" if stack.stop_running(get_settings()) else "Nothing is running")

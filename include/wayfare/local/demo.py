@@ -1,0 +1,80 @@
+"""What `make run` shows: 30 simulated days, landed, analyzed by the real scheduler, and read back as BI would."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+from rich.table import Table
+
+from wayfare import landing, marts, simulator
+from wayfare.errors import ServiceError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wayfare.local.stack import Stack
+    from wayfare.settings import Settings
+
+DAYS = 30
+CUSTOMERS = 2_000
+SEED = 7
+_ROWS_SHOWN = 3
+_COLUMNS_SHOWN = 9
+
+
+def land_and_wait(settings: Settings, console: Console, *, timeout: float = 1_200.0) -> None:
+    """Simulate and land the demo, then wait until the scheduler has published every analysis.
+
+    Events that were landed by an earlier run are duplicates and change nothing.
+
+    Raises
+    ------
+    ServiceError
+        Some analysis is still stale after `timeout` seconds.
+    """
+    folder = settings.home / "demo"
+    if not folder.exists():
+        console.print(f"Simulating {DAYS} days of {CUSTOMERS:,} customers")
+        simulator.simulate(folder, days=DAYS, customers=CUSTOMERS, seed=SEED)
+    console.print("Landing them")
+    landed = landing.land(settings, sorted(str(f) for f in folder.rglob("*") if f.is_file()))
+    console.print(f"  {landed}")
+    deadline = time.monotonic() + timeout
+    shown: dict[str, int] = {}
+    while time.monotonic() < deadline:
+        stale = {str(row["analysis"]): int(str(row["stale_days"])) for row in marts.status(settings)}
+        for name, days in stale.items():
+            if shown.get(name) != days:
+                console.print(f"  {name}: {f'{days} days to go' if days else 'published'}")
+        shown = stale
+        if not any(stale.values()):
+            return
+        time.sleep(2)
+    behind = ", ".join(name for name, days in shown.items() if days)
+    raise ServiceError(f"still stale after {timeout:.0f} s: {behind}; look at their runs in the Airflow UI")
+
+
+def show_marts(stack: Stack, console: Console) -> None:
+    """Print a few rows of each mart, read through the BI role."""
+    with psycopg.connect(stack.bi_url) as connection:
+        for row in marts.status(stack.settings):
+            view = str(row["analysis"])
+            query = sql.SQL("SELECT * FROM bi.{} LIMIT {}").format(sql.Identifier(view), _ROWS_SHOWN)
+            cursor = connection.execute(query)
+            names = [d.name for d in cursor.description or ()]
+            table = Table(title=f"bi.{view} ({len(names)} columns)", title_justify="left")
+            for name in names[:_COLUMNS_SHOWN]:
+                table.add_column(name)
+            for values in cursor:
+                table.add_row(*(str(v) for v in values[:_COLUMNS_SHOWN]))
+            console.print(table)
+
+
+def show_addresses(stack: Stack, console: Console) -> None:
+    """Print where to look and how to log in."""
+    console.print(f"Airflow UI   {stack.ui}  (user admin, password {stack.secrets.admin})")
+    console.print(f"BI, read only  {stack.bi_url}", soft_wrap=True)
+    console.print(f"Logs         {stack.settings.home / 'logs'}")

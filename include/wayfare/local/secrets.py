@@ -1,0 +1,53 @@
+"""Secrets of a local installation: made once, kept in HOME/secrets.env, readable by its owner alone."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Passwords and keys; PostgreSQL roles first, Airflow's after."""
+
+    owner: str
+    landing: str
+    pipeline: str
+    bi: str
+    airflow: str
+    admin: str
+    jwt: str
+    fernet: str
+    session: str
+
+
+def load_or_make(home: Path) -> Secrets:
+    """The secrets of the installation in `home`, made on first use."""
+    file = home / "secrets.env"
+    if not file.exists():
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made = {name: secrets.token_urlsafe(24) for name in Secrets.__dataclass_fields__}
+        made["fernet"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        _write(file, {f"WAYFARE_SECRET_{name.upper()}": value for name, value in made.items()})
+    stored = dotenv_values(file)
+    return Secrets(**{name: stored[f"WAYFARE_SECRET_{name.upper()}"] or "" for name in Secrets.__dataclass_fields__})
+
+
+def remember_urls(home: Path, urls: dict[str, str]) -> None:
+    """Keep the URLs of the embedded server beside the secrets, where `Settings` reads them."""
+    file = home / "secrets.env"
+    kept = {k: v or "" for k, v in dotenv_values(file).items()}
+    _write(file, {**kept, **urls})
+
+
+def _write(file: Path, values: dict[str, str]) -> None:
+    temporary = file.with_suffix(".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        out.writelines(f"{name}={value}\n" for name, value in values.items())
+    temporary.replace(file)

@@ -1,0 +1,213 @@
+"""The whole installation on one machine: database, Airflow, and their accounts."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from wayfare.errors import ConfigurationError, ServiceError
+from wayfare.local import airflow
+from wayfare.local.postgres import EmbeddedPostgres
+from wayfare.local.secrets import Secrets, load_or_make, remember_urls
+from wayfare.local.supervisor import Supervisor
+from wayfare.settings import Settings, get_settings
+from wayfare.staging import database
+
+_ACCOUNTS = {"wayfare_landing": "landing", "wayfare_pipeline": "pipeline", "wayfare_bi": "bi", "airflow": "airflow"}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What runs: the server, the supervisor over Airflow's processes, and where to look."""
+
+    settings: Settings
+    postgres: EmbeddedPostgres
+    supervisor: Supervisor
+    secrets: Secrets
+
+    @property
+    def ui(self) -> str:
+        """Address of the Airflow UI."""
+        return f"http://127.0.0.1:{self.settings.port}"
+
+    @property
+    def bi_url(self) -> str:
+        """Connection string of the read-only BI role."""
+        return self.postgres.url(user="wayfare_bi", password=self.secrets.bi)
+
+    def stop(self) -> None:
+        """Stop Airflow, then the database."""
+        self.supervisor.stop()
+        self.postgres.stop()
+        _pid_file(self.settings.home).unlink(missing_ok=True)
+
+
+def start(settings: Settings, say: Callable[[str], None]) -> Stack:
+    """Start everything and wait until Airflow answers; `say` is told what happens.
+
+    Raises
+    ------
+    ConfigurationError
+        Another installation runs in this home, or a port is taken.
+    ServiceError
+        Something did not start; the message says which log to read.
+    """
+    _claim(settings)
+    secrets = load_or_make(settings.home)
+    postgres = EmbeddedPostgres(settings.home / "postgres", settings.database_port, secrets.owner)
+    if not postgres.running():
+        _require_free(settings.database_port, "WAYFARE_DATABASE_PORT")
+        say("Starting PostgreSQL")
+        postgres.start()
+    settings = _prepare_databases(settings, postgres, secrets)
+    airflow.prepare(settings.home, secrets)
+    environment = airflow.environment(
+        settings.home, postgres.url("airflow", "airflow", secrets.airflow), settings.port, secrets
+    )
+    say("Migrating Airflow's metadata")
+    _migrate_airflow(environment, settings.home / "logs")
+    say("Starting Airflow: " + ", ".join(airflow.PROCESSES))
+    supervisor = Supervisor(
+        {name: airflow.command(name) for name in airflow.PROCESSES},
+        environment,
+        settings.home / "logs",
+        on_restart=lambda name, code: say(f"{name} ended with status {code}; starting it again"),
+        keep_alive=lambda: None if postgres.running() else postgres.start(),
+    )
+    stack = Stack(settings, postgres, supervisor, secrets)
+    try:
+        supervisor.start()
+        _wait_for_airflow(stack)
+    except BaseException:
+        stack.stop()
+        raise
+    return stack
+
+
+def stop_running(settings: Settings, *, timeout: float = 60.0) -> bool:
+    """Stop the installation that runs in this home; False if none does.
+
+    Raises
+    ------
+    ServiceError
+        It does not end within `timeout` seconds.
+    """
+    process = _supervising_process(settings.home)
+    if process is None:
+        return False
+    process.terminate()
+    try:
+        process.wait(timeout)
+    except psutil.TimeoutExpired:
+        raise ServiceError(f"process {process.pid} did not stop within {timeout:.0f} s") from None
+    return True
+
+
+def _pid_file(home: Path) -> Path:
+    return home / "wayfare.pid"
+
+
+def _supervising_process(home: Path) -> psutil.Process | None:
+    file = _pid_file(home)
+    if not file.exists():
+        return None
+    pid, created = file.read_text().split()
+    try:
+        process = psutil.Process(int(pid))
+    except psutil.NoSuchProcess:
+        return None
+    return process if abs(process.create_time() - float(created)) < 1 else None
+
+
+def _claim(settings: Settings) -> None:
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if _supervising_process(settings.home) is not None:
+        raise ConfigurationError(
+            f"Wayfare already runs here: http://127.0.0.1:{settings.port}; stop it with `wayfare down`"
+        )
+    _require_free(settings.port, "WAYFARE_PORT")
+    _pid_file(settings.home).write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+
+
+def _require_free(port: int, variable: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise ConfigurationError(f"port {port} is taken; set {variable} to a free one") from None
+
+
+def _prepare_databases(settings: Settings, postgres: EmbeddedPostgres, secrets: Secrets) -> Settings:
+    """Create both databases and every account; the settings then know their URLs."""
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+        for name in {"wayfare", "airflow"} - existing:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    remember_urls(
+        settings.home,
+        {
+            "WAYFARE_DATABASE_URL": postgres.url(),
+            "WAYFARE_LANDING_URL": postgres.url(user="wayfare_landing", password=secrets.landing),
+            "WAYFARE_PIPELINE_URL": postgres.url(user="wayfare_pipeline", password=secrets.pipeline),
+            "WAYFARE_BI_URL": postgres.url(user="wayfare_bi", password=secrets.bi),
+        },
+    )
+    get_settings.cache_clear()
+    settings = get_settings()
+    database.migrate(settings)
+    with psycopg.connect(postgres.url("airflow"), autocommit=True) as connection:
+        roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+        for account, secret in _ACCOUNTS.items():
+            verb = "ALTER" if account in roles else "CREATE"
+            connection.execute(
+                sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}").format(
+                    sql.Identifier(account), sql.Literal(getattr(secrets, secret))
+                )
+            )
+        connection.execute("ALTER DATABASE airflow OWNER TO airflow")
+        connection.execute("ALTER SCHEMA public OWNER TO airflow")
+    return settings
+
+
+def _migrate_airflow(environment: dict[str, str], logs: Path) -> None:
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / "airflow-migrate.log"
+    with log.open("ab") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"], env=environment, stdout=out, stderr=subprocess.STDOUT
+        )
+    if done.returncode != 0:
+        raise ServiceError(f"Airflow's database could not be migrated: read {log}")
+
+
+def _wait_for_airflow(stack: Stack, *, timeout: float = 180.0) -> None:
+    """Wait until every component reports itself healthy, by the body of the health page."""
+    deadline = time.monotonic() + timeout
+    waiting = "api-server"
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{stack.ui}/api/v2/monitor/health", timeout=5) as answer:
+                health = json.load(answer)
+        except (urllib.error.URLError, OSError, ValueError):
+            time.sleep(0.5)
+            continue
+        ill = [name for name, state in health.items() if (state or {}).get("status") != "healthy"]
+        if not ill:
+            return
+        waiting = ", ".join(ill)
+        time.sleep(0.5)
+    raise ServiceError(f"Airflow is not healthy after {timeout:.0f} s ({waiting}): read {stack.settings.home / 'logs'}")

@@ -1,0 +1,120 @@
+"""A supervisor: keeps a set of processes running, restarts what dies, stops everything together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+_GRACE_SECONDS = 20.0
+_LONGEST_PAUSE = 30.0
+
+
+class Supervisor:
+    """Runs each command with its output in `logs/NAME.log`, in a session of its own.
+
+    A process that dies is started again after a pause that doubles up to 30 seconds and returns to one second once
+    the process has lived for a minute. Process ids are kept in `logs`, so that what a killed supervisor left
+    behind is found and stopped by the next one.
+    """
+
+    def __init__(
+        self,
+        commands: Mapping[str, Sequence[str]],
+        environment: Mapping[str, str],
+        logs: Path,
+        *,
+        on_restart: Callable[[str, int], None],
+        keep_alive: Callable[[], None],
+    ) -> None:
+        """`on_restart(name, exit code)` is told of every restart; `keep_alive` is called once a second."""
+        self._commands = commands
+        self._environment = environment
+        self._logs = logs
+        self._on_restart = on_restart
+        self._keep_alive = keep_alive
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, float] = {}
+        self._pause: dict[str, float] = {}
+        self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Start every process and watch over them from a thread of its own."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        for name in self._commands:
+            self._stop_leftover(name)
+            self._spawn(name)
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """Stop every process, gently at first; returns when all are gone."""
+        self._stopping.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        for process in self._running.values():
+            _signal_group(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for name, process in self._running.items():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+            _signal_group(process.pid, signal.SIGKILL)
+            process.wait()
+            self._pid_file(name).unlink(missing_ok=True)
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(1.0):
+            self._keep_alive()
+            for name, process in list(self._running.items()):
+                code = process.poll()
+                if code is not None:
+                    self._restart(name, code)
+
+    def _restart(self, name: str, code: int) -> None:
+        lived = time.monotonic() - self._started[name]
+        pause = 1.0 if lived > 60 else min(_LONGEST_PAUSE, 2 * self._pause.get(name, 0.5))
+        self._pause[name] = pause
+        self._on_restart(name, code)
+        _signal_group(self._running[name].pid, signal.SIGKILL)
+        if not self._stopping.wait(pause):
+            self._spawn(name)
+
+    def _spawn(self, name: str) -> None:
+        with (self._logs / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                self._commands[name],
+                env=dict(self._environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._running[name] = process
+        self._started[name] = time.monotonic()
+        self._pid_file(name).write_text(f"{process.pid} {psutil.Process(process.pid).create_time()}")
+
+    def _pid_file(self, name: str) -> Path:
+        return self._logs / f"{name}.pid"
+
+    def _stop_leftover(self, name: str) -> None:
+        file = self._pid_file(name)
+        if not file.exists():
+            return
+        pid, created = file.read_text().split()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if abs(psutil.Process(int(pid)).create_time() - float(created)) < 1:
+                _signal_group(int(pid), signal.SIGKILL)
+        file.unlink()
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    """Signal a process and all it started; each of ours leads a group of its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, number)
