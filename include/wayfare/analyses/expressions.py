@@ -1,0 +1,184 @@
+"""Named expressions that several analyses share, in operations that every engine has (DuckDB and Spark).
+
+An expression works on columns; a function that needs another table or a window takes the frame and returns it with
+columns added. The examples run as tests on DuckDB: there `frame(sql)` is the lazy frame of a query and `rows(frame)`
+its sorted rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import narwhals as nw
+
+Frame: TypeAlias = nw.LazyFrame[Any]
+
+UNKNOWN_COUNTRY = "ZZ"
+"""ISO 3166-1 leaves ZZ to the user: the market nobody told us."""
+UNKNOWN_CURRENCY = "XXX"
+"""ISO 4217's code for no currency."""
+
+
+def integer(value: int) -> nw.Expr:
+    """The constant as int64, so that frames with a column of it can be concatenated.
+
+    >>> rows(frame("SELECT 1 AS a").select(n=integer(0)))
+    [(0,)]
+    """
+    return nw.lit(value, nw.Int64())
+
+
+def or_zero(column: str) -> nw.Expr:
+    """The column as int64, 0 where it is absent.
+
+    >>> rows(frame("SELECT NULL::INTEGER AS children").select(n=or_zero("children")))
+    [(0,)]
+    """
+    return nw.col(column).cast(nw.Int64()).fill_null(0)
+
+
+def when_or_zero(condition: nw.Expr, value: nw.Expr) -> nw.Expr:
+    """`value` where the condition holds, 0 where it does not or is unknown; int64.
+
+    >>> rows(frame("SELECT unnest([1, 2, NULL]) AS a").select(n=when_or_zero(nw.col("a") > 1, nw.col("a"))))
+    [(0,), (0,), (2,)]
+    """
+    return nw.when(condition).then(value.cast(nw.Int64())).otherwise(integer(0))
+
+
+def days_between(start: str, end: str) -> nw.Expr:
+    """Days from date `start` to date `end`, int64; negative where `end` is earlier, null where either is.
+
+    >>> rows(frame("SELECT DATE '2026-03-01' AS a, DATE '2026-03-04' AS b").select(n=days_between("a", "b")))
+    [(3,)]
+    """
+    return (nw.col(end) - nw.col(start)).cast(nw.Int64())
+
+
+def rounded_quotient(amount: nw.Expr, divisor: nw.Expr) -> nw.Expr:
+    """`amount / divisor` to the nearest integer, halves away from zero, int64; null where the divisor is 0 or null.
+
+    Exact for amounts below 2**50.
+
+    >>> rows(frame("SELECT 25 AS a, 10 AS b UNION SELECT 7, 0").select(n=rounded_quotient(nw.col("a"), nw.col("b"))))
+    [(3,), (None,)]
+    """
+    return nw.when(divisor != 0).then((amount / divisor).round(0).cast(nw.Int64()))
+
+
+def ratio(numerator: str, denominator: str) -> nw.Expr:
+    """Quotient of two columns as double; null where the denominator is 0.
+
+    >>> rows(frame("SELECT 3 AS a, 2 AS b UNION SELECT 3, 0").select(r=ratio("a", "b")))
+    [(1.5,), (None,)]
+    """
+    return nw.when(nw.col(denominator) != 0).then(nw.col(numerator) / nw.col(denominator))
+
+
+def with_rate(frame: Frame, rates: Frame, on: str) -> Frame:
+    """The frame with `to_reporting`, the rate of its `currency` on the date in column `on`; null without a rate.
+
+    >>> rates = frame("SELECT 'USD' AS currency, DATE '2026-03-01' AS rate_on, 0.5::DOUBLE AS to_reporting")
+    >>> sold = frame("SELECT unnest(['USD', 'XXX']) AS currency, DATE '2026-03-01' AS event_on, 99 AS price")
+    >>> rows(with_rate(sold, rates, "event_on").select("currency", n=converted(nw.col("price"))))
+    [('USD', 50), ('XXX', None)]
+    """
+    return frame.join(rates, how="left", left_on=["currency", on], right_on=["currency", "rate_on"])
+
+
+def converted(amount: nw.Expr) -> nw.Expr:
+    """`amount` in the reporting currency, rounded to a whole minor unit (halves away from zero), int64.
+
+    Needs `to_reporting` (see `with_rate`); null without a rate. Convert each event, then sum: the sum is of integers,
+    so it does not depend on the order of the rows.
+    """
+    return (amount * nw.col("to_reporting")).round(0).cast(nw.Int64())
+
+
+def sum_if_complete(column: str) -> nw.Expr:
+    """Sum of the column; null if any value is null, because a sum of the rest would say too little.
+
+    >>> sold = frame("SELECT unnest([1, 1, 2]) AS k, unnest([5, NULL, 7]) AS n")
+    >>> rows(sold.group_by("k").agg(total=sum_if_complete("n")))
+    [(1, None), (2, 7)]
+    """
+    return nw.when(~nw.col(column).is_null().any()).then(nw.col(column).sum())
+
+
+def count_distinct(column: str) -> nw.Expr:
+    """Number of distinct values, null not being one.
+
+    >>> rows(frame("SELECT unnest(['a', 'b', 'a', NULL]) AS id").select(n=count_distinct("id")))
+    [(2,)]
+    """
+    return nw.col(column).n_unique() - nw.col(column).is_null().any().cast(nw.Int64())
+
+
+def searcher() -> nw.Expr:
+    """Who is behind an event: the visitor, else the customer, else the event on its own; never null.
+
+    The visitor comes first because a visitor who signs in halfway is still one. The prefix keeps a visitor and a
+    customer of the same id apart.
+
+    >>> events = "SELECT 'v' AS visitor_id, 'c' AS customer_id, 1 AS event_id UNION SELECT NULL, 'c', 2 "
+    >>> rows(frame(events + "UNION SELECT NULL, NULL, 3").select(searcher=searcher()))
+    [('c:c',), ('e:3',), ('v:v',)]
+    """
+    return nw.coalesce(
+        nw.concat_str(nw.lit("v:"), nw.col("visitor_id")),
+        nw.concat_str(nw.lit("c:"), nw.col("customer_id")),
+        nw.concat_str(nw.lit("e:"), nw.col("event_id").cast(nw.String())),
+    )
+
+
+def with_city(frame: Frame, places: Frame, place: str = "destination") -> Frame:
+    """The frame with `city`, the IATA city of the airport or city in column `place`; the place itself if unlisted.
+
+    >>> places = frame("SELECT 'LHR' AS place, 'LON' AS city, 'GB' AS country")
+    >>> rows(with_city(frame("SELECT unnest(['LHR', 'QQQ']) AS destination"), places))
+    [('LHR', 'LON'), ('QQQ', 'QQQ')]
+    """
+    cities = places.select(nw.col("place").alias(place), "city")
+    return frame.join(cities, how="left", on=place).with_columns(city=nw.coalesce("city", place))
+
+
+def with_origin_market(frame: Frame, places: Frame) -> Frame:
+    """The frame with `origin_market`: its point of sale, else the country of its origin, else ZZ.
+
+    >>> places = frame("SELECT 'LHR' AS place, 'LON' AS city, 'GB' AS country")
+    >>> asked = frame("SELECT unnest(['US', NULL, NULL]) AS point_of_sale, unnest(['LHR', 'LHR', NULL]) AS origin")
+    >>> rows(with_origin_market(asked, places).select("origin_market"))
+    [('GB',), ('US',), ('ZZ',)]
+    """
+    countries = places.select(origin="place", origin_country="country")
+    return (
+        frame.join(countries, how="left", on="origin")
+        .with_columns(origin_market=nw.coalesce("point_of_sale", "origin_country", nw.lit(UNKNOWN_COUNTRY)))
+        .drop("origin_country")
+    )
+
+
+def with_session(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
+    """The frame with `session`, counting up from 1 within each value of `by`; a longer pause than `gap` starts one.
+
+    Null is a value like any other in `by`. Events are in order of `occurred_at`, then `event_id`: both windows below
+    must see the same order.
+
+    >>> at = "('2026-03-01 ' || unnest(['10:00', '10:30', '11:01']))::TIMESTAMP AS occurred_at"
+    >>> visits = frame(f"SELECT 'v' AS visitor_id, {at}, unnest([1, 2, 3]) AS event_id")
+    >>> rows(with_session(visits, ["visitor_id"]).select("event_id", "session"))
+    [(1, 1), (2, 1), (3, 2)]
+    """
+    order = ["occurred_at", "event_id"]
+    previous = nw.col("occurred_at").shift(1).over(*by, order_by=order)
+    return (
+        frame.with_columns(previous_at=previous)
+        .with_columns(
+            starts=when_or_zero(
+                nw.col("previous_at").is_null() | (nw.col("occurred_at") > nw.col("previous_at").dt.offset_by(gap)),
+                integer(1),
+            )
+        )
+        .with_columns(session=nw.col("starts").cum_sum().over(*by, order_by=order).cast(nw.Int64()))
+        .drop("previous_at", "starts")
+    )

@@ -1,0 +1,207 @@
+"""Running an analysis on plain Python rows: no files, no database, one DuckDB connection for the session."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import narwhals as nw
+import pyarrow as pa
+import pytest
+
+from wayfare.analyses.api import BehaviorAnalysis, Inputs
+from wayfare.contracts.model import EventType, Field, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Row = dict[str, Any]
+
+_DAY = dt.date(2026, 3, 1)
+_RATES = pa.schema([("currency", pa.string()), ("rate_on", pa.date32()), ("to_reporting", pa.float64())])
+_PLACES = pa.schema([(name, pa.string()) for name in ("place", "city", "city_name", "country", "zone")])
+_REFERENCES = pa.schema(
+    [
+        ("item_rank", pa.int32()),
+        ("item_kind", pa.string()),
+        ("item_key", pa.string()),
+        ("item_product", pa.string()),
+        ("item_booked_at", pa.timestamp("us", "UTC")),
+        ("item_booked_on", pa.date32()),
+        ("item_resource_id", pa.string()),
+        ("item_destination", pa.string()),
+        ("item_sku", pa.string()),
+        ("item_start_on", pa.date32()),
+        ("item_end_on", pa.date32()),
+        ("item_currency", pa.string()),
+        ("item_point_of_sale", pa.string()),
+        ("item_customer_id", pa.string()),
+        ("item_is_test", pa.bool_()),
+        ("item_units", pa.int64()),
+        ("reversed_units", pa.int64()),
+        ("reversed_price", pa.int64()),
+        ("reversed_cost", pa.int64()),
+        ("reversed_commission", pa.int64()),
+        ("reversed_fee", pa.int64()),
+        ("kept_penalty", pa.int64()),
+        ("given_back", pa.int64()),
+    ]
+)
+_REFERENCE_DEFAULTS: Row = {"item_rank": 1, "item_is_test": False} | {
+    name: 0 for name in _REFERENCES.names if name.startswith(("reversed_", "kept_", "given_"))
+}
+_BY_KIND: dict[Kind, Any] = {
+    Kind.TEXT: "x",
+    Kind.DATE: _DAY,
+    Kind.COUNT: 1,
+    Kind.MONEY: 0,
+    Kind.CURRENCY: "EUR",
+    Kind.PLACE: "LIS",
+    Kind.FLAG: True,
+}
+
+
+def schema(event_type: EventType) -> pa.Schema:
+    """Columns of a day file: staged, and those of the sold item where the type refers to one."""
+    staged = event_type.staged_schema
+    return pa.schema([*staged, *_REFERENCES]) if event_type.refers else staged
+
+
+def _default(f: Field, number: int) -> Any:
+    if f.default is not None or not f.required:
+        return f.default
+    if f.kind is Kind.ID:
+        return f"{f.name}-{number}"
+    return f.choices[0] if f.kind is Kind.CHOICE else _BY_KIND.get(f.kind)
+
+
+def filled(event_type: EventType, row: Mapping[str, Any], number: int) -> Row:
+    """The row with every column its day file has.
+
+    Of `occurred_at` and `event_on` either follows from the other (noon, UTC); absent ids are unique, absent choices
+    the first of the contract, absent counts 1, amounts 0, currency EUR, place LIS.
+    """
+    unknown = set(row) - set(schema(event_type).names)
+    assert not unknown, f"{event_type.name} has no {sorted(unknown)}"
+    day = row["event_on"] if "event_on" in row else row["occurred_at"].date() if "occurred_at" in row else _DAY
+    at = row.get("occurred_at", dt.datetime.combine(day, dt.time(12), dt.UTC))
+    made: Row = {f.name: _default(f, number) for f in event_type.fields}
+    made |= {"event_id": uuid.UUID(int=number).bytes, "schema_version": event_type.version, "occurred_at": at}
+    made |= {"event_on": day, "landed_at": at, "batch_id": 1}
+    if event_type.refers:
+        made |= _REFERENCE_DEFAULTS
+    made |= row
+    if isinstance(made["event_id"], uuid.UUID):
+        made["event_id"] = made["event_id"].bytes
+    return made
+
+
+def days(first: dt.date, count: int) -> list[dt.date]:
+    """`count` days from `first` on."""
+    return [first + dt.timedelta(n) for n in range(count)]
+
+
+@dataclass
+class Runner:
+    """Runs analyses over rows given as dicts by event type; what a row does not say is filled in (see `filled`)."""
+
+    connection: duckdb.DuckDBPyConnection
+    _empty: dict[str, pa.Table] = field(default_factory=dict)
+
+    def frame(self, table: pa.Table) -> nw.LazyFrame[Any]:
+        """A lazy frame over an Arrow table."""
+        return nw.from_native(self.connection.from_arrow(table)).lazy()
+
+    def inputs(
+        self,
+        analysis: BehaviorAnalysis,
+        events: Mapping[str, Iterable[Mapping[str, Any]]],
+        output: Sequence[dt.date],
+        *,
+        rates: Iterable[tuple[str, dt.date, float]] = (),
+        places: Iterable[Mapping[str, str]] = (),
+        horizon: dt.date | None = None,
+        service_level: float = 0.98,
+    ) -> Inputs:
+        """What the engine would hand over: only the days that the windows of `output` read, test events left out.
+
+        `horizon` is by default the last day of any event given.
+        """
+        spans = [analysis.window.reads(day) for day in output]
+        number = itertools.count(1)
+        tables, seen = {}, [max(output)]
+        for event_type in analysis.reads:
+            rows = [filled(event_type, row, next(number)) for row in events.get(event_type.name, ())]
+            seen += [row["event_on"] for row in rows]
+            read = [r for r in rows if any(first <= r["event_on"] <= last for first, last in spans)]
+            read = [r for r in read if not r["is_test"] and not r.get("item_is_test")]
+            tables[event_type.name] = self._table(event_type, read)
+        rate_rows = [dict(zip(_RATES.names, rate, strict=True)) for rate in rates]
+        return Inputs(
+            events={name: self.frame(table) for name, table in tables.items()},
+            days=self.frame(pa.table({"output_on": pa.array(output, pa.date32())})),
+            rates=self.frame(pa.Table.from_pylist(rate_rows, _RATES)),
+            places=self.frame(pa.Table.from_pylist([dict(p) for p in places], _PLACES)),
+            first_on=min(output),
+            last_on=max(output),
+            horizon=horizon or max(seen),
+            service_level=service_level,
+        )
+
+    def _table(self, event_type: EventType, rows: list[Row]) -> pa.Table:
+        if not rows:
+            if event_type.name not in self._empty:
+                self._empty[event_type.name] = schema(event_type).empty_table()
+            return self._empty[event_type.name]
+        return pa.Table.from_pylist(rows, schema(event_type))
+
+    def analyze(
+        self,
+        analysis: BehaviorAnalysis,
+        events: Mapping[str, Iterable[Mapping[str, Any]]],
+        output: Sequence[dt.date],
+        **given: Any,
+    ) -> list[Row]:
+        """The mart's rows of the output days, sorted by grain; checks columns, nulls and that the grain is the key.
+
+        Keyword arguments are those of `inputs`.
+        """
+        mart = analysis.mart
+        rows = self.rows(analysis.analyze(self.inputs(analysis, events, output, **given)))
+        rows = sorted((r for r in rows if r[mart.day] in set(output)), key=lambda r: [r[k] for k in mart.grain])
+        for row in rows:
+            assert list(row) == list(mart.all_columns), "columns are those of the mart, in its order"
+            missing = [n for n, c in mart.all_columns.items() if row[n] is None and not c.nullable]
+            assert not missing, f"{missing} must not be null"
+        grains = [tuple(r[k] for k in mart.grain) for r in rows]
+        assert len(grains) == len(set(grains)), "the grain is the key"
+        return rows
+
+    def totals(
+        self,
+        analysis: BehaviorAnalysis,
+        events: Mapping[str, Iterable[Mapping[str, Any]]],
+        output: Sequence[dt.date],
+        **given: Any,
+    ) -> Row:
+        """The one row of `analysis.totals`."""
+        (row,) = self.rows(analysis.totals(self.inputs(analysis, events, output, **given)))
+        return row
+
+    @staticmethod
+    def rows(frame: nw.LazyFrame[Any]) -> list[Row]:
+        """Rows of a lazy frame as dicts."""
+        relation = frame.to_native()
+        return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+
+
+@pytest.fixture(scope="session")
+def runner() -> Runner:
+    """The session's runner."""
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("SET TimeZone = 'UTC'")
+    return Runner(connection)
