@@ -1,4 +1,7 @@
-"""Finding the analyses: every module of this package, and every entry point `wayfare.analyses` of other packages."""
+"""Finding the analyses: every module of this package, and every entry point `wayfare.analyses` of other packages.
+
+A module that cannot be imported is left out and told by `broken()`, so that one bad file does not stop the rest.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,18 @@ import importlib
 import inspect
 import pkgutil
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 import wayfare.analyses
 from wayfare.analyses.api import BehaviorAnalysis
 from wayfare.errors import DeclarationError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-@functools.cache
+GROUP = "wayfare.analyses"
+
+
 def analyses() -> dict[str, BehaviorAnalysis]:
     """Every analysis by name, in alphabetical order.
 
@@ -22,18 +30,12 @@ def analyses() -> dict[str, BehaviorAnalysis]:
     DeclarationError
         Two analyses have the same name.
     """
-    modules = [f"wayfare.analyses.{m.name}" for m in pkgutil.iter_modules(wayfare.analyses.__path__)]
-    classes = [c for name in modules for c in _declared_in(name)]
-    classes += [point.load() for point in entry_points(group="wayfare.analyses")]
-    found: dict[str, BehaviorAnalysis] = {}
-    for made in sorted((c() for c in classes), key=lambda a: a.name):
-        if made.name in found:
-            other = type(found[made.name])
-            raise DeclarationError(
-                f"two analyses are called {made.name}: {other.__module__} and {type(made).__module__}; rename one class"
-            )
-        found[made.name] = made
-    return found
+    return _found()[0]
+
+
+def broken() -> dict[str, str]:
+    """What could not be imported: module or entry point, and why."""
+    return _found()[1]
 
 
 def get(name: str) -> BehaviorAnalysis:
@@ -42,12 +44,41 @@ def get(name: str) -> BehaviorAnalysis:
     Raises
     ------
     DeclarationError
-        There is none; the message lists those there are.
+        There is none; the message lists those there are, or says what is wrong with its file.
     """
-    try:
-        return analyses()[name]
-    except KeyError:
-        raise DeclarationError(f"no analysis is called {name!r}; there are: {', '.join(analyses())}") from None
+    found, failed = _found()
+    if name in found:
+        return found[name]
+    told = "".join(f"\n{where}: {why}" for where, why in failed.items())
+    raise DeclarationError(f"no analysis is called {name!r}; there are: {', '.join(found)}{told}")
+
+
+@functools.cache
+def _found() -> tuple[dict[str, BehaviorAnalysis], dict[str, str]]:
+    sources: dict[str, Callable[[], list[type[BehaviorAnalysis]]]] = {
+        f"wayfare.analyses.{m.name}": functools.partial(_declared_in, f"wayfare.analyses.{m.name}")
+        for m in pkgutil.iter_modules(wayfare.analyses.__path__)
+    }
+    for point in entry_points(group=GROUP):
+        sources[f"entry point {point.name} ({point.value})"] = lambda point=point: [point.load()]  # type: ignore[misc]  # mypy cannot type a lambda's default
+    found: list[BehaviorAnalysis] = []
+    failed: dict[str, str] = {}
+    for where, load in sources.items():
+        try:
+            found += [made() for made in load()]
+        except Exception as error:  # noqa: BLE001 - whatever an author's module raises at import
+            failed[where] = f"{type(error).__name__}: {error}"
+    return _by_name(found), failed
+
+
+def _by_name(found: list[BehaviorAnalysis]) -> dict[str, BehaviorAnalysis]:
+    named: dict[str, BehaviorAnalysis] = {}
+    for made in sorted(found, key=lambda a: a.name):
+        if made.name in named:
+            first, second = type(named[made.name]).__module__, type(made).__module__
+            raise DeclarationError(f"two analyses are called {made.name}: {first} and {second}; rename one class")
+        named[made.name] = made
+    return named
 
 
 def _declared_in(module_name: str) -> list[type[BehaviorAnalysis]]:

@@ -1,0 +1,117 @@
+"""The file and the test that `wayfare new-analysis` writes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from wayfare.analyses.registry import analyses
+from wayfare.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ANALYSIS = '''"""{title}: bookings by channel."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import narwhals as nw
+
+from wayfare.analyses.api import BehaviorAnalysis, Expect, Inputs, Mart, Window, count, key
+from wayfare.contracts.events import BOOKING
+
+
+class {class_name}(BehaviorAnalysis):
+    """How many items does each channel sell?
+
+    An item posts to the day it was booked, under the channel of its event; events without a channel are `unknown`.
+    """
+
+    owner = "analytics"
+    tags = ("bookings",)
+    reads = (BOOKING,)
+    window = Window()
+    mart = Mart(
+        day="booked_on",
+        grain={{
+            "booked_on": key("Day of the booking.", "date"),
+            "channel": key("Channel it was sold through."),
+        }},
+        columns={{
+            "items": count("Items sold."),
+            "units": count("Seats, rooms or vehicles sold."),
+        }},
+    )
+    expect_output: ClassVar[tuple[Expect, ...]] = (
+        Expect("ExpectColumnValuesToBeBetween", {{"column": "units", "min_value": 1}}),
+    )
+
+    def analyze(self, given: Inputs) -> nw.LazyFrame[Any]:
+        """One row per day and channel."""
+        return (
+            given["booking"]
+            .with_columns(booked_on=nw.col("event_on"), channel=nw.col("channel").fill_null("unknown"))
+            .group_by("booked_on", "channel")
+            .agg(items=nw.len(), units=nw.col("units").sum())
+        )
+
+    def totals(self, given: Inputs) -> nw.LazyFrame[Any]:
+        """Items and units as the input has them."""
+        return given["booking"].select(items=nw.len(), units=nw.col("units").sum())
+'''
+
+_TEST = '''"""{title} on plain rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from wayfare.analyses.{name} import {class_name}
+
+DAY = dt.date(2026, 3, 1)
+
+
+def test_units_are_summed_by_channel(runner: Any) -> None:
+    booked = [{{"channel": "web", "units": 2}}, {{"channel": "web", "units": 1}}, {{"channel": None, "units": 4}}]
+    events = {{"booking": [{{**row, "event_on": DAY}} for row in booked]}}
+
+    rows = runner.analyze({class_name}(), events, [DAY])
+
+    assert [(r["channel"], r["items"], r["units"]) for r in rows] == [("unknown", 1, 4), ("web", 2, 3)]
+    assert runner.totals({class_name}(), events, [DAY]) == {{"items": 3, "units": 7}}
+'''
+
+
+def write(name: str, root: Path) -> list[Path]:
+    """Write the analysis `name` and its test under the project folder `root`; returns both files.
+
+    Raises
+    ------
+    ConfigurationError
+        The name is not snake_case, is taken, or `root` is not the project.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        raise ConfigurationError(f"{name!r} is not snake_case; write a name like repeat_bookers")
+    if name in analyses():
+        raise ConfigurationError(f"an analysis is called {name} already; choose another name")
+    folder = root / "include" / "wayfare" / "analyses"
+    if not folder.is_dir():
+        raise ConfigurationError(f"{folder} is not there; run this in the project's folder, or give --root")
+    values = {
+        "name": name,
+        "title": name.replace("_", " ").capitalize(),
+        "class_name": name.title().replace("_", ""),
+    }
+    files = {
+        folder / f"{name}.py": _ANALYSIS,
+        root / "tests" / "analyses" / f"test_{name}.py": _TEST,
+    }
+    for file, template in files.items():
+        if file.exists():
+            raise ConfigurationError(f"{file} is there already; choose another name")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(template.format(**values))
+    return list(files)

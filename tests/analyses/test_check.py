@@ -1,0 +1,60 @@
+"""The check names what to write instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Window, count, key, measure
+from wayfare.analyses.check import problems
+from wayfare.analyses.registry import analyses, broken, get
+from wayfare.contracts.events import BOOKING
+from wayfare.errors import DeclarationError
+
+
+class Wrong(BehaviorAnalysis):
+    """Is anything right here?"""
+
+    owner = " "
+    reads = (BOOKING, "search")  # type: ignore[assignment]  # the mistake under test
+    window = Window(before=-1)
+    mart = Mart(
+        day="bookd_on",
+        grain={"booked_on": key("Day.", "date"), "Channel": measure("Channel.", "text")},
+        columns={"net_minor": measure("Net."), "items": count(" "), "booked_on": count("Twice.")},
+        ahead=True,
+    )
+    expect_input = {"bookings": (), "booking": (Expect("ExpectColumnValuesToNotBeNull", {"column": "unit"}),)}  # noqa: RUF012 - as an author may write it
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "owner is empty",
+        "reads holds 'search'",
+        "window has negative days",
+        "mart.day is 'bookd_on' (did you mean 'booked_on'?)",
+        "mart column 'Channel' is not snake_case",
+        "mart column 'net_minor' ends in _minor",
+        "mart column 'items' has no description",
+        "mart.grain['Channel'] is not a key",
+        "'booked_on' stands in mart.grain and in mart.columns",
+        "expect_input['bookings']: it does not read bookings (did you mean 'booking'?)",
+        "there is no column 'unit' (did you mean 'units'?)",
+        "analyze is missing",
+        "totals is missing",
+    ],
+)
+def test_each_mistake_is_told_with_its_place(said: str) -> None:
+    told = problems(Wrong())
+    assert any(said in problem for problem in told), told
+    assert all(problem.startswith("test_check.py:") for problem in told)
+
+
+def test_nothing_is_wrong_with_ours() -> None:
+    assert broken() == {}
+    assert [problem for analysis in analyses().values() for problem in problems(analysis)] == []
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(DeclarationError, match="there are: "):
+        get("no_such_analysis")

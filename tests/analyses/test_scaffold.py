@@ -1,0 +1,61 @@
+"""A scaffolded analysis passes the linters, the check and its own test, as it is."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wayfare.analyses import scaffold
+from wayfare.errors import ConfigurationError
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> list[Path]:
+    (tmp_path / "include" / "wayfare" / "analyses").mkdir(parents=True)
+    (tmp_path / "include" / "wayfare" / "analyses" / "__init__.py").write_text('"""Analyses."""\n')
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    return scaffold.write("repeat_bookers", tmp_path)
+
+
+def test_the_files_are_formatted_and_clean(written: list[Path], tmp_path: Path) -> None:
+    for arguments in (["format", "--check"], ["check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *arguments, *map(str, written)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_its_test_passes_and_the_check_finds_nothing(written: list[Path], tmp_path: Path) -> None:
+    program = f"""
+import sys, wayfare.analyses
+wayfare.analyses.__path__.append({str(written[0].parent)!r})
+from wayfare.analyses.registry import get
+from wayfare.analyses.check import problems
+assert problems(get("repeat_bookers")) == []
+import pytest, shutil
+shutil.copy({str(PROJECT / "tests" / "analyses" / "conftest.py")!r}, {str(written[1].parent)!r})
+sys.exit(pytest.main(["-p", "no:cacheprovider", "--rootdir", {str(tmp_path)!r}, {str(written[1])!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["RepeatBookers", "9lives", "a__b", ""])
+def test_a_bad_name_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="snake_case"):
+        scaffold.write(name, tmp_path)
+
+
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="project"):
+        scaffold.write("repeat_bookers", tmp_path)
