@@ -88,7 +88,7 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stack:
         environment,
         settings.home / "logs",
         on_restart=lambda name, code: say(f"{name} ended with status {code}; starting it again"),
-        keep_alive=lambda: None if postgres.running() else postgres.start(),
+        keep_alive=lambda: _revive(postgres, say),
     )
     stack = Stack(settings, postgres, supervisor, secrets)
     try:
@@ -117,6 +117,16 @@ def stop_running(settings: Settings, *, timeout: float = 60.0) -> bool:
     except psutil.TimeoutExpired:
         raise ServiceError(f"process {process.pid} did not stop within {timeout:.0f} s") from None
     return True
+
+
+def _revive(postgres: EmbeddedPostgres, say: Callable[[str], None]) -> None:
+    if postgres.running():
+        return
+    say("PostgreSQL ended; starting it again")
+    try:
+        postgres.start()
+    except ServiceError as error:
+        say(str(error))
 
 
 def _pid_file(home: Path) -> Path:

@@ -1,0 +1,40 @@
+"""Secrets are made once and readable by their owner alone."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from wayfare.local.secrets import Secrets, load_or_make, remember_urls
+from wayfare.settings import get_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_they_are_made_once_and_kept_private(tmp_path: Path) -> None:
+    made = load_or_make(tmp_path / "home")
+    assert load_or_make(tmp_path / "home") == made
+    assert len({getattr(made, name) for name in Secrets.__dataclass_fields__}) == len(Secrets.__dataclass_fields__)
+    file = tmp_path / "home" / "secrets.env"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    remember_urls(tmp_path / "home", {"WAYFARE_DATABASE_URL": "postgresql://wayfare:x@127.0.0.1:1/wayfare"})
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert load_or_make(tmp_path / "home") == made
+
+
+def test_settings_read_the_urls_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYFARE_HOME", str(tmp_path))
+    monkeypatch.delenv("WAYFARE_DATABASE_URL", raising=False)
+    load_or_make(tmp_path)
+    remember_urls(tmp_path, {"WAYFARE_DATABASE_URL": "postgresql://owner", "WAYFARE_LANDING_URL": "postgresql://land"})
+    get_settings.cache_clear()
+    try:
+        settings = get_settings()
+        assert settings.url("owner") == settings.url("pipeline") == "postgresql://owner"
+        assert settings.url("landing") == "postgresql://land"
+        assert "postgresql" not in repr(settings), "a URL holds a password"
+    finally:
+        get_settings.cache_clear()

@@ -1,0 +1,90 @@
+"""The supervisor on real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from wayfare.local.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SLEEPER = [sys.executable, "-c", "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"]
+
+
+def until(holds: Callable[[], object], *, seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.05)
+
+
+def pid_of(logs: Path, name: str) -> int:
+    return int((logs / f"{name}.pid").read_text().split()[0])
+
+
+def supervise(logs: Path, restarts: list[tuple[str, int]]) -> Supervisor:
+    return Supervisor(
+        {"one": SLEEPER, "two": SLEEPER},
+        dict(os.environ),
+        logs,
+        on_restart=lambda name, code: restarts.append((name, code)),
+        keep_alive=lambda: None,
+    )
+
+
+def test_what_dies_is_started_again_and_all_stop_together(tmp_path: Path) -> None:
+    restarts: list[tuple[str, int]] = []
+    supervisor = supervise(tmp_path, restarts)
+    supervisor.start()
+    try:
+        first, other = pid_of(tmp_path, "one"), pid_of(tmp_path, "two")
+        until(lambda: psutil.Process(first).children())
+        (grandchild,) = psutil.Process(first).children()
+        os.kill(first, signal.SIGKILL)
+        until(lambda: pid_of(tmp_path, "one") != first)
+        second = pid_of(tmp_path, "one")
+        assert restarts == [("one", -signal.SIGKILL)]
+        assert pid_of(tmp_path, "two") == other
+        until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
+    finally:
+        supervisor.stop()
+    assert not psutil.pid_exists(second)
+    assert not psutil.pid_exists(other)
+    assert list(tmp_path.glob("*.pid")) == []
+
+
+def test_what_a_killed_supervisor_left_is_stopped_by_the_next(tmp_path: Path) -> None:
+    here = str(Path(__file__).parent)
+    orphaning = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = {[here, *sys.path]!r}
+from test_supervisor import supervise
+supervise(Path({str(tmp_path)!r}), []).start()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", orphaning]) == -signal.SIGKILL
+    orphan = psutil.Process(pid_of(tmp_path, "one"))
+    supervisor = supervise(tmp_path, [])
+    supervisor.start()
+    try:
+        until(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE)
+        assert pid_of(tmp_path, "one") != orphan.pid
+    finally:
+        supervisor.stop()
+
+
+def test_a_pid_that_now_is_another_process_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "one.pid").write_text(f"{os.getpid()} 1.0")
+    supervisor = supervise(tmp_path, [])
+    supervisor.start()
+    supervisor.stop()
+    assert psutil.pid_exists(os.getpid())
