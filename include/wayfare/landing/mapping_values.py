@@ -1,0 +1,170 @@
+"""What a mapping computes with: SQL expressions of a known type that carry what must hold for them to be right."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Type = Literal["text", "number", "whole", "date", "instant", "flag"]
+
+DECIMAL = "DECIMAL(38, 9)"
+_NUMBER = r"[+-]?[0-9]{1,15}(\.[0-9]{1,9}0*)?"
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
+
+
+class Mistake(Exception):  # noqa: N818 - becomes a DeclarationError once file and place are known
+    """A fault of the mapping; `where` is the path of keys to it, filled in by `at` on the way out."""
+
+    def __init__(self, says: str, where: tuple[str, ...] = ()) -> None:
+        super().__init__(says)
+        self.says = says
+        self.where = where
+
+
+@contextlib.contextmanager
+def at(key: str) -> Iterator[None]:
+    """Name the key that a mistake inside was found under."""
+    try:
+        yield
+    except Mistake as mistake:
+        raise Mistake(mistake.says, (key, *mistake.where)) from None
+
+
+def literal(value: str) -> str:
+    """A SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for a wrong name, or the known names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One way a row can be wrong: where `fails` (SQL) holds, `label` shows `value` (SQL) and `says` what to do."""
+
+    fails: str
+    value: str
+    reason: str
+    label: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """SQL over a row's columns and named values; `label` is what a person knows it by."""
+
+    sql: str
+    type: Type
+    label: str
+    checks: tuple[Check, ...] = ()
+    is_constant: bool = False
+
+    @property
+    def text(self) -> str:
+        """SQL of the value as text; a number without trailing zeros."""
+        if self.type == "text":
+            return self.sql
+        if self.type == "number":
+            return f"rtrim(rtrim(CAST({self.sql} AS VARCHAR), '0'), '.')"
+        return f"CAST({self.sql} AS VARCHAR)"
+
+
+def checks_of(parts: Iterable[Expression], *own: Check) -> tuple[Check, ...]:
+    """The checks of all parts, each once, then a value's own."""
+    return tuple(dict.fromkeys([*(c for part in parts for c in part.checks), *own]))
+
+
+def label_of(parts: Iterable[Expression]) -> str:
+    """The labels of all parts, each once."""
+    return ", ".join(dict.fromkeys(part.label for part in parts))
+
+
+def derived(parts: list[Expression], sql: str, type_: Type, reason: str, says: str) -> Expression:
+    """A value computed from `parts`: NULL although all of them are present means that `says` is what went wrong."""
+    present = " AND ".join(f"{p.sql} IS NOT NULL" for p in parts)
+    shown = parts[0].text if len(parts) == 1 else f"concat_ws(', ', {', '.join(p.text for p in parts)})"
+    check = Check(f"{present} AND ({sql}) IS NULL", shown, reason, label_of(parts), says)
+    return Expression(sql, type_, label_of(parts), checks_of(parts, check))
+
+
+def decimal_of(sql: str) -> str:
+    """SQL that reads text as an exact decimal; NULL where it is none."""
+    return f"CASE WHEN regexp_full_match({sql}, '{_NUMBER}') THEN TRY_CAST({sql} AS {DECIMAL}) END"
+
+
+def _only_from_text(of: Expression, wanted: str) -> None:
+    if of.type != "text":
+        raise Mistake(f"{of.label} is {_A[of.type]}, not {wanted}")
+
+
+_A: dict[Type, str] = {
+    "text": "text",
+    "number": "a number",
+    "whole": "a whole number",
+    "date": "a date",
+    "instant": "an instant",
+    "flag": "true or false",
+}
+
+
+def as_number(of: Expression) -> Expression:
+    """`of` as an exact decimal, at most 15 digits before and 9 after the point."""
+    if of.type == "number":
+        return of
+    if of.type == "whole":
+        return replace(of, sql=f"CAST({of.sql} AS {DECIMAL})", type="number")
+    _only_from_text(of, "a number")
+    return derived([of], decimal_of(of.sql), "number", "not_a_number", "is not a number; write it like 1234.56")
+
+
+def as_whole(of: Expression) -> Expression:
+    """`of` as a BIGINT; a fraction is an error."""
+    if of.type == "whole":
+        return of
+    number = as_number(of)
+    sql = f"CASE WHEN {number.sql} = floor({number.sql}) THEN CAST({number.sql} AS BIGINT) END"
+    return derived([number], sql, "whole", "not_whole", "is not a whole number")
+
+
+def as_date(of: Expression) -> Expression:
+    """`of` as a DATE; text is read as 2026-01-31."""
+    if of.type == "date":
+        return of
+    _only_from_text(of, "a date")
+    sql = f"CASE WHEN regexp_full_match({of.sql}, '{_DATE}') THEN TRY_CAST({of.sql} AS DATE) END"
+    says = "is not a date like 2026-01-31; if dates are written another way, give the mapping their format"
+    return derived([of], sql, "date", "not_a_date", says)
+
+
+def as_instant(of: Expression) -> Expression:
+    """`of` as a TIMESTAMPTZ; text is read as 2026-01-31T12:00:00Z or with an offset."""
+    if of.type == "instant":
+        return of
+    _only_from_text(of, 'an instant; write {on = DATE, at = "12:00"}')
+    sql = f"CASE WHEN regexp_full_match({of.sql}, '{_INSTANT}') THEN TRY_CAST({of.sql} AS TIMESTAMPTZ) END"
+    says = "is not an instant like 2026-01-31T12:00:00Z; give the mapping its format and zone"
+    return derived([of], sql, "instant", "not_an_instant", says)
+
+
+def as_flag(of: Expression) -> Expression:
+    """`of` as a BOOLEAN; text is true or false."""
+    if of.type == "flag":
+        return of
+    _only_from_text(of, "true or false")
+    sql = f"CASE lower({of.sql}) WHEN 'true' THEN true WHEN 'false' THEN false END"
+    return derived([of], sql, "flag", "not_a_flag", "is neither true nor false; map it with a lookup")
+
+
+def as_text(of: Expression) -> Expression:
+    """`of` as text; empty text is absent."""
+    return replace(of, sql=f"nullif({of.text}, '')", type="text")
