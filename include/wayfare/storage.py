@@ -1,10 +1,12 @@
 """Files at a path or an fsspec URL: the few operations the pipeline needs.
 
-Belongs here: joining, existence, atomic writing. Does not: what the files hold or what they are called.
+Belongs here: joining, existence, atomic writing, sweeping up. Does not: what the files hold or what they are called.
 """
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,19 @@ import fsspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ABANDONED = dt.timedelta(days=1)
+"""Age at which a temporary file cannot belong to a writer still at work."""
+
 
 def filesystem(url: str) -> tuple[Any, str]:
     """The fsspec filesystem of a path or URL, and the path within it."""
     fs, path = fsspec.core.url_to_fs(url)
     return fs, path
+
+
+def is_local(url: str) -> bool:
+    """Whether a path or URL is on this machine's own filesystem."""
+    return "file" in filesystem(url)[0].protocol
 
 
 def exists(url: str) -> bool:
@@ -30,6 +40,7 @@ def write_atomic(url: str, write: Callable[[str], None]) -> None:
     """Let `write` fill a temporary file beside `url`, then move it into place; a failure leaves nothing behind.
 
     `write` gets a URL of the same kind as `url`. Two writers of the same content-addressed file may race: either wins.
+    A writer that is killed leaves its temporary file, which nothing reads, to `sweep`.
     """
     fs, path = filesystem(url)
     fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
@@ -42,3 +53,18 @@ def write_atomic(url: str, write: Callable[[str], None]) -> None:
         if fs.exists(leftover):
             fs.rm(leftover)
         raise
+
+
+def sweep(url: str) -> int:
+    """Remove the temporary files below `url` that a killed writer left over a day ago; returns how many."""
+    fs, path = filesystem(url)
+    oldest = dt.datetime.now(dt.UTC) - ABANDONED
+    removed = 0
+    for file in fs.find(path):
+        if not file.endswith(".tmp"):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # its writer, or another sweep, was quicker
+            if fs.modified(file) < oldest:
+                fs.rm(file)
+                removed += 1
+    return removed

@@ -1,0 +1,16 @@
+"""Snapshots: immutable, content-addressed Parquet day files of the staged events.
+
+Belongs here: which day files a chunk reads, what is in them, and writing the missing ones from PostgreSQL. Does not:
+reading them (engines) or judging them (quality).
+
+A day file is `{storage}/snapshots/{event type}/{event_on}/{batch}.parquet`: the events of that type and day with
+`batch_id <= batch`, where batch is the last one that touched the day. UUIDs (`event_id`) have Parquet's logical type
+UUID (16 bytes): DuckDB reads and writes them as UUID, pyarrow as `pa.uuid()`. Whatever joins with day files (a
+quarantine) keeps event_id as DuckDB's UUID.
+"""
+
+from wayfare.snapshots.dayfiles import DayFile, day_files, paths, schema
+from wayfare.snapshots.extraction import extract
+from wayfare.snapshots.references import REFERENCE_COLUMNS
+
+__all__ = ["REFERENCE_COLUMNS", "DayFile", "day_files", "extract", "paths", "schema"]

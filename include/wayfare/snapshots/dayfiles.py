@@ -1,0 +1,104 @@
+"""Which day files a chunk reads, from the change log alone, and the columns they have."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from wayfare.analyses import registry
+from wayfare.contracts import Kind
+from wayfare.errors import ServiceError
+from wayfare.snapshots.references import REFERENCE_COLUMNS
+from wayfare.staging.database import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from wayfare.analyses.api import Window
+    from wayfare.analyses.chunk import Chunk
+    from wayfare.contracts import EventType
+    from wayfare.settings import Settings
+
+# Each day's last batch, and how many events it holds by then.
+_TOUCHED = text("""
+SELECT c.event_type, c.event_on, max(c.batch_id), sum(c.rows)::bigint
+FROM unnest(CAST(:firsts AS date[]), CAST(:lasts AS date[])) AS span (first_on, last_on)
+JOIN control.change c ON c.event_on BETWEEN span.first_on AND span.last_on
+WHERE c.event_type = ANY(:types) AND c.batch_id <= :through
+GROUP BY c.event_type, c.event_on
+ORDER BY c.event_type, c.event_on
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class DayFile:
+    """The events of one type and day as of `batch_id`, the last batch that touched them; `events` is how many."""
+
+    event_type: str
+    event_on: dt.date
+    batch_id: int
+    events: int
+
+    def url(self, storage: str) -> str:
+        """Where it is, below the storage's path or URL."""
+        return f"{storage}/snapshots/{self.event_type}/{self.event_on.isoformat()}/{self.batch_id}.parquet"
+
+
+def schema(event_type: EventType) -> pa.Schema:
+    """Columns of a type's day files: staged, UUIDs as `pa.uuid()`, then the reference columns where it refers."""
+    uuids = {f.name for f in event_type.fields if f.kind is Kind.UUID}
+    staged = [f.with_type(pa.uuid()) if f.name in uuids else f for f in event_type.staged_schema]
+    return pa.schema([*staged, *(c.arrow for c in REFERENCE_COLUMNS)] if event_type.refers else staged)
+
+
+def day_files(settings: Settings, chunk: Chunk) -> list[DayFile]:
+    """The day files that `chunk` reads, by type and day.
+
+    Raises
+    ------
+    ServiceError
+        PostgreSQL does not answer.
+    """
+    analysis = registry.get(chunk.analysis)
+    spans = _input_spans(chunk.days, analysis.window)
+    parameters = {
+        "firsts": [first for first, _ in spans],
+        "lasts": [last for _, last in spans],
+        "types": [e.name for e in analysis.reads],
+        "through": chunk.through_batch,
+    }
+    try:
+        with engine(settings.url("pipeline")).connect() as connection:
+            return [DayFile(*row) for row in connection.execute(_TOUCHED, parameters)]
+    except OperationalError as error:
+        raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
+
+
+def paths(settings: Settings, chunk: Chunk) -> dict[str, list[str]]:
+    """Day files that `chunk` reads, by event type and in the order of days; a type without events has none.
+
+    Raises
+    ------
+    ServiceError
+        PostgreSQL does not answer.
+    """
+    found: dict[str, list[str]] = {e.name: [] for e in registry.get(chunk.analysis).reads}
+    for file in day_files(settings, chunk):
+        found[file.event_type].append(file.url(settings.storage))
+    return found
+
+
+def _input_spans(days: Iterable[dt.date], window: Window) -> list[tuple[dt.date, dt.date]]:
+    """The input days of all output days, as spans that neither overlap nor touch."""
+    spans: list[tuple[dt.date, dt.date]] = []
+    for first, last in sorted(window.reads(day) for day in days):
+        if spans and first <= spans[-1][1] + dt.timedelta(1):
+            spans[-1] = (spans[-1][0], max(last, spans[-1][1]))
+        else:
+            spans.append((first, last))
+    return spans

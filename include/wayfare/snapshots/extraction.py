@@ -1,0 +1,167 @@
+"""Writing the day files that are missing: a stream from PostgreSQL in Arrow, split by day into Parquet."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+import adbc_driver_postgresql.dbapi as adbc
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wayfare import storage
+from wayfare.contracts import EVENT_TYPES
+from wayfare.errors import ServiceError
+from wayfare.snapshots import references
+from wayfare.snapshots.dayfiles import DayFile, day_files, schema
+from wayfare.staging.database import connect_adbc
+from wayfare.staging.tables import STAGED
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+
+    from wayfare.analyses.chunk import Chunk
+    from wayfare.settings import Settings
+
+T = TypeVar("T")
+
+QUERY_EVENTS = 250_000
+"""Events that one query reads, unless a single day has more: few enough for PostgreSQL to sort by day in memory."""
+
+ROW_GROUP_ROWS = 122_880
+"""Rows of a Parquet row group: what DuckDB hands to one thread."""
+
+BATCHES_AHEAD = 2
+"""Record batches (of 16 MB) read while one is written."""
+
+
+def extract(settings: Settings, chunk: Chunk) -> dict[str, int]:
+    """Write the day files that `chunk` reads and that do not exist yet.
+
+    Memory is bounded by a few record batches and one row group, however many events a day has. Each file appears
+    whole or not at all; killed and run again, it writes what is still missing.
+
+    Returns
+    -------
+    dict
+        `files_written`, `files_reused`, and `rows` written.
+
+    Raises
+    ------
+    ServiceError
+        PostgreSQL does not answer.
+    """
+    files = day_files(settings, chunk)
+    missing = [f for f in files if not storage.exists(f.url(settings.storage))]
+    rows = 0
+    empty = dict.fromkeys(missing)
+    stream = _ahead(_slices(settings.url("pipeline"), missing))
+    for file, slices in itertools.groupby(stream, key=lambda pair: pair[0]):
+        rows += _write(file, settings.storage, (batch for _, batch in slices))
+        del empty[file]
+    for file in empty:
+        _write(file, settings.storage, ())
+    return {"files_written": len(missing), "files_reused": len(files) - len(missing), "rows": rows}
+
+
+def _slices(url: str, missing: Sequence[DayFile]) -> Generator[tuple[DayFile, pa.RecordBatch]]:
+    """The rows of every missing file, as record batches in the order of files."""
+    if not missing:
+        return
+    try:
+        with connect_adbc(url) as connection, connection.cursor() as cursor:
+            cursor.execute("SET work_mem = '128MB'")
+            for part in _parts(missing):
+                cursor.execute(_query(part))
+                file_of = {f.event_on: f for f in part}
+                target = schema(EVENT_TYPES[part[0].event_type])
+                for batch in cursor.fetch_record_batch():
+                    for piece in _by_day(batch.cast(target)):
+                        yield file_of[piece["event_on"][0].as_py()], piece
+    except adbc.Error as error:
+        raise ServiceError(f"PostgreSQL did not answer while day files were extracted: {error}") from error
+
+
+def _parts(missing: Iterable[DayFile]) -> Iterator[list[DayFile]]:
+    """Day files of one type and successive days that one query reads together."""
+    for _, files in itertools.groupby(missing, key=lambda f: f.event_type):
+        part: list[DayFile] = []
+        events = 0
+        for file in files:
+            if part and events + file.events > QUERY_EVENTS:
+                yield part
+                part, events = [], 0
+            part.append(file)
+            events += file.events
+        yield part
+
+
+def _query(part: Sequence[DayFile]) -> str:
+    """SQL for the rows of some files of one type in the order of days.
+
+    The last batch of all bounds each of them: an event of a later batch would have given its day a later file.
+    """
+    event_type = EVENT_TYPES[part[0].event_type]
+    if event_type.refers:
+        return references.query(event_type, part)
+    return f"""
+SELECT {", ".join(event_type.staged_schema.names)}
+FROM staging.{STAGED[event_type.name].name}
+WHERE event_on IN ({", ".join(f"DATE '{f.event_on.isoformat()}'" for f in part)})
+  AND batch_id <= {max(f.batch_id for f in part):d}
+ORDER BY event_on
+"""  # noqa: S608 - literals are dates and integers (COPY takes no parameters), identifiers come from the contracts
+
+
+def _by_day(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The runs of one day of a batch ordered by day."""
+    days = batch["event_on"].cast(pa.int32()).to_numpy()
+    starts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), batch.num_rows]
+    for start, stop in itertools.pairwise(starts):
+        if stop > start:
+            yield batch.slice(start, stop - start)
+
+
+def _ahead(source: Generator[T]) -> Iterator[T]:
+    """What `source` yields, made in a thread ahead of whoever takes it."""
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            coming = deque(thread.submit(next, source, None) for _ in range(BATCHES_AHEAD))
+            while (item := coming.popleft().result()) is not None:
+                coming.append(thread.submit(next, source, None))
+                yield item
+        finally:
+            thread.submit(source.close)
+
+
+def _write(file: DayFile, root: str, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write one day file; returns its rows."""
+    url = file.url(root)
+    columns = schema(EVENT_TYPES[file.event_type])
+    storage.sweep(url.rsplit("/", 1)[0])
+    rows = 0
+
+    def fill(temporary: str) -> None:
+        nonlocal rows
+        fs, path = storage.filesystem(temporary)
+        with pq.ParquetWriter(path, columns, filesystem=fs, compression="zstd", compression_level=1) as writer:
+            for group in _row_groups(batches):
+                writer.write_table(pa.Table.from_batches(group, columns))
+                rows += sum(batch.num_rows for batch in group)
+
+    storage.write_atomic(url, fill)
+    return rows
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    group: list[pa.RecordBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(b.num_rows for b in group) >= ROW_GROUP_ROWS:
+            yield group
+            group = []
+    if group:
+        yield group

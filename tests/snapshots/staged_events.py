@@ -1,0 +1,111 @@
+"""Events put into staging as landing would, without files to land: rows, change log and batch."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from wayfare.contracts import EVENT_TYPES
+from wayfare.staging.database import engine
+from wayfare.staging.tables import STAGED, batch, change
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+    from wayfare.settings import Settings
+
+Event = tuple[str, dict[str, Any]]
+_SOLD = ("booking", "purchase", "cancellation", "refund", "travel")
+_LANDED_AT = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+_ids = itertools.count(1)
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "search": {
+        "search_id": "s",
+        "product": "hotel",
+        "destination": "LIS",
+        "start_on": dt.date(2026, 7, 1),
+        "adults": 2,
+        "result_count": 3,
+    },
+    "booking": {
+        "booking_id": "B",
+        "item_id": "1",
+        "product": "hotel",
+        "resource_id": "hotel:PT-1/double",
+        "destination": "LIS",
+        "start_on": dt.date(2026, 7, 1),
+        "units": 1,
+        "price": 100,
+        "currency": "EUR",
+    },
+    "purchase": {
+        "booking_id": "B",
+        "purchase_id": "P",
+        "category": "meal",
+        "sku": "meal/veg",
+        "quantity": 1,
+        "price": 10,
+        "currency": "EUR",
+    },
+    "cancellation": {"booking_id": "B", "cancellation_id": "c", "units": 1, "initiator": "customer"},
+    "refund": {"booking_id": "B", "refund_id": "r", "amount": 10, "currency": "EUR"},
+    "travel": {"booking_id": "B", "item_id": "1", "outcome": "completed"},
+}
+
+
+def event(event_type: str, occurred_at: str | dt.datetime, **fields: Any) -> Event:
+    """A staged event with defaults for what is not said; event ids ascend in the order of calls."""
+    if isinstance(occurred_at, str):
+        occurred_at = dt.datetime.fromisoformat(occurred_at).replace(tzinfo=dt.UTC)
+    row = {
+        "event_id": uuid.UUID(int=next(_ids)),
+        "schema_version": "1-0-0",
+        "occurred_at": occurred_at,
+        "source": "test",
+        "is_test": False,
+        "event_on": occurred_at.date(),
+        "landed_at": _LANDED_AT,
+    }
+    return event_type, row | _DEFAULTS.get(event_type, {}) | fields
+
+
+def stage(settings: Settings, batch_id: int, events: Iterable[Event]) -> None:
+    """Stage one batch, touching the days of staged events that refer to the bookings it is about."""
+    with engine(settings.url("owner")).begin() as connection:
+        days: dict[tuple[str, dt.date], int] = {}
+        bookings: set[str] = set()
+        for event_type, row in events:
+            connection.execute(STAGED[event_type].insert().values(batch_id=batch_id, **row))
+            key = (event_type, row["event_on"])
+            days[key] = days.get(key, 0) + 1
+            if event_type in _SOLD:
+                bookings.add(row["booking_id"])
+        for key in _referring(connection, bookings):
+            days.setdefault(key, 0)
+        connection.execute(
+            batch.insert().values(
+                batch_id=batch_id,
+                landed_at=_LANDED_AT,
+                source="test",
+                landed=sum(days.values()),
+                duplicates=0,
+                conflicts=0,
+                rejected=0,
+            )
+        )
+        for (event_type, day), rows in days.items():
+            connection.execute(change.insert().values(event_type=event_type, event_on=day, batch_id=batch_id, rows=rows))
+
+
+def _referring(connection: Connection, bookings: set[str]) -> Iterable[tuple[str, dt.date]]:
+    for event_type in (e.name for e in EVENT_TYPES.values() if e.refers):
+        table = STAGED[event_type]
+        found = connection.execute(select(table.c.event_on).distinct().where(table.c.booking_id.in_(bookings)))
+        yield from ((event_type, day) for (day,) in found)
