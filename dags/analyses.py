@@ -1,0 +1,9 @@
+"""One DAG per registered analysis. To add one, add a file to `include/wayfare/analyses/`; nothing changes here."""
+
+from __future__ import annotations
+
+from wayfare.analyses.registry import analyses
+from wayfare_airflow.factory import build_dag
+
+for name, analysis in analyses().items():
+    globals()[name] = build_dag(analysis)

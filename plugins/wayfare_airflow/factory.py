@@ -1,0 +1,85 @@
+"""Makes the DAG of an analysis: plan, then [extract, validate, analyze, audit, publish] per chunk of stale days."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pendulum
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, chain, task_group
+
+from wayfare_airflow.assets import STAGING, mart_asset
+from wayfare_airflow.operators import (
+    AnalyzeOperator,
+    AuditOperator,
+    ExtractOperator,
+    PlanOperator,
+    PublishOperator,
+    ValidateOperator,
+)
+from wayfare_airflow.params import form
+from wayfare_airflow.retries import DEFAULT_ARGS
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from wayfare.analyses.api import BehaviorAnalysis
+
+START = pendulum.datetime(2026, 1, 1, tz="UTC")
+DAILY_FLOOR = "0 5 * * *"
+"""Brings marts up to date even if no announcement of a batch arrives."""
+
+
+def build_dag(analysis: BehaviorAnalysis) -> DAG:
+    """The DAG of an analysis; its id is the analysis's name."""
+    with DAG(
+        dag_id=analysis.name,
+        description=analysis.question,
+        doc_md=documentation(analysis),
+        schedule=AssetOrTimeSchedule(
+            timetable=CronTriggerTimetable(DAILY_FLOOR, timezone="UTC"),
+            assets=[STAGING],
+        ),
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        params=form(),
+        tags=["wayfare", *analysis.tags],
+        default_args={**DEFAULT_ARGS, "owner": analysis.owner},
+    ) as dag:
+        plan = PlanOperator(task_id="plan", analysis=analysis.name)
+        _per_chunk(analysis).expand(chunk=plan.output)
+    return dag
+
+
+def documentation(analysis: BehaviorAnalysis) -> str:
+    """The DAG's page: the analysis's docstring, what it reads, and its mart column by column (Markdown)."""
+    import inspect
+
+    mart, window = analysis.mart, analysis.window
+    reads = ", ".join(f"`{event_type.name}`" for event_type in analysis.reads)
+    lines = [
+        inspect.cleandoc(type(analysis).__doc__ or ""),
+        "",
+        f"Reads {reads}, from {window.before} days before to {window.after} days after each output day (`{mart.day}`).",
+        "",
+        f"### `bi.{analysis.name}`",
+        "",
+        "| column | type | meaning |",
+        "|---|---|---|",
+        *(f"| `{name}` | {c.type} | {c.comment.replace('|', '&#124;')} |" for name, c in mart.all_columns.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _per_chunk(analysis: BehaviorAnalysis) -> Any:
+    @task_group(group_id="chunks", prefix_group_id=False)
+    def chunks(chunk: dict[str, Any]) -> None:
+        chain(
+            ExtractOperator(task_id="extract", chunk=chunk),
+            ValidateOperator(task_id="validate", chunk=chunk),
+            AnalyzeOperator(task_id="analyze", chunk=chunk),
+            AuditOperator(task_id="audit", chunk=chunk),
+            PublishOperator(task_id="publish", chunk=chunk, outlets=[mart_asset(analysis.name)]),
+        )
+
+    return chunks

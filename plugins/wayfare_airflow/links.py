@@ -1,0 +1,49 @@
+"""Links from task instances to Wayfare's pages in the Airflow UI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.configuration import conf
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.types import TaskInstanceKey
+
+PREFIX = "/wayfare"
+"""Where the UI app is mounted."""
+
+
+def page(path: str) -> str:
+    """Address of one of Wayfare's pages, on whatever address the Airflow UI has."""
+    return f"{conf.get('api', 'base_url', fallback='/').rstrip('/')}{PREFIX}/{path}"
+
+
+@attrs.define
+class DataDocsLink(BaseOperatorLink):
+    """From a gate, `input` or `output`, to its Data Docs page; the page is there also when the gate refused."""
+
+    gate: str
+    name = "Data Docs"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's face
+        """Address of the page of the chunk's validation."""
+        from wayfare_airflow.operators.chunk import read_chunk
+
+        chunk = read_chunk(operator.chunk)  # type: ignore[attr-defined]  # only chunk operators carry this link
+        return page(f"docs/validations/{chunk.analysis}/{self.gate}/{chunk.key}/index.html")
+
+
+class MartLink(BaseOperatorLink):
+    """From publish to what it published."""
+
+    name = "Mart"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's face
+        """Address of the mart."""
+        from wayfare_airflow.operators.chunk import read_chunk
+
+        chunk = read_chunk(operator.chunk)  # type: ignore[attr-defined]  # only chunk operators carry this link
+        return page(f"marts/{chunk.analysis}")

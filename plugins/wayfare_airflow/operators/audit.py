@@ -1,0 +1,30 @@
+"""The gate after an analysis: judges its result before anyone sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wayfare_airflow.links import DataDocsLink
+from wayfare_airflow.operators.chunk import ChunkOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from wayfare.analyses.chunk import Chunk
+    from wayfare.settings import Settings
+
+
+class AuditOperator(ChunkOperator):
+    """Judges the chunk's result: unique keys, totals that reconcile with the input, no gap in the days.
+
+    Fails at once, without a retry, where the result is wrong; nothing is published then. Its link leads to the
+    verdicts in Data Docs.
+    """
+
+    operator_extra_links = (DataDocsLink("output"),)
+
+    def step(self, settings: Settings, chunk: Chunk, context: Context) -> dict[str, Any]:  # noqa: ARG002 - the step's face
+        """Audit; returns the verdict's summary."""
+        from wayfare import quality
+
+        return quality.audit(settings, chunk)

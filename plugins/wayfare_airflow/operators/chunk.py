@@ -1,0 +1,70 @@
+"""What the operators that work on one chunk share."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from wayfare.analyses.chunk import Chunk
+from wayfare.errors import ConfigurationError
+from wayfare.settings import get_settings
+from wayfare_airflow.retries import RETRY_POLICY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context, XComArg
+
+    from wayfare.settings import Settings
+
+
+class ChunkOperator(BaseOperator):
+    """Does one step of the pipeline on a chunk of output days, and returns the step's summary.
+
+    Parameters
+    ----------
+    chunk
+        A chunk as `PlanOperator` returns it: the dict, its XCom, or a template that renders to its JSON
+        (`{{ ti.xcom_pull(...) | tojson }}`).
+    """
+
+    template_fields: Sequence[str] = ("chunk",)
+    template_fields_renderers = {"chunk": "json"}  # noqa: RUF012 - declared so by BaseOperator
+
+    def __init__(self, *, chunk: dict[str, Any] | str | XComArg, **kwargs: Any) -> None:
+        kwargs.setdefault("retry_policy", RETRY_POLICY)
+        kwargs.setdefault("map_index_template", "{{ days }}")
+        super().__init__(**kwargs)
+        self.chunk = chunk
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step; its summary becomes the XCom."""
+        chunk = read_chunk(self.chunk)
+        # the name that the UI shows for this chunk's tasks
+        context["days"] = f"{chunk.days[0]} to {chunk.days[-1]}"  # type: ignore[typeddict-unknown-key]
+        summary = self.step(get_settings(), chunk, context)
+        self.log.info("%s %s: %s", self.task_id, chunk.analysis, summary)
+        return summary
+
+    def step(self, settings: Settings, chunk: Chunk, context: Context) -> dict[str, Any]:
+        """The step itself; returns a summary that is small and JSON-able."""
+        raise NotImplementedError
+
+
+def read_chunk(value: Any) -> Chunk:
+    """The chunk that a rendered template field holds.
+
+    Raises
+    ------
+    ConfigurationError
+        It holds something else.
+    """
+    try:
+        return Chunk.from_json(json.loads(value) if isinstance(value, str) else value)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"chunk is {value!r}; give it what PlanOperator returned, or a template that renders to its JSON: "
+            "{{ ti.xcom_pull(task_ids='plan')[0] | tojson }}"
+        ) from error

@@ -1,0 +1,47 @@
+"""Finds the output days of an analysis that are stale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from wayfare.settings import get_settings
+from wayfare_airflow.params import requested
+from wayfare_airflow.retries import RETRY_POLICY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+
+class PlanOperator(BaseOperator):
+    """Compares what is published with what is staged, and returns the chunks of work: a list of small dicts.
+
+    Map the chunk operators over its output; an empty list means that everything is fresh. The params `from`, `to`
+    and `force`, of the task or of its DAG, narrow or widen the plan (`wayfare_airflow.params.form`).
+
+    Parameters
+    ----------
+    analysis
+        Name of the analysis.
+    """
+
+    template_fields: Sequence[str] = ("analysis",)
+
+    def __init__(self, *, analysis: str, **kwargs: Any) -> None:
+        kwargs.setdefault("retry_policy", RETRY_POLICY)
+        super().__init__(**kwargs)
+        self.analysis = analysis
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Plan; the chunks become the XCom."""
+        from wayfare import marts
+
+        first, last, force = requested(context["params"])
+        chunks = marts.plan(get_settings(), self.analysis, first=first, last=last, force=force)
+        self.log.info(
+            "plan %s: %d stale days in %d chunks", self.analysis, sum(len(c.days) for c in chunks), len(chunks)
+        )
+        return [chunk.to_json() for chunk in chunks]

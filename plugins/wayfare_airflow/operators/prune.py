@@ -1,0 +1,38 @@
+"""Removes what the pipeline no longer needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from wayfare.settings import get_settings
+from wayfare_airflow.retries import RETRY_POLICY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+
+class PruneOperator(BaseOperator):
+    """Removes hand-over folders, superseded day files and verdicts that nothing has needed for a while.
+
+    Parameters
+    ----------
+    keep_days
+        Days that they are kept, at least 1; a number or a template that renders to one.
+    """
+
+    template_fields: Sequence[str] = ("keep_days",)
+
+    def __init__(self, *, keep_days: int | str, **kwargs: Any) -> None:
+        kwargs.setdefault("retry_policy", RETRY_POLICY)
+        super().__init__(**kwargs)
+        self.keep_days = keep_days
+
+    def execute(self, context: Context) -> dict[str, int]:  # noqa: ARG002 - Airflow's face
+        """Prune; returns files and verdicts removed."""
+        from wayfare import maintenance
+
+        return maintenance.prune(get_settings(), keep_days=int(self.keep_days))

@@ -1,0 +1,29 @@
+"""Puts an audited result before its readers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wayfare_airflow.links import MartLink
+from wayfare_airflow.operators.chunk import ChunkOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from wayfare.analyses.chunk import Chunk
+    from wayfare.settings import Settings
+
+
+class PublishOperator(ChunkOperator):
+    """Replaces the chunk's days in the mart by the audited result, in one transaction.
+
+    Its link leads to the mart.
+    """
+
+    operator_extra_links = (MartLink(),)
+
+    def step(self, settings: Settings, chunk: Chunk, context: Context) -> dict[str, Any]:
+        """Publish; returns rows and the publication's id."""
+        from wayfare import marts
+
+        return marts.publish(settings, chunk, run_id=context["run_id"])

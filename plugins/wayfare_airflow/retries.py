@@ -1,0 +1,32 @@
+"""What is retried: the one place that says so."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+
+from wayfare.errors import ConfigurationError, DataError, DeclarationError
+
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception=[DataError, ConfigurationError, DeclarationError],
+            action=RetryAction.FAIL,
+            reason="A retry would give the same answer",
+        )
+    ],
+    default=RetryAction.DEFAULT,
+)
+"""Faults of data, settings and declarations fail at once; all else (databases, storage, timeouts) is worth a retry."""
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "retries": 4,
+    "retry_delay": timedelta(seconds=20),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=10),
+    "retry_policy": RETRY_POLICY,
+    "execution_timeout": timedelta(hours=2),
+}
+"""How tasks of Wayfare's own DAGs retry and when they are given up."""

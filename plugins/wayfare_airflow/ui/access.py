@@ -1,0 +1,21 @@
+"""Who may look: the app's one dependency, on Airflow's own users and permissions."""
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.models.dag import DagModel
+from fastapi import HTTPException, Request, status
+
+
+def authorize(request: Request, user: GetUserDep) -> None:
+    """Let in who may read the task logs of the page's analysis, or of all DAGs where a page is not about one.
+
+    Only the path says which analysis it is: a query could name one that the user may read.
+    """
+    analysis = request.path_params.get("analysis")
+    details = DagDetails(id=analysis, team_name=DagModel.get_team_name(analysis)) if analysis else None
+    allowed = get_auth_manager().is_authorized_dag(
+        method="GET", access_entity=DagAccessEntity.TASK_LOGS, details=details, user=user
+    )
+    if not allowed:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "Forbidden")

@@ -1,0 +1,46 @@
+"""Parsing the DAGs folder, in a process of its own: complete, without errors, and light."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+_PARSE = """
+import json, sys, time
+import airflow
+from airflow.dag_processing.dagbag import DagBag
+import airflow.sdk, airflow.serialization.serialized_objects
+before = time.perf_counter()
+bag = DagBag(sys.argv[1])
+print(json.dumps({
+    "seconds": time.perf_counter() - before,
+    "dags": sorted(bag.dags),
+    "errors": bag.import_errors,
+    "modules": sorted({name.partition(".")[0] for name in sys.modules}),
+}))
+"""
+
+HEAVY = {"pandas", "great_expectations", "duckdb", "pyarrow", "adbc_driver_postgresql", "scipy", "pyspark", "polars"}
+
+
+@pytest.fixture(scope="session")
+def parsed(airflow_environment: dict[str, str]) -> dict[str, object]:
+    folder = airflow_environment["AIRFLOW__CORE__DAGS_FOLDER"]
+    done = subprocess.run([sys.executable, "-c", _PARSE, folder], check=True, capture_output=True, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_folder_parses_without_errors(parsed: dict[str, object]) -> None:
+    from wayfare.analyses.registry import analyses
+
+    assert parsed["errors"] == {}
+    assert parsed["dags"] == sorted([*analyses(), "wayfare_maintenance"])
+
+
+def test_heavy_libraries_stay_unloaded(parsed: dict[str, object]) -> None:
+    print(f"parse of the DAGs folder beyond importing Airflow: {parsed['seconds']:.2f} s")  # noqa: T201 - a figure to read, not to assert
+    assert HEAVY.isdisjoint(parsed["modules"])
+    assert "sqlalchemy" in parsed["modules"], "Airflow loads it itself; if it no longer does, add it to HEAVY"
