@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 ARGS ?=
 
-.PHONY: run down test lint bench lock lock-check docs docs-check clean help
+.PHONY: run down test lint bench env lock lock-check docs docs-check clean help
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ lint: .venv/.ready lock-check docs-check  ## format, lint, types, lock and gener
 
 bench: .venv/.ready  ## measure every speed claim, ratios side by side (ARGS="--rows 1000000")
 	@$(BIN)/python -m bench $(ARGS)
+
+env:  ## write .env with generated secrets for docker-compose.yaml
+	@$(PYTHON) scripts/make_env.py
 
 lock: .venv/.ready  ## compile requirements.txt from requirements.in
 	@$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header requirements.in -o requirements.txt

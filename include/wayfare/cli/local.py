@@ -42,6 +42,34 @@ def up(
 
 
 @app.command()
+def migrate() -> None:
+    """Create or extend schema, accounts and Airflow's metadata on a PostgreSQL of your own.
+
+    WAYFARE_DATABASE_URL is the owner's; each account's password comes from the environment.
+    """
+    import os
+    from pathlib import Path
+
+    from wayfare.errors import ConfigurationError
+    from wayfare.local import accounts
+    from wayfare.settings import get_settings
+    from wayfare.staging import database
+
+    passwords = {role: os.environ.get(f"{role.upper()}_PASSWORD", "") for role in accounts.ROLES}
+    missing = [f"{role.upper()}_PASSWORD" for role, password in passwords.items() if not password]
+    if missing or "AIRFLOW_ADMIN_PASSWORD" not in os.environ:
+        raise ConfigurationError(f"set {', '.join([*missing, 'AIRFLOW_ADMIN_PASSWORD'])}: accounts have no default")
+    settings = get_settings()
+    owner = settings.url("owner")
+    accounts.create_databases(owner)
+    database.migrate(settings)
+    accounts.set_passwords(accounts.on_database(owner, "airflow"), passwords)
+    accounts.migrate_airflow(os.environ, settings.home / "logs" / "airflow-migrate.log")
+    accounts.write_login(Path(os.environ["AIRFLOW_HOME"]), os.environ["AIRFLOW_ADMIN_PASSWORD"])
+    typer.echo("Schema, accounts and Airflow's metadata are up to date")
+
+
+@app.command()
 def down() -> None:
     """Stop what `wayfare up` started on this machine."""
     from wayfare.local import stack

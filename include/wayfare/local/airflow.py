@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -61,15 +60,6 @@ def environment(home: Path, database_url: str, port: int, secrets: Secrets) -> d
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(airflow_home / "logs"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
-
-
-def prepare(home: Path, secrets: Secrets) -> None:
-    """Write the login of the one local user, `admin`."""
-    airflow_home = home / "airflow"
-    airflow_home.mkdir(parents=True, exist_ok=True)
-    passwords = airflow_home / "passwords.json"
-    passwords.touch(mode=0o600)
-    passwords.write_text(json.dumps({"admin": secrets.admin}))
 
 
 def command(process: str) -> list[str]:

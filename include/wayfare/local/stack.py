@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,11 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
-import psycopg
-from psycopg import sql
 
 from wayfare.errors import ConfigurationError, ServiceError
-from wayfare.local import airflow
+from wayfare.local import accounts, airflow
 from wayfare.local.postgres import EmbeddedPostgres
 from wayfare.local.secrets import Secrets, load_or_make, remember_urls
 from wayfare.local.supervisor import Supervisor
@@ -28,8 +24,6 @@ from wayfare.staging import database
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-_ACCOUNTS = {"wayfare_landing": "landing", "wayfare_pipeline": "pipeline", "wayfare_bi": "bi", "airflow": "airflow"}
 
 
 @dataclass(frozen=True)
@@ -76,12 +70,12 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stack:
         say("Starting PostgreSQL")
         postgres.start()
     settings = _prepare_databases(settings, postgres, secrets)
-    airflow.prepare(settings.home, secrets)
+    accounts.write_login(settings.home / "airflow", secrets.admin)
     environment = airflow.environment(
         settings.home, postgres.url("airflow", "airflow", secrets.airflow), settings.port, secrets
     )
     say("Migrating Airflow's metadata")
-    _migrate_airflow(environment, settings.home / "logs")
+    accounts.migrate_airflow(environment, settings.home / "logs" / "airflow-migrate.log")
     say("Starting Airflow: " + ", ".join(airflow.PROCESSES))
     supervisor = Supervisor(
         {name: airflow.command(name) for name in airflow.PROCESSES},
@@ -166,10 +160,7 @@ def _require_free(port: int, variable: str) -> None:
 
 def _prepare_databases(settings: Settings, postgres: EmbeddedPostgres, secrets: Secrets) -> Settings:
     """Create both databases and every account; the settings then know their URLs."""
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-        existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
-        for name in {"wayfare", "airflow"} - existing:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    accounts.create_databases(postgres.url("postgres"))
     remember_urls(
         settings.home,
         {
@@ -182,29 +173,9 @@ def _prepare_databases(settings: Settings, postgres: EmbeddedPostgres, secrets: 
     get_settings.cache_clear()
     settings = get_settings()
     database.migrate(settings)
-    with psycopg.connect(postgres.url("airflow"), autocommit=True) as connection:
-        roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
-        for account, secret in _ACCOUNTS.items():
-            verb = "ALTER" if account in roles else "CREATE"
-            connection.execute(
-                sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}").format(
-                    sql.Identifier(account), sql.Literal(getattr(secrets, secret))
-                )
-            )
-        connection.execute("ALTER DATABASE airflow OWNER TO airflow")
-        connection.execute("ALTER SCHEMA public OWNER TO airflow")
+    passwords = {role: getattr(secrets, role.removeprefix("wayfare_")) for role in accounts.ROLES}
+    accounts.set_passwords(postgres.url("airflow"), passwords)
     return settings
-
-
-def _migrate_airflow(environment: dict[str, str], logs: Path) -> None:
-    logs.mkdir(parents=True, exist_ok=True)
-    log = logs / "airflow-migrate.log"
-    with log.open("ab") as out:
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", "db", "migrate"], env=environment, stdout=out, stderr=subprocess.STDOUT
-        )
-    if done.returncode != 0:
-        raise ServiceError(f"Airflow's database could not be migrated: read {log}")
 
 
 def _wait_for_airflow(stack: Stack, *, timeout: float = 180.0) -> None:

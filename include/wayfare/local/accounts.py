@@ -1,0 +1,76 @@
+"""Databases and accounts: created by the embedded stack and by `wayfare migrate` alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+from wayfare.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+ROLES = ("wayfare_landing", "wayfare_pipeline", "wayfare_bi", "airflow")
+"""Roles that log in; the schema's migration creates all but Airflow's without a password."""
+
+
+def on_database(url: str, database: str) -> str:
+    """The same server and account, another database."""
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+def create_databases(admin_url: str) -> None:
+    """Create the databases `wayfare` and `airflow` where they are missing; `admin_url` reaches any database."""
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+        for name in sorted({"wayfare", "airflow"} - existing):
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+def set_passwords(airflow_admin_url: str, passwords: Mapping[str, str]) -> None:
+    """Let each role of `passwords` log in with its password, and give the database `airflow` to role `airflow`."""
+    with psycopg.connect(airflow_admin_url, autocommit=True) as connection:
+        roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+        for role, password in passwords.items():
+            verb = "ALTER ROLE {} LOGIN PASSWORD {}" if role in roles else "CREATE ROLE {} LOGIN PASSWORD {}"
+            connection.execute(sql.SQL(verb).format(sql.Identifier(role), sql.Literal(password)))
+        connection.execute("ALTER DATABASE airflow OWNER TO airflow")
+        connection.execute("ALTER SCHEMA public OWNER TO airflow")
+
+
+def migrate_airflow(environment: Mapping[str, str], log: Path) -> None:
+    """Bring Airflow's metadata to its version.
+
+    Raises
+    ------
+    ServiceError
+        It failed; the message names the log.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"],
+            env=dict(environment),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    if done.returncode != 0:
+        raise ServiceError(f"Airflow's database could not be migrated: read {log}")
+
+
+def write_login(airflow_home: Path, password: str) -> None:
+    """Write the password of the UI's user `admin` where Airflow's simple auth manager reads it, for its owner alone."""
+    airflow_home.mkdir(parents=True, exist_ok=True)
+    file = airflow_home / "passwords.json"
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        json.dump({"admin": password}, out)
