@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import tempfile
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from wayfare.settings import Settings, get_settings
 from wayfare.staging import database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -56,20 +57,37 @@ def _administer(server: EmbeddedPostgres, statement: str) -> None:
         connection.execute(statement)
 
 
-@pytest.fixture
-def settings(postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Settings of a fresh installation: an empty migrated database and a home folder of its own."""
+@contextmanager
+def _installation(postgres: EmbeddedPostgres, home: Path) -> Iterator[Settings]:
     name = f"t_{secrets.token_hex(6)}"
     _administer(postgres, f"CREATE DATABASE {name} TEMPLATE template_wayfare")
-    for variable in [v for v in os.environ if v.startswith("WAYFARE_")]:
-        monkeypatch.delenv(variable)
-    monkeypatch.setenv("WAYFARE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("WAYFARE_DATABASE_URL", postgres.url(name))
-    get_settings.cache_clear()
-    yield get_settings()
-    get_settings.cache_clear()
-    database.engine(postgres.url(name)).dispose()
-    _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in [v for v in os.environ if v.startswith("WAYFARE_")]:
+            patch.delenv(variable)
+        patch.setenv("WAYFARE_HOME", str(home))
+        patch.setenv("WAYFARE_DATABASE_URL", postgres.url(name))
+        get_settings.cache_clear()
+        try:
+            yield get_settings()
+        finally:
+            get_settings.cache_clear()
+            database.engine(postgres.url(name)).dispose()
+            _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a fresh installation: an empty migrated database and a home folder of its own."""
+    with _installation(postgres, tmp_path / "home") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def fresh_installation(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], AbstractContextManager[Settings]]:
+    """For a test that needs several installations: makes one, which ends with the block."""
+    return lambda: _installation(postgres, tmp_path_factory.mktemp("installation"))
 
 
 @pytest.fixture(scope="session")

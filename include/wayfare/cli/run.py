@@ -24,25 +24,16 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per chunk.")] = False,
 ) -> None:
     """Bring an analysis up to date: plan its stale days, then extract, validate, analyze, audit and publish them."""
-    from wayfare import engines, marts, quality, snapshots
+    from wayfare.pipeline import bring_up_to_date
     from wayfare.settings import get_settings
 
-    settings = get_settings()
-    chunks = marts.plan(
-        settings, analysis, first=first.date() if first else None, last=last.date() if last else None, force=force
-    )
-    for chunk in chunks:
-        snapshots.extract(settings, chunk)
-        verdict = quality.validate(settings, chunk)
-        engines.analyze(settings, chunk)
-        quality.audit(settings, chunk)
-        published = marts.publish(settings, chunk, run_id="cli")
+    done = 0
+    days = {"first": first.date() if first else None, "last": last.date() if last else None}
+    for done, summary in enumerate(bring_up_to_date(get_settings(), analysis, **days, force=force), start=1):
         if as_json:
-            typer.echo(json.dumps({"chunk": chunk.to_json(), "validated": verdict, "published": published}))
+            typer.echo(json.dumps(summary, default=str))
         else:
-            typer.echo(
-                f"{analysis}: {len(chunk.days)} days from {chunk.days[0]} to {chunk.days[-1]}, "
-                f"{published['rows']} rows through batch {chunk.through_batch}"
-            )
-    if not chunks and not as_json:
+            ranges = ", ".join(f"{start} to {stop}" for start, stop in summary["chunk"]["days"])
+            typer.echo(f"{analysis}: {ranges}: {summary['publish']['rows']} rows published")
+    if not done and not as_json:
         typer.echo(f"{analysis}: every day is fresh")
