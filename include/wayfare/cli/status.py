@@ -1,0 +1,41 @@
+"""`wayfare status`: how fresh every mart is."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON array, one object per analysis.")] = False,
+) -> None:
+    """Show for each analysis how many days are stale, through which batch it is fresh, and its last audit."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from wayfare import marts
+    from wayfare.settings import get_settings
+
+    found = marts.status(get_settings())
+    if as_json:
+        typer.echo(json.dumps(found, default=str))
+        return
+    table = Table()
+    for heading in ("analysis", "rows", "last day", "fresh through batch", "stale days", "published (UTC)", "audit"):
+        table.add_column(heading, justify="right" if heading in {"rows", "stale days"} else "left")
+    for row in found:
+        table.add_row(
+            str(row["analysis"]),
+            f"{row['rows']:,}",
+            str(row["last_on"] or "-"),
+            f"{row['fresh_through']} of {row['latest_batch']}",
+            f"{row['stale_days']:,}",
+            f"{row['published_at']:%Y-%m-%d %H:%M}" if row["published_at"] else "-",
+            str(row["audit"] or "-"),
+        )
+    Console().print(table)

@@ -1,0 +1,155 @@
+"""A digest of everything that decides an analysis's numbers, so that a change of any of it makes its days stale.
+
+In it: the code, the declared window, grain and columns, the input expectations (they decide what is quarantined), the
+contract fields the code names, and the settings it reads. Not in it: comments, docstrings, descriptions, tags, owner
+and output expectations, which change no number.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from wayfare.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wayfare.analyses.api import BehaviorAnalysis
+    from wayfare.contracts import EventType
+    from wayfare.settings import Settings
+
+_ANALYSES = "wayfare.analyses"
+_FRAMEWORK = {_ANALYSES, f"{_ANALYSES}.api", f"{_ANALYSES}.chunk", f"{_ANALYSES}.registry"}
+"""Modules that every analysis imports: what they say about its numbers is digested by value."""
+_DECLARED = {"owner", "tags", "reads", "window", "mart", "expect_input", "expect_output"}
+"""Class attributes that are digested by value, or change no number."""
+_UNSTABLE = {"ctx", "kind", "type_comment", "type_ignores"}
+"""Fields of syntax nodes that say nothing, or that not every Python version has."""
+
+
+def fingerprint(settings: Settings, analysis: BehaviorAnalysis) -> str:
+    """Hexadecimal SHA-256, the same in every process and Python version.
+
+    Raises
+    ------
+    DeclarationError
+        The source of the analysis cannot be read.
+    """
+    code = {name: canonical(tree) for name, tree in _modules(type(analysis)).items()}
+    names = set(re.findall(r"\w+", json.dumps(code)))
+    parts = {
+        "code": code,
+        "declaration": _declaration(analysis),
+        "contracts": {e.name: _contract(e, names) for e in analysis.reads},
+        "settings": _settings(settings, names),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def canonical(node: Any) -> Any:
+    """Syntax as nested lists without comments, docstrings and positions; `ast.dump` differs between versions.
+
+    >>> canonical(ast.parse("x = 1  # one")) == canonical(ast.parse("x   =   1"))
+    True
+    """
+    if isinstance(node, ast.AST):
+        fields = ((n, v) for n, v in ast.iter_fields(node) if n not in _UNSTABLE and v is not None and v != [])
+        return [type(node).__name__, *([name, canonical(value)] for name, value in fields)]
+    if isinstance(node, list):
+        return [canonical(item) for item in node if not _is_docstring(item)]
+    return [type(node).__name__, node if isinstance(node, str) else repr(node)]
+
+
+def _is_docstring(node: Any) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _declaration(analysis: BehaviorAnalysis) -> dict[str, Any]:
+    mart = analysis.mart
+    return {
+        "window": [analysis.window.before, analysis.window.after],
+        "mart": [mart.day, mart.vintage, mart.ahead, mart.version],
+        "grain": {name: column.type for name, column in mart.grain.items()},
+        "columns": {name: column.type for name, column in mart.columns.items()},
+        "expect_input": {
+            name: [[e.expectation, dict(e.arguments), e.severity] for e in expectations]
+            for name, expectations in analysis.expect_input.items()
+        },
+    }
+
+
+def _contract(event_type: EventType, names: set[str]) -> dict[str, Any]:
+    """The parts that can change a number: a new optional field, which old events lack, is not one until it is named."""
+    model, revision, _addition = event_type.version.split("-")
+    return {
+        "version": [model, revision],
+        "fields": {f.name: f.kind.value for f in event_type.fields if f.name in names},
+        "rules": {f"{r.code} {r.field}": r.holds for r in event_type.rules},
+    }
+
+
+def _settings(settings: Settings, names: set[str]) -> dict[str, Any]:
+    reached_through = {"rates": "currency", "service_level": "service_level"}
+    used = {setting: getattr(settings, setting) for name, setting in reached_through.items() if name in names}
+    return {"timezone": settings.timezone, **used}
+
+
+def _modules(analysis: type[BehaviorAnalysis]) -> dict[str, ast.Module]:
+    """The analysis's module and what it imports, however far, from its own package and from `wayfare.analyses`."""
+    roots = {_ANALYSES, analysis.__module__.split(".")[0]} - {"wayfare"}
+    classes = {c.__name__ for c in analysis.__mro__}
+    pending, found = [analysis.__module__], {}
+    while pending:
+        name = pending.pop()
+        source = _source(name)
+        if source is None:
+            continue
+        tree = ast.parse(source)
+        found[name] = _without_declarations(tree, classes)
+        candidates = {c for c in _imported(tree, name) if any(c == r or c.startswith(f"{r}.") for r in roots)}
+        pending += sorted(candidates - _FRAMEWORK - found.keys())
+    if analysis.__module__ not in found:
+        raise DeclarationError(
+            f"analysis {analysis.__name__}: the source of {analysis.__module__} cannot be read; "
+            "write the analysis in a module of its own"
+        )
+    return found
+
+
+def _source(module: str) -> str | None:
+    """Source of a module; None if there is no such module (an imported name may be a function) or it has none."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    get_source = getattr(spec.loader, "get_source", None) if spec else None
+    return get_source(module) if get_source else None
+
+
+def _imported(tree: ast.Module, module: str) -> Iterator[str]:
+    """Names of what a module imports, as if each were a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _without_declarations(tree: ast.Module, classes: set[str]) -> ast.Module:
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name in classes:
+            node.body = [part for part in node.body if not (_assigned(part) & _DECLARED)]
+    return tree
+
+
+def _assigned(statement: ast.stmt) -> set[str]:
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}

@@ -1,0 +1,187 @@
+"""The tables and views of a mart: `marts.<analysis>` and `bi.<analysis>`, with `_v2` from the second version on.
+
+Everything here runs inside the transaction of a publication and does nothing where nothing differs: readers of a view
+are never locked out by a publication that leaves the view as it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wayfare.analyses.api import Additivity, Column
+from wayfare.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from adbc_driver_postgresql.dbapi import Cursor
+
+    from wayfare.analyses.api import BehaviorAnalysis, Mart
+
+READER = "wayfare_bi"
+
+_PUBLISHED_IN = Column("The publication that brought the row.", "bigint", Additivity.KEY, nullable=False)
+_SUPERSEDED_IN = Column("The publication that closed the row; null while it is current.", "bigint", Additivity.KEY)
+_IS_COMPLETE = Column("False while events still to come may change the row.", "boolean")
+_PUBLISHED_AT = Column("When the row was published.", "timestamptz")
+_SUPERSEDED_AT = Column("When a later row took its place; null while it is current.", "timestamptz")
+
+
+def quoted(names: Iterable[str], prefix: str = "") -> str:
+    """Identifiers as a list in SQL, each behind `prefix`.
+
+    >>> quoted(["search_on", "city"], "old.")
+    'old."search_on", old."city"'
+    """
+    return ", ".join(f'{prefix}"{name}"' for name in names)
+
+
+def relation(analysis: BehaviorAnalysis) -> str:
+    """Name of the table in `marts` and of the view in `bi`."""
+    version = analysis.mart.version
+    return analysis.name if version == 1 else f"{analysis.name}_v{version}"
+
+
+def key(mart: Mart) -> list[str]:
+    """The grain with the output day first: days are what a publication deletes by."""
+    return [mart.day, *(name for name in mart.grain if name != mart.day)]
+
+
+def create_table(cursor: Cursor, analysis: BehaviorAnalysis) -> None:
+    """Create the mart's table, or add the columns it gained.
+
+    Raises
+    ------
+    DeclarationError
+        The mart lost or retyped a column, or its grain changed, without becoming a new version.
+    """
+    mart, name = analysis.mart, relation(analysis)
+    wanted = _table_columns(mart)
+    keys = [*key(mart), "published_in"] if mart.vintage else key(mart)
+    existing = _existing(cursor, f"marts.{name}")
+    if not existing:
+        _create(cursor, name, mart, keys, wanted)
+    else:
+        _refuse_breaking_change(analysis, {n: (_type(c), n in keys) for n, c in wanted.items()}, existing)
+        for column in [n for n in wanted if n not in existing]:
+            # nullable whatever is declared: rows published before have no value
+            cursor.execute(f'ALTER TABLE marts."{name}" ADD COLUMN "{column}" {wanted[column].type}')
+    _comment(cursor, "TABLE", f"marts.{name}", analysis.question, wanted)
+
+
+def create_views(cursor: Cursor, analysis: BehaviorAnalysis) -> None:
+    """Create, extend, describe and grant `bi.<mart>`, and `bi.<mart>_history` for a vintage."""
+    mart, name = analysis.mart, relation(analysis)
+    expressions = {n: f'mart."{n}"' for n in mart.all_columns} | {"is_complete": _complete(analysis)}
+    current = {**mart.grain, "is_complete": _IS_COMPLETE, **mart.columns}
+    source = f'marts."{name}" AS mart' + (" WHERE superseded_in IS NULL" if mart.vintage else "")
+    _create_view(cursor, name, _select(cursor, name, {n: expressions[n] for n in current}, source))
+    _comment(cursor, "VIEW", f"bi.{name}", analysis.question, current)
+    if mart.vintage:
+        name = f"{name}_history"
+        expressions |= {"published_at": "opened.published_at", "superseded_at": "closed.published_at"}
+        history = {**mart.grain, "published_at": _PUBLISHED_AT, "superseded_at": _SUPERSEDED_AT, **mart.columns}
+        source = f"""marts."{relation(analysis)}" AS mart
+JOIN control.publication AS opened ON opened.publication_id = mart.published_in
+LEFT JOIN control.publication AS closed ON closed.publication_id = mart.superseded_in"""
+        _create_view(cursor, name, _select(cursor, name, {n: expressions[n] for n in history}, source))
+        _comment(cursor, "VIEW", f"bi.{name}", f"{analysis.question} Every row as it was ever published.", history)
+
+
+def _table_columns(mart: Mart) -> dict[str, Column]:
+    vintage = {"published_in": _PUBLISHED_IN, "superseded_in": _SUPERSEDED_IN}
+    return mart.all_columns | (vintage if mart.vintage else {})
+
+
+def _create(cursor: Cursor, name: str, mart: Mart, keys: list[str], wanted: Mapping[str, Column]) -> None:
+    lines = [f'"{n}" {c.type}{"" if c.nullable else " NOT NULL"}' for n, c in wanted.items()]
+    cursor.execute(f'CREATE TABLE marts."{name}" ({", ".join(lines)}, PRIMARY KEY ({quoted(keys)}))')
+    if mart.vintage:
+        cursor.execute(
+            f'CREATE UNIQUE INDEX "{name}_current" ON marts."{name}" ({quoted(key(mart))}) WHERE superseded_in IS NULL'
+        )
+
+
+def _type(column: Column) -> str:
+    return "timestamp with time zone" if column.type == "timestamptz" else column.type
+
+
+def _existing(cursor: Cursor, table: str) -> dict[str, tuple[str, bool]]:
+    """Columns of a table or view in order: type, and whether it is in the primary key; empty if there is none."""
+    cursor.execute(
+        """
+        SELECT attname::text, format_type(atttypid, atttypmod), coalesce(attnum = ANY(indkey::smallint[]), false)
+        FROM pg_attribute LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary
+        WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+        """,
+        (table,),
+    )
+    return {name: (type_, is_key) for name, type_, is_key in cursor.fetchall()}
+
+
+def _refuse_breaking_change(
+    analysis: BehaviorAnalysis, wanted: dict[str, tuple[str, bool]], existing: dict[str, tuple[str, bool]]
+) -> None:
+    changed = [n for n, found in existing.items() if wanted.get(n) != found]
+    changed += [n for n, (_, is_key) in wanted.items() if is_key and n not in existing]
+    if changed:
+        raise DeclarationError(
+            f"analysis {analysis.name}: column {changed[0]!r} of its mart was removed, retyped, or moved into or out "
+            f"of the grain, but marts.{relation(analysis)} is published: set version={analysis.mart.version + 1} in "
+            "its Mart, and the new shape is published beside the old"
+        )
+
+
+def _complete(analysis: BehaviorAnalysis) -> str:
+    """SQL that says whether every input day of a row is past; each max() is one step into the index."""
+    of_type = "(SELECT max(event_on) FROM control.change WHERE event_type = {})"
+    latest = ", ".join(of_type.format(_literal(e.name)) for e in analysis.reads)
+    return f'coalesce(mart."{analysis.mart.day}" + {analysis.window.after} < GREATEST({latest}), false)'
+
+
+def _select(cursor: Cursor, view: str, expressions: Mapping[str, str], source: str) -> str:
+    """The query of a view, its present columns first: PostgreSQL adds columns to a view at the end only."""
+    present = [n for n in _existing(cursor, f"bi.{view}") if n in expressions]
+    ordered = [*present, *(n for n in expressions if n not in present)]
+    selected = ", ".join(f'{expressions[n]} AS "{n}"' for n in ordered)
+    return f"SELECT {selected} FROM {source}"  # noqa: S608 - declared names
+
+
+def _create_view(cursor: Cursor, name: str, select: str) -> None:
+    if not _shows(cursor, name, select):
+        cursor.execute(f'CREATE OR REPLACE VIEW bi."{name}" AS {select}')
+    cursor.execute(f'GRANT SELECT ON bi."{name}" TO {READER}')
+
+
+def _shows(cursor: Cursor, name: str, select: str) -> bool:
+    """Whether the view is there and says just this; replacing it would wait for its readers, and hold up the next."""
+    cursor.execute(f"CREATE TEMPORARY VIEW wanted AS {select}")
+    cursor.execute(
+        "SELECT coalesce(pg_get_viewdef('pg_temp.wanted'::regclass) = pg_get_viewdef(to_regclass($1)), false)",
+        (f"bi.{name}",),
+    )
+    (same,) = cursor.fetchone()
+    cursor.execute("DROP VIEW pg_temp.wanted")
+    return bool(same)
+
+
+def _comment(cursor: Cursor, kind: str, name: str, comment: str, columns: Mapping[str, Column]) -> None:
+    """Describe a table or view and its columns, where the description differs."""
+    cursor.execute(
+        """
+        SELECT coalesce(attname::text, ''), description
+        FROM pg_description LEFT JOIN pg_attribute ON attrelid = objoid AND attnum = objsubid AND objsubid > 0
+        WHERE objoid = to_regclass($1) AND classoid = 'pg_class'::regclass
+        """,
+        (name,),
+    )
+    present = dict(cursor.fetchall())
+    if present.get("") != comment:
+        cursor.execute(f"COMMENT ON {kind} {name} IS {_literal(comment)}")
+    for column, declared in columns.items():
+        if present.get(column) != declared.comment:
+            cursor.execute(f'COMMENT ON COLUMN {name}."{column}" IS {_literal(declared.comment)}')
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,131 @@
+"""Which output days must be computed again, and in which chunks.
+
+State is compared, events are not trusted: a day is stale when it was never published, when an input day in its window
+changed in a later batch than the one it was published through, or when its fingerprint differs.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from wayfare.analyses import registry
+from wayfare.analyses.chunk import Chunk
+from wayfare.marts.fingerprint import fingerprint
+from wayfare.staging.database import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from wayfare.analyses.api import BehaviorAnalysis, Window
+    from wayfare.settings import Settings
+
+DAYS = """
+WITH touched AS (
+  SELECT event_on AS day, min(batch_id) AS first_batch, max(batch_id) AS last_batch, sum(rows)::bigint AS rows
+  FROM control.change WHERE event_type = ANY(:types) AND batch_id <= :through GROUP BY event_on
+), calendar AS (
+  SELECT span.first + n AS day
+  FROM (SELECT min(day) AS first, max(day) + CAST(:ahead AS integer) AS last FROM touched) AS span,
+    generate_series(0, span.last - span.first) AS n
+), output AS (
+  SELECT day, touched.rows, first_batch, through_batch, fingerprint, max(last_batch) OVER (
+    ORDER BY day ROWS BETWEEN CAST(:before AS bigint) PRECEDING AND CAST(:after AS bigint) FOLLOWING
+  ) AS changed_in
+  FROM calendar LEFT JOIN touched USING (day)
+  LEFT JOIN control.published_day AS published ON published.analysis = :analysis AND published.output_on = day
+)
+"""
+"""Every day from the first event to the last output day, with what touched its window last and what it stands on."""
+
+_STATE = text(f"""{DAYS}
+SELECT day, coalesce(rows, 0) AS rows,
+  coalesce(changed_in > through_batch OR fingerprint <> :fingerprint, through_batch IS NULL) AS stale
+FROM output ORDER BY day
+""")  # noqa: S608 - the interpolated text is a constant
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """An output day: input rows that fell on it (all types the analysis reads), and whether it must be redone."""
+
+    on: dt.date
+    rows: int
+    stale: bool
+
+
+def plan(
+    settings: Settings, analysis: str, *, first: dt.date | None = None, last: dt.date | None = None, force: bool = False
+) -> list[Chunk]:
+    """The stale output days of an analysis as of the latest batch, in chunks of at most `chunk_rows` input rows.
+
+    `first` and `last` bound the output days; `force` makes every day between them stale. A chunk may exceed the bound
+    so as to hold as many days as its window is long: reading a long window is paid once for all of them.
+
+    Raises
+    ------
+    DeclarationError
+        There is no such analysis.
+    """
+    found = registry.get(analysis)
+    digest = fingerprint(settings, found)
+    with engine(settings.url("pipeline")).connect() as connection:
+        through = latest_batch(connection)
+        state = days(connection, found, through, digest)
+    wanted = [
+        d.on
+        for d in state
+        if (d.stale or force) and (first is None or d.on >= first) and (last is None or d.on <= last)
+    ]
+    groups = _group(wanted, {d.on: d.rows for d in state}, found.window, settings.chunk_rows)
+    return [Chunk(analysis, tuple(group), through, digest) for group in groups]
+
+
+def latest_batch(connection: Connection) -> int:
+    """The last committed batch, 0 before the first: everything up to it is a stable set."""
+    return int(connection.scalar(text("SELECT coalesce(max(batch_id), 0) FROM control.batch")) or 0)
+
+
+def parameters(analysis: BehaviorAnalysis, through: int) -> dict[str, Any]:
+    """The parameters of `DAYS`."""
+    return {
+        "analysis": analysis.name,
+        "types": [e.name for e in analysis.reads],
+        "through": through,
+        "before": analysis.window.before,
+        "after": analysis.window.after,
+        "ahead": analysis.window.before if analysis.mart.ahead else 0,
+    }
+
+
+def days(connection: Connection, analysis: BehaviorAnalysis, through: int, digest: str) -> list[Day]:
+    """Every output day as of a batch, in order."""
+    rows = connection.execute(_STATE, {**parameters(analysis, through), "fingerprint": digest})
+    return [Day(*row) for row in rows]
+
+
+def _group(wanted: Sequence[dt.date], rows: dict[dt.date, int], window: Window, most_rows: int) -> list[list[dt.date]]:
+    """Days in order, cut where the next would exceed `most_rows` and both sides keep a window's length of days."""
+    fewest_days = max(1, window.before + window.after)
+    groups: list[list[dt.date]] = []
+    group: list[dt.date] = []
+    read, read_to = 0, dt.date.min
+    for place, day in enumerate(wanted):
+        start, stop = window.reads(day)
+        added = _rows_between(rows, max(start, read_to + dt.timedelta(1)), stop)
+        if group and read + added > most_rows and min(len(group), len(wanted) - place) >= fewest_days:
+            groups.append(group)
+            group, read = [], 0
+            added = _rows_between(rows, start, stop)
+        group.append(day)
+        read, read_to = read + added, stop
+    return [*groups, group] if group else []
+
+
+def _rows_between(rows: dict[dt.date, int], first: dt.date, last: dt.date) -> int:
+    return sum(rows.get(first + dt.timedelta(n), 0) for n in range((last - first).days + 1))

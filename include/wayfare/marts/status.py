@@ -1,0 +1,92 @@
+"""How fresh every mart is, and what its gates said last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from wayfare.analyses import registry
+from wayfare.marts import staleness
+from wayfare.marts.fingerprint import fingerprint
+from wayfare.staging.database import engine
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from wayfare.analyses.api import BehaviorAnalysis
+    from wayfare.settings import Settings
+
+# The first batch the mart does not hold yet is the earlier of two: the first that touched an input day after a
+# published day reading it was published, and the first that made a day that is not published yet an output day.
+_FRESH_THROUGH = text(f"""{staleness.DAYS}, held AS (
+  SELECT day, through_batch, min(through_batch) OVER (
+    ORDER BY day ROWS BETWEEN CAST(:after AS bigint) PRECEDING AND CAST(:before AS bigint) FOLLOWING
+  ) AS batch_id, greatest(
+    min(first_batch) OVER (ORDER BY day ROWS UNBOUNDED PRECEDING),
+    min(first_batch) OVER (
+      ORDER BY day DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CAST(:ahead AS bigint) FOLLOWING
+    )
+  ) AS due_since
+  FROM output
+)
+SELECT coalesce(least(
+  (SELECT min(change.batch_id) FROM control.change JOIN held ON held.day = change.event_on
+   WHERE event_type = ANY(:types) AND change.batch_id <= :through AND change.batch_id > held.batch_id),
+  (SELECT min(due_since) FROM held WHERE through_batch IS NULL)
+) - 1, CAST(:through AS bigint))
+""")  # noqa: S608 - the interpolated text is a constant
+
+_STANDING = text("""
+SELECT coalesce(sum(rows), 0)::bigint AS rows, max(output_on) AS last_on FROM control.published_day
+WHERE analysis = :analysis
+""")
+
+_LAST_PUBLICATION = text("""
+SELECT publication_id, published_at, run_id FROM control.publication
+WHERE analysis = :analysis ORDER BY publication_id DESC LIMIT 1
+""")
+
+_LAST_AUDIT = text("""
+SELECT CASE WHEN bool_or(NOT success AND severity = 'critical') THEN 'failed'
+  WHEN bool_and(success) THEN 'passed' ELSE 'warned' END AS verdict, max(judged_at) AS judged_at
+FROM control.validation
+WHERE analysis = :analysis AND gate = 'output' AND chunk = (
+  SELECT chunk FROM control.validation WHERE analysis = :analysis AND gate = 'output'
+  ORDER BY judged_at DESC, validation_id DESC LIMIT 1
+)
+HAVING count(*) > 0
+""")
+
+
+def status(settings: Settings) -> list[dict[str, object]]:
+    """One dict per analysis, in alphabetical order.
+
+    `analysis`; `rows` of the mart; `last_on`, its last output day; `latest_batch`; `fresh_through`, the last batch
+    that every output day takes account of; `stale_days`; `publication_id`, `published_at` and `run_id` of the last
+    publication; `audit` ("passed", "warned", "failed") and `audited_at`. None where there is nothing yet.
+    """
+    with engine(settings.url("pipeline")).connect() as connection:
+        latest = staleness.latest_batch(connection)
+        return [_status(settings, connection, found, latest) for found in registry.analyses().values()]
+
+
+def _status(settings: Settings, connection: Connection, found: BehaviorAnalysis, latest: int) -> dict[str, object]:
+    named = {"analysis": found.name}
+    standing = connection.execute(_STANDING, named).one()
+    published = connection.execute(_LAST_PUBLICATION, named).one_or_none()
+    audit = connection.execute(_LAST_AUDIT, named).one_or_none()
+    days = staleness.days(connection, found, latest, fingerprint(settings, found))
+    return {
+        **named,
+        "rows": standing.rows,
+        "last_on": standing.last_on,
+        "latest_batch": latest,
+        "fresh_through": connection.scalar(_FRESH_THROUGH, staleness.parameters(found, latest)),
+        "stale_days": sum(day.stale for day in days),
+        "publication_id": published.publication_id if published else None,
+        "published_at": published.published_at if published else None,
+        "run_id": published.run_id if published else None,
+        "audit": audit.verdict if audit else None,
+        "audited_at": audit.judged_at if audit else None,
+    }

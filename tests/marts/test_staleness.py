@@ -1,0 +1,212 @@
+"""Staleness: exactly the days whose windows were touched, in chunks bounded by rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as budget
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from marts import tiny
+from marts.tiny import day
+from wayfare.analyses.api import Window
+from wayfare.errors import DeclarationError
+from wayfare.marts import plan
+from wayfare.marts.fingerprint import fingerprint
+from wayfare.staging.database import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from wayfare.settings import Settings
+
+
+def declare(monkeypatch: pytest.MonkeyPatch, *, before: int = 0, after: int = 0, ahead: bool = False) -> None:
+    """Make Sales, which reads searches and bookings, the only analysis, with this window."""
+    monkeypatch.setattr(tiny.Sales, "window", Window(before, after))
+    monkeypatch.setattr(tiny.Sales, "mart", replace(tiny.Sales.mart, ahead=ahead))
+    tiny.install(monkeypatch, tiny.Sales())
+
+
+def planned(settings: Settings, **options: object) -> list[int]:
+    """Numbers of the stale days."""
+    chunks = plan(settings, "sales", **options)  # type: ignore[arg-type]  # passed through by the tests
+    return [(d - tiny.START).days for c in chunks for d in c.days]
+
+
+def publish(settings: Settings, days: Iterable[int], through: int) -> None:
+    tiny.publish_days(settings, "sales", days, through, fingerprint(settings, tiny.Sales()))
+
+
+def test_without_events_nothing_is_stale(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch)
+    assert plan(settings, "sales") == []
+    tiny.touch(settings, 1, {0: 4}, event_type="inventory")
+    assert plan(settings, "sales") == []
+
+
+def test_an_unknown_analysis_is_named(settings: Settings) -> None:
+    with pytest.raises(DeclarationError, match="nonesuch"):
+        plan(settings, "nonesuch")
+
+
+def test_every_day_between_the_first_and_the_last_event_is_an_output_day(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(monkeypatch, before=2, after=7)
+    tiny.touch(settings, 1, {0: 1, 3: 1})
+    (chunk,) = plan(settings, "sales")
+    assert chunk.days == tuple(day(n) for n in range(4))
+    assert chunk.through_batch == 1
+    assert chunk.fingerprint == fingerprint(settings, tiny.Sales())
+
+
+def test_service_days_run_ahead_of_the_events(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch, before=2, ahead=True)
+    tiny.touch(settings, 1, {0: 1, 1: 1})
+    assert planned(settings) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ahead", "expected"),
+    [
+        (0, 0, False, {10, 20, 29}),
+        (0, 2, False, {8, 9, 10, 18, 19, 20, 27, 28, 29}),
+        (3, 0, False, {10, 11, 12, 13, 20, 21, 22, 23, 29}),
+        (1, 1, False, {9, 10, 11, 19, 20, 21, 28, 29}),
+        (3, 0, True, {10, 11, 12, 13, 20, 21, 22, 23, 29, 30, 31, 32}),
+        (400, 0, False, set(range(10, 30))),
+    ],
+)
+def test_late_events_of_three_days_redo_exactly_the_days_whose_windows_they_touch(
+    *, before: int, after: int, ahead: bool, expected: set[int], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(monkeypatch, before=before, after=after, ahead=ahead)
+    tiny.touch(settings, 1, dict.fromkeys(range(30), 5))
+    publish(settings, range(30 + (before if ahead else 0)), through=1)
+    assert planned(settings) == []
+    tiny.touch(settings, 2, {10: 1, 20: 0, 29: 1})
+    tiny.touch(settings, 3, {15: 1}, event_type="inventory")
+    assert planned(settings) == sorted(expected)
+
+
+def test_a_new_fingerprint_makes_every_day_stale(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch)
+    tiny.touch(settings, 1, {0: 1, 1: 1})
+    publish(settings, [0, 1], through=1)
+    assert planned(settings) == []
+    declare(monkeypatch, after=1)
+    assert planned(settings) == [0, 1]
+
+
+def test_bounds_restrict_and_force_adds(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch)
+    tiny.touch(settings, 1, dict.fromkeys(range(5), 1))
+    assert planned(settings, first=day(1), last=day(3)) == [1, 2, 3]
+    publish(settings, range(5), through=1)
+    assert planned(settings, first=day(1), last=day(3)) == []
+    assert planned(settings, first=day(1), last=day(3), force=True) == [1, 2, 3]
+    assert planned(settings, force=True, first=day(-9), last=day(99)) == [0, 1, 2, 3, 4]
+
+
+_touches = st.lists(
+    st.dictionaries(st.integers(0, 14), st.sampled_from(["search", "booking", "inventory"]), max_size=4), max_size=5
+)
+"""The event type touched on each day, batch by batch."""
+_published = st.dictionaries(st.integers(0, 20), st.integers(0, 5))
+"""The batch that each published day stands on."""
+
+
+@given(
+    touches=_touches,
+    published=_published,
+    before=st.integers(0, 4),
+    after=st.integers(0, 4),
+    ahead=st.booleans(),
+    chunk_rows=st.integers(1, 40),
+)
+@budget(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_plan_agrees_with_the_definition(
+    *,
+    settings: Settings,
+    touches: list[dict[int, str]],
+    published: dict[int, int],
+    before: int,
+    after: int,
+    ahead: bool,
+    chunk_rows: int,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, engine(settings.url("owner")).begin() as connection:
+        for table in ("batch", "change", "published_day"):
+            connection.execute(text(f"TRUNCATE control.{table}"))
+        connection.commit()
+        declare(patch, before=before, after=after, ahead=ahead)
+        changes = []
+        for batch, touched in enumerate(touches, 1):
+            tiny.touch(settings, batch, {})
+            for n, event_type in touched.items():
+                tiny.touch(settings, batch, {n: n + 1}, event_type=event_type)
+                if event_type != "inventory":
+                    changes.append((n, batch, n + 1))
+        for n, through in published.items():
+            publish(settings, [n], through)
+        chunks = plan(settings.model_copy(update={"chunk_rows": chunk_rows}), "sales")
+
+    read = [n for n, _, _ in changes]
+    outputs = range(min(read), max(read) + 1 + (before if ahead else 0)) if read else range(0)
+    stale = [
+        o
+        for o in outputs
+        if o not in published or any(o - before <= n <= o + after and batch > published[o] for n, batch, _ in changes)
+    ]
+    assert [(d - tiny.START).days for c in chunks for d in c.days] == stale
+
+    fewest = max(1, before + after)
+    for c in chunks:
+        assert c.through_batch == len(touches)
+        assert len(c.days) >= min(fewest, len(stale))
+        # a tail too short for a chunk of its own joins the last one
+        whole = len(c.days) - (fewest - 1 if c is chunks[-1] else 0)
+        numbers = [(d - tiny.START).days for d in c.days[:whole]]
+        window = {n for o in numbers for n in range(o - before, o + after + 1)}
+        assert whole <= fewest or sum(r for n, _, r in changes if n in window) <= chunk_rows
+
+
+def test_chunks_are_filled_before_the_next_begins(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch)
+    tiny.touch(settings, 1, dict.fromkeys(range(10), 100))
+    chunks = plan(settings.model_copy(update={"chunk_rows": 400}), "sales")
+    assert [len(c.days) for c in chunks] == [4, 4, 2]
+
+
+def test_a_late_day_in_a_thousand_days_of_history_is_one_chunk(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(monkeypatch, before=365)
+    with engine(settings.url("owner")).begin() as connection:
+        connection.execute(
+            text("INSERT INTO control.batch SELECT n, now(), 't', 0, 0, 0, 0 FROM generate_series(1, 1001) n")
+        )
+        connection.execute(
+            text(
+                "INSERT INTO control.change SELECT type, CAST(:start AS date) + d, d + 1, 5000 "
+                "FROM generate_series(0, 999) AS d, unnest(ARRAY['search', 'booking']) AS type"
+            ),
+            {"start": tiny.START},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO control.published_day SELECT 'sales', CAST(:start AS date) + d, 1, 1000, :f, 1 "
+                "FROM generate_series(0, 999) AS d"
+            ),
+            {"start": tiny.START, "f": fingerprint(settings, tiny.Sales())},
+        )
+    assert planned(settings) == []
+    assert len(planned(settings, force=True)) == 1000
+    tiny.touch(settings, 1001, {995: 1})
+    (chunk,) = plan(settings, "sales")
+    assert chunk.days == tuple(day(n) for n in range(995, 1000))
