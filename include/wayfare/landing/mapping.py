@@ -28,8 +28,6 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from wayfare.contracts import EVENT_TYPES, EventType, Kind, reference
 from wayfare.errors import DeclarationError
 from wayfare.landing.mapping_expressions import Scope, compile_condition, compile_value
@@ -52,17 +50,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import duckdb
+    import pyarrow as pa
 
 _KEYS = ("source", "namespace", "absent", "lookups", "values", "common", "events")
 _EVENT_KEYS = ("type", "key", "when", "fields")
 _CONVERT = {Kind.INSTANT: as_instant, Kind.DATE: as_date, Kind.COUNT: as_whole, Kind.FLAG: as_flag}
-_SQL = {
-    Kind.INSTANT: "TIMESTAMPTZ",
-    Kind.DATE: "DATE",
-    Kind.COUNT: "INTEGER",
-    Kind.MONEY: "BIGINT",
-    Kind.FLAG: "BOOLEAN",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +69,8 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    type: EventType
     when: str
-    columns: dict[str, str]
+    json: str
     checks: tuple[tuple[str, Check], ...]
 
 
@@ -148,9 +139,7 @@ class Mapping:
         for index, table in enumerate(self.lookups.values()):
             connection.register(f"lookup_{index}", table)
 
-    def apply(
-        self, connection: duckdb.DuckDBPyConnection, rows: pa.Table
-    ) -> tuple[list[tuple[EventType, pa.Table]], list[Failure]]:
+    def apply(self, connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> tuple[pa.Table, list[Failure]]:
         """Map a block of rows.
 
         Parameters
@@ -163,15 +152,18 @@ class Mapping:
         Returns
         -------
         tuple
-            For each event of the mapping its type and a table of `line` and the contract's columns with `extra`; and
-            the rows that failed.
+            The events (`line`, `json` as a producer would write it), in order of line; and the rows that failed.
         """
         connection.register("source_rows", rows)
         connection.execute(f"CREATE OR REPLACE TEMP TABLE mapped AS {self._mapped()}")
         connection.unregister("source_rows")
         failed = connection.sql("SELECT line, failed, shown FROM mapped WHERE failed IS NOT NULL ORDER BY line")
         failures = [_failure(line, self._checks[index], shown) for line, index, shown in failed.fetchall()]
-        return [(event.type, self._select(connection, event)) for event in self._events], failures
+        events = " UNION ALL ".join(
+            f"SELECT line, {index} AS turn, {event.json} AS json FROM mapped WHERE failed IS NULL AND {event.when}"
+            for index, event in enumerate(self._events)
+        )
+        return connection.sql(f"SELECT line, json FROM ({events}) ORDER BY line, turn").to_arrow_table(), failures
 
     def _mapped(self) -> str:
         sql = f"SELECT line, {', '.join(self._row)} FROM source_rows"
@@ -188,12 +180,6 @@ class Mapping:
         shown = [f"WHEN {index} THEN {check.value}" for index, check in enumerate(self._checks)]
         sql = f"SELECT *, CASE {' '.join(tests)} ELSE NULL END AS failed FROM ({sql})"
         return f"SELECT *, CASE failed {' '.join(shown)} ELSE NULL END AS shown FROM ({sql})"
-
-    def _select(self, connection: duckdb.DuckDBPyConnection, event: _Event) -> pa.Table:
-        columns = ", ".join(f'{sql} AS "{name}"' for name, sql in event.columns.items())
-        sql = f"SELECT line, {columns} FROM mapped WHERE failed IS NULL AND {event.when} ORDER BY line"
-        schema = pa.schema([pa.field("line", pa.int64()), *event.type.arrow_schema])
-        return connection.sql(sql).to_arrow_table().cast(schema)
 
 
 def _read(file: str) -> dict[str, Any]:
@@ -234,23 +220,22 @@ def _compile_event(scope: Scope, spec: dict[str, Any], event: Any) -> _Event:
         **spec.get("common", {}),
         **event["fields"],
     }
-    columns: dict[str, str] = {"event_id": _event_id(spec["namespace"], event_type.name, key)}
+    members = {"event_type": literal(event_type.name), "event_id": _event_id(spec["namespace"], event_type.name, key)}
     checks = [("true", check) for check in condition.checks]
-    extra: dict[str, Expression] = {}
     checks += [(condition.sql, check) for check in (*key.checks, _missing(key, event_type, "key"))]
     for name, value in fields.items():
         with at("fields"), at(name):
             compiled = compile_value(scope, value)
             field = event_type.by_name.get(name)
-            if field is None:
-                extra[name] = compiled
-            else:
+            if field is not None:
                 compiled = _converted(compiled, field.kind)
-                columns[name] = f"CAST({compiled.sql} AS {_SQL.get(field.kind, 'VARCHAR')})"
-            checks += [(condition.sql, check) for check in compiled.checks]
-            if field is not None and field.required:
-                checks.append((condition.sql, _missing(compiled, event_type, name)))
-    return _Event(event_type, condition.sql, _complete(event_type, columns, extra), tuple(checks))
+            members[name] = _json(compiled)
+        checks += [(condition.sql, check) for check in compiled.checks]
+        if field is not None and field.required:
+            checks.append((condition.sql, _missing(compiled, event_type, name)))
+    pairs = ", ".join(f"{literal(name)}, {sql}" for name, sql in members.items())
+    # A merge patch leaves out what is absent.
+    return _Event(condition.sql, f"CAST(json_merge_patch('{{}}', json_object({pairs})) AS VARCHAR)", tuple(checks))
 
 
 def _converted(value: Expression, kind: Kind) -> Expression:
@@ -267,31 +252,20 @@ def _missing(value: Expression, event_type: EventType, name: str) -> Check:
 
 
 def _event_id(namespace: Any, name: str, key: Expression) -> str:
-    """SQL of the 16 bytes of UUIDv5(namespace, "<type>/<key>")."""
+    """SQL of UUIDv5(namespace, "<type>/<key>")."""
     try:
         space = uuid.UUID(namespace).hex
     except (ValueError, AttributeError, TypeError):
         raise Mistake(f"namespace {namespace!r} is not a UUID") from None
     digest = f"sha1(unhex('{space}') || encode({literal(name + '/')} || {key.sql}))"
     variant = f"translate({digest}[17:17], '0123456789abcdef', '89ab89ab89ab89ab')"
-    return f"unhex({digest}[1:12] || '5' || {digest}[14:16] || {variant} || {digest}[18:32])"
-
-
-def _complete(event_type: EventType, columns: dict[str, str], extra: dict[str, Expression]) -> dict[str, str]:
-    """Every column of the contract's Arrow schema, in order; what the mapping leaves out is absent."""
-    complete = {}
-    for field in event_type.fields:
-        default = str(field.default).lower() if field.default is not None else "NULL"
-        complete[field.name] = columns.get(field.name, f"CAST({default} AS {_SQL.get(field.kind, 'VARCHAR')})")
-    pairs = ", ".join(f"{literal(name)}, {_json(extra[name])}" for name in sorted(extra))
-    present = " OR ".join(f"{value.sql} IS NOT NULL" for value in extra.values())
-    merged = f"CAST(json_merge_patch('{{}}', json_object({pairs})) AS VARCHAR)"
-    complete["extra"] = f"CASE WHEN {present} THEN {merged} END" if extra else "CAST(NULL AS VARCHAR)"
-    return complete
+    return f"CAST(CAST({digest}[1:12] || '5' || {digest}[14:16] || {variant} || {digest}[18:32] AS UUID) AS VARCHAR)"
 
 
 def _json(value: Expression) -> str:
-    """SQL that json_object writes as a number, true or false where the value is one."""
+    """SQL of what json_object writes for a value."""
+    if value.type == "instant":
+        return f"strftime({value.sql}, '%Y-%m-%dT%H:%M:%S.%fZ')"
     return f"CAST({value.text} AS JSON)" if value.type in {"number", "whole", "flag"} else value.text
 
 
