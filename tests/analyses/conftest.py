@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -15,6 +15,7 @@ import pytest
 
 from wayfare.analyses.api import BehaviorAnalysis, Inputs
 from wayfare.contracts.model import EventType, Field, Kind
+from wayfare.snapshots import REFERENCE_COLUMNS, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,35 +25,8 @@ Row = dict[str, Any]
 _DAY = dt.date(2026, 3, 1)
 _RATES = pa.schema([("currency", pa.string()), ("rate_on", pa.date32()), ("to_reporting", pa.float64())])
 _PLACES = pa.schema([(name, pa.string()) for name in ("place", "city", "city_name", "country", "zone")])
-_REFERENCES = pa.schema(
-    [
-        ("item_rank", pa.int32()),
-        ("item_kind", pa.string()),
-        ("item_key", pa.string()),
-        ("item_product", pa.string()),
-        ("item_booked_at", pa.timestamp("us", "UTC")),
-        ("item_booked_on", pa.date32()),
-        ("item_resource_id", pa.string()),
-        ("item_destination", pa.string()),
-        ("item_sku", pa.string()),
-        ("item_start_on", pa.date32()),
-        ("item_end_on", pa.date32()),
-        ("item_currency", pa.string()),
-        ("item_point_of_sale", pa.string()),
-        ("item_customer_id", pa.string()),
-        ("item_is_test", pa.bool_()),
-        ("item_units", pa.int64()),
-        ("reversed_units", pa.int64()),
-        ("reversed_price", pa.int64()),
-        ("reversed_cost", pa.int64()),
-        ("reversed_commission", pa.int64()),
-        ("reversed_fee", pa.int64()),
-        ("kept_penalty", pa.int64()),
-        ("given_back", pa.int64()),
-    ]
-)
 _REFERENCE_DEFAULTS: Row = {"item_rank": 1, "item_is_test": False} | {
-    name: 0 for name in _REFERENCES.names if name.startswith(("reversed_", "kept_", "given_"))
+    c.name: 0 for c in REFERENCE_COLUMNS if c.name.startswith(("reversed_", "kept_", "given_"))
 }
 _BY_KIND: dict[Kind, Any] = {
     Kind.TEXT: "x",
@@ -63,12 +37,6 @@ _BY_KIND: dict[Kind, Any] = {
     Kind.PLACE: "LIS",
     Kind.FLAG: True,
 }
-
-
-def schema(event_type: EventType) -> pa.Schema:
-    """Columns of a day file: staged, and those of the sold item where the type refers to one."""
-    staged = event_type.staged_schema
-    return pa.schema([*staged, *_REFERENCES]) if event_type.refers else staged
 
 
 def _default(f: Field, number: int) -> Any:
@@ -82,21 +50,21 @@ def _default(f: Field, number: int) -> Any:
 def filled(event_type: EventType, row: Mapping[str, Any], number: int) -> Row:
     """The row with every column its day file has.
 
-    Of `occurred_at` and `event_on` either follows from the other (noon, UTC); absent ids are unique, absent choices
-    the first of the contract, absent counts 1, amounts 0, currency EUR, place LIS.
+    Of `occurred_at` and `event_on` either follows from the other (noon, UTC); `event_id` may be a number; absent ids
+    are unique, absent choices the first of the contract, absent counts 1, amounts 0, currency EUR, place LIS.
     """
     unknown = set(row) - set(schema(event_type).names)
     assert not unknown, f"{event_type.name} has no {sorted(unknown)}"
     day = row["event_on"] if "event_on" in row else row["occurred_at"].date() if "occurred_at" in row else _DAY
     at = row.get("occurred_at", dt.datetime.combine(day, dt.time(12), dt.UTC))
     made: Row = {f.name: _default(f, number) for f in event_type.fields}
-    made |= {"event_id": uuid.UUID(int=number).bytes, "schema_version": event_type.version, "occurred_at": at}
+    made |= {"event_id": number, "schema_version": event_type.version, "occurred_at": at}
     made |= {"event_on": day, "landed_at": at, "batch_id": 1}
     if event_type.refers:
         made |= _REFERENCE_DEFAULTS
     made |= row
-    if isinstance(made["event_id"], uuid.UUID):
-        made["event_id"] = made["event_id"].bytes
+    if isinstance(made["event_id"], int):
+        made["event_id"] = uuid.UUID(int=made["event_id"]).bytes
     return made
 
 
@@ -110,7 +78,6 @@ class Runner:
     """Runs analyses over rows given as dicts by event type; what a row does not say is filled in (see `filled`)."""
 
     connection: duckdb.DuckDBPyConnection
-    _empty: dict[str, pa.Table] = field(default_factory=dict)
 
     def frame(self, table: pa.Table) -> nw.LazyFrame[Any]:
         """A lazy frame over an Arrow table."""
@@ -152,12 +119,11 @@ class Runner:
             service_level=service_level,
         )
 
-    def _table(self, event_type: EventType, rows: list[Row]) -> pa.Table:
-        if not rows:
-            if event_type.name not in self._empty:
-                self._empty[event_type.name] = schema(event_type).empty_table()
-            return self._empty[event_type.name]
-        return pa.Table.from_pylist(rows, schema(event_type))
+    @staticmethod
+    def _table(event_type: EventType, rows: list[Row]) -> pa.Table:
+        columns = schema(event_type)
+        plain = pa.schema([f.with_type(getattr(f.type, "storage_type", f.type)) for f in columns])
+        return pa.Table.from_pylist(rows, plain).cast(columns)
 
     def analyze(
         self,

@@ -106,11 +106,10 @@ class Ledger:
         )
 
     def made(self) -> list[Row]:
-        made = []
-        for key, row in sorted(self.rows.items()):
-            row |= {"bookings": len(self.bookings[key])} | (dict.fromkeys(REPORTING) if key in self.unrated else {})
-            made.append(dict(zip(ANALYSIS.mart.grain, key, strict=True)) | row)
-        return made
+        for key, row in self.rows.items():
+            row["bookings"] = len(self.bookings[key])
+            row.update(dict.fromkeys(REPORTING) if key in self.unrated else {})
+        return [dict(zip(ANALYSIS.mart.grain, key, strict=True)) | self.rows[key] for key in sorted(self.rows)]
 
 
 def _counts(e: Row) -> int:

@@ -111,7 +111,7 @@ class EconomicResults(BehaviorAnalysis):
     expect_output = (
         *(
             Expect("ExpectColumnValuesToBeBetween", {"column": column, "min_value": 0})
-            for column in ("bookings", "items", "units", "passengers", "cancelled_units", "cancellations_minor")
+            for column in ("bookings", "items", "units", "passengers", "cancelled_units")
         ),
         Expect("ExpectColumnValuesToBeInSet", {"column": "line", "value_set": ["product", "ancillary"]}),
         Expect("ExpectColumnValuesToNotBeNull", {"column": "net_reporting_minor", "mostly": 0.95}, severity="warning"),
