@@ -21,7 +21,10 @@ def _share(sale: Row, amount: str, units: int) -> int:
 
 def _sales(bookings: list[Row], purchases: list[Row]) -> list[Row]:
     first: dict[tuple[str, str], Row] = {}
-    for kind, key, units, events in (("booking", "item_id", "units", bookings), ("purchase", "purchase_id", "quantity", purchases)):
+    for kind, key, units, events in (
+        ("booking", "item_id", "units", bookings),
+        ("purchase", "purchase_id", "quantity", purchases),
+    ):
         for e in sorted(_in_time(events), key=lambda e: e["is_test"]):
             first.setdefault((kind, e[key]), {**e, "kind": kind, "key": e[key], "units": e[units]})
     return [first[k] for k in sorted(first)]
@@ -83,7 +86,9 @@ def _refund(event: Row, sales: list[Row], paid: dict[Any, int]) -> Row:
     }
 
 
-def reversals(bookings: list[Row], purchases: list[Row], cancellations: list[Row], refunds: list[Row]) -> dict[Any, list[Row]]:
+def reversals(
+    bookings: list[Row], purchases: list[Row], cancellations: list[Row], refunds: list[Row]
+) -> dict[Any, list[Row]]:
     """Rows by event_id, in order, of one booking's cancellations and refunds."""
     sales = _sales(bookings, purchases)
     asked: dict[Any, int] = defaultdict(int)

@@ -7,7 +7,7 @@ import itertools
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from wayfare.contracts import EVENT_TYPES
 from wayfare.staging.database import engine
@@ -101,7 +101,9 @@ def stage(settings: Settings, batch_id: int, events: Iterable[Event]) -> None:
             )
         )
         for (event_type, day), rows in days.items():
-            connection.execute(change.insert().values(event_type=event_type, event_on=day, batch_id=batch_id, rows=rows))
+            connection.execute(
+                change.insert().values(event_type=event_type, event_on=day, batch_id=batch_id, rows=rows)
+            )
 
 
 def _referring(connection: Connection, bookings: set[str]) -> Iterable[tuple[str, dt.date]]:
@@ -109,3 +111,28 @@ def _referring(connection: Connection, bookings: set[str]) -> Iterable[tuple[str
         table = STAGED[event_type]
         found = connection.execute(select(table.c.event_on).distinct().where(table.c.booking_id.in_(bookings)))
         yield from ((event_type, day) for (day,) in found)
+
+
+def stage_searches(settings: Settings, batch_id: int, first_on: dt.date, days: int, a_day: int) -> None:
+    """Stage `a_day` searches on each of `days` days, in no order of days."""
+    with engine(settings.url("owner")).begin() as connection:
+        parameters = {"batch": batch_id, "first": first_on, "days": days, "rows": a_day}
+        connection.execute(
+            text("""
+INSERT INTO staging.search (event_id, schema_version, occurred_at, source, is_test, search_id, product, destination,
+                            start_on, adults, result_count, visitor_id, event_on, landed_at, batch_id)
+SELECT gen_random_uuid(), '1-0-0', day + INTERVAL '12 hours' + n * INTERVAL '1 millisecond', 'test', false, 's' || n,
+       'hotel', 'LIS', day + 30, 2, n % 7, 'v' || n, day, now(), :batch
+FROM (SELECT CAST(:first AS date) + CAST(d AS int) AS day, n
+      FROM generate_series(0, :days - 1) AS d, generate_series(1, :rows) AS n) AS made
+ORDER BY n, day
+"""),
+            parameters,
+        )
+        connection.execute(
+            text("""
+INSERT INTO control.change (event_type, event_on, batch_id, rows)
+SELECT 'search', CAST(:first AS date) + CAST(d AS int), :batch, :rows FROM generate_series(0, :days - 1) AS d
+"""),
+            parameters,
+        )

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from snapshots import oracle
-from snapshots.staged_events import event, stage
 from sqlalchemy import text
 
+from snapshots import oracle
+from snapshots.staged_events import event, stage
 from wayfare import snapshots
 from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis, Mart, Window, key
@@ -25,7 +25,6 @@ from wayfare.staging.tables import STAGED
 
 if TYPE_CHECKING:
     from snapshots.staged_events import Event
-
     from wayfare.settings import Settings
 
 DAY = dt.date(2026, 3, 1)
@@ -99,35 +98,58 @@ def _histories(draw: st.DrawFn) -> list[tuple[int, Event]]:
 
     def add(event_type: str, **fields: Any) -> None:
         batch_id = draw(st.integers(1, 2))
-        events.append((batch_id, event(event_type, draw(_when), is_test=draw(_test), booking_id=booking_id, **fields)))
+        events.append((batch_id, event(event_type, draw(_when), is_test=draw(_test), **fields)))
 
     def amount(top: int, low: int = 0) -> int:
         return draw(st.integers(low, top))
 
-    for booking_id in ("A", "B", "C"):
+    for booking in ("A", "B", "C", "D", "E"):
         for _ in range(amount(3)):
             units = draw(st.sampled_from([1, 2, 3, 3]))
             price = draw(st.sampled_from([100, 101, 0, -50]))
             costs = {"cost": draw(st.none() | st.just(71)), "commission": 7, "fee": draw(st.none() | st.just(5))}
-            add("booking", item_id=draw(_item), units=units, price=price, currency=draw(_currency), **costs)
+            add(
+                "booking",
+                booking_id=booking,
+                item_id=draw(_item),
+                units=units,
+                price=price,
+                currency=draw(_currency),
+                **costs,
+            )
         for _ in range(amount(2)):
             item_id = draw(_maybe_item)
-            add("purchase", purchase_id=draw(_purchase), item_id=item_id, quantity=amount(2, 1), price=21, cost=amount(9))
+            add(
+                "purchase",
+                purchase_id=draw(_purchase),
+                item_id=item_id,
+                quantity=amount(2, 1),
+                price=21,
+                cost=amount(9),
+            )
         for _ in range(amount(4)):
             penalty, currency = draw(st.none() | st.sampled_from([5, 80, 500])), draw(_currency)
             target = {"item_id": draw(_maybe_item), "purchase_id": draw(_maybe_purchase)}
-            add("cancellation", units=amount(3, 1), penalty=penalty, currency=currency, **target)
+            add("cancellation", booking_id=booking, units=amount(3, 1), penalty=penalty, currency=currency, **target)
         for _ in range(amount(3)):
             target = {"item_id": draw(_maybe_item), "purchase_id": draw(_maybe_purchase)}
-            add("refund", amount=draw(st.sampled_from([0, 30, 90, 400])), currency=draw(_currency), **target)
+            add(
+                "refund",
+                booking_id=booking,
+                amount=draw(st.sampled_from([0, 30, 90, 400])),
+                currency=draw(_currency),
+                **target,
+            )
         for _ in range(amount(2)):
-            add("travel", item_id=draw(_item), units=draw(st.none() | st.integers(0, 4)))
+            add("travel", booking_id=booking, item_id=draw(_item), units=draw(st.none() | st.integers(0, 4)))
     return events
 
 
 @given(_histories())
-@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_history_is_settled_as_the_oracle_settles_it(settings: Settings, history: list[tuple[int, Event]]) -> None:
+@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_history_is_settled_as_the_oracle_settles_it(
+    settings: Settings, history: list[tuple[int, Event]]
+) -> None:
     with engine(settings.url("owner")).begin() as connection:
         names = ", ".join(f"staging.{t.name}" for t in STAGED.values())
         connection.execute(text(f"TRUNCATE {names}, control.batch, control.change"))

@@ -1,0 +1,52 @@
+"""DuckDB sessions: in memory, bounded by the settings, in UTC."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from wayfare import storage
+from wayfare.storage import ABANDONED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from wayfare.settings import Settings
+
+
+@contextlib.contextmanager
+def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB connection with the settings' limits, which can read and write the settings' storage.
+
+    It spills to a folder of its own, because two processes that share one overwrite each other's files.
+    """
+    settings.spill_dir.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(settings.spill_dir)
+    with tempfile.TemporaryDirectory(dir=settings.spill_dir, ignore_cleanup_errors=True) as spill:
+        limits: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": settings.duckdb_memory_limit,
+            "threads": settings.duckdb_threads,
+            "temp_directory": spill,
+            "preserve_insertion_order": False,
+        }
+        with duckdb.connect(":memory:", config=limits) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")
+            if not storage.is_local(settings.storage):
+                connection.register_filesystem(storage.filesystem(settings.storage)[0])
+            yield connection
+
+
+def _remove_abandoned(spill_dir: Path) -> None:
+    """Remove what killed sessions left over a day ago."""
+    oldest = time.time() - ABANDONED.total_seconds()
+    for folder in spill_dir.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another session was quicker
+            if folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)

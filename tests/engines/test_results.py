@@ -1,0 +1,219 @@
+"""Running an analysis: what it is given, and what is written of what it returns."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import fsspec
+import narwhals as nw
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from snapshots.demand import Demand
+from snapshots.staged_events import event, stage
+from wayfare import snapshots
+from wayfare.analyses import registry
+from wayfare.analyses.api import BehaviorAnalysis, Mart, Window
+from wayfare.analyses.chunk import Chunk
+from wayfare.contracts import EVENT_TYPES
+from wayfare.engines import analyze, inputs, result_url, session
+from wayfare.errors import ConfigurationError, DataError, DeclarationError
+
+if TYPE_CHECKING:
+    from wayfare.analyses.api import Inputs
+    from wayfare.settings import Settings
+
+DAY = dt.date(2026, 3, 1)
+CHUNK = Chunk("demand", (DAY, DAY + dt.timedelta(2)), 1, "f")
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.analyses(), "demand", Demand())
+
+
+def _register(monkeypatch: pytest.MonkeyPatch, analysis: BehaviorAnalysis) -> None:
+    monkeypatch.setitem(registry.analyses(), "demand", analysis)
+
+
+def _run(settings: Settings, chunk: Chunk = CHUNK) -> list[dict[str, Any]]:
+    snapshots.extract(settings, chunk)
+    done = analyze(settings, chunk)
+    rows: list[dict[str, Any]] = pq.read_table(result_url(settings, chunk)).to_pylist()
+    assert done == {"rows": len(rows)}
+    return rows
+
+
+def test_the_result_is_the_marts_columns_of_the_chunks_days_in_order(settings: Settings) -> None:
+    days = ["2026-03-03", "2026-03-01", "2026-03-02", "2026-03-01", "2026-03-04"]
+    places = ["LIS", "OPO", "LIS", "LIS", "LIS"]
+    stage(settings, 1, [event("search", d, destination=p) for d, p in zip(days, places, strict=True)])
+    rows = _run(settings)
+    assert [(r["search_on"].day, r["destination"], r["searches"]) for r in rows] == [
+        (1, "LIS", 1),
+        (1, "OPO", 1),
+        (3, "LIS", 1),
+    ]
+    written = pq.read_schema(result_url(settings, CHUNK))
+    assert written.names == list(Demand.mart.all_columns)
+    assert [written.field(n).type for n in written.names] == [pa.date32(), pa.string(), pa.int64(), pa.float64()]
+    assert _run(settings) == rows
+
+
+def test_a_large_result_is_in_order(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wide(Demand):
+        """Many rows a day."""
+
+        def analyze(self, given: Inputs) -> nw.LazyFrame[Any]:
+            days = nw.to_native(given.days)
+            made = days.project("output_on AS search_on, unnest(range(300000)) AS n, 1::DOUBLE AS share")
+            made = made.project("search_on, md5(n::text) AS destination, n AS searches, share")
+            return nw.from_native(made)
+
+    _register(monkeypatch, Wide())
+    stage(settings, 1, [event("search", "2026-03-01")])
+    snapshots.extract(settings, CHUNK)
+    assert analyze(settings, CHUNK) == {"rows": 600_000}
+    keys = pq.read_table(result_url(settings, CHUNK), columns=["search_on", "destination"])
+    assert keys.equals(keys.sort_by([("search_on", "ascending"), ("destination", "ascending")]))
+
+
+def test_no_events_at_all_give_an_empty_result(settings: Settings) -> None:
+    assert _run(settings) == []
+
+
+def test_tests_and_what_refers_to_tests_are_left_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cancelled(BehaviorAnalysis):
+        """Cancellations."""
+
+        reads: ClassVar = (EVENT_TYPES["cancellation"], EVENT_TYPES["search"])
+        window: ClassVar[Window] = Window(after=1)
+        mart: ClassVar[Mart] = Demand.mart
+
+    _register(monkeypatch, Cancelled())
+    events = [event("booking", "2026-03-01", booking_id="T", is_test=True), event("booking", "2026-03-01")]
+    events += [event("cancellation", "2026-03-02", booking_id=b, is_test=t) for b, t in [("T", False), ("B", True)]]
+    events += [event("cancellation", "2026-03-02", booking_id="B", is_test=False, cancellation_id="real")]
+    events += [event("search", "2026-03-02", is_test=t) for t in (True, False, None)]
+    stage(settings, 1, events)
+    snapshots.extract(settings, CHUNK)
+    with session(settings) as connection:
+        given = inputs(connection, settings, CHUNK)
+        kept = nw.to_native(given["cancellation"]).project("cancellation_id, reversed_price").fetchall()
+        assert kept == [("real", 100)]
+        assert nw.to_native(given["search"]).shape[0] == 2
+
+
+def test_quarantined_events_are_left_out_of_their_type_alone(settings: Settings) -> None:
+    events = [event("search", "2026-03-01"), event("search", "2026-03-01"), event("booking", "2026-03-01")]
+    stage(settings, 1, events)
+    snapshots.extract(settings, CHUNK)
+    searches, bookings = (uuid.UUID(int=events[n][1]["event_id"].int) for n in (0, 2))
+    folder = CHUNK.folder(settings.storage)
+    with session(settings) as connection:
+        pairs = connection.sql(
+            "SELECT * FROM (VALUES ('search', $1::UUID), ('search', $2::UUID), ('search', $2::UUID))"
+            " AS q (event_type, event_id)",
+            params=[searches, bookings],
+        )
+        (settings.home / "storage" / "work").mkdir(parents=True)
+        fsspec.filesystem("file").makedirs(folder)
+        pairs.project("*, 'r' AS rule").write_parquet(f"{folder}/quarantine.parquet")
+        given = inputs(connection, settings, CHUNK)
+        assert nw.to_native(given["search"]).project("event_id").fetchall() == [(events[1][1]["event_id"],)]
+        assert nw.to_native(given["booking"]).project("event_id").fetchall() == [(bookings,)]
+
+
+def test_a_file_of_an_older_contract_revision_has_nulls_for_new_fields(settings: Settings) -> None:
+    stage(settings, 1, [event("search", "2026-03-01", cabin="economy"), event("search", "2026-03-02", cabin="first")])
+    snapshots.extract(settings, CHUNK)
+    old, _ = snapshots.paths(settings, CHUNK)["search"]
+    pq.write_table(pq.read_table(old).drop_columns(["cabin"]), old)
+    with session(settings) as connection:
+        frame = inputs(connection, settings, CHUNK)["search"]
+        assert nw.to_native(frame).project("event_on, cabin").order("1").fetchall() == [
+            (DAY, None),
+            (DAY + dt.timedelta(1), "first"),
+        ]
+        assert list(frame.collect_schema()) == snapshots.schema(EVENT_TYPES["search"]).names
+
+
+def test_inputs_say_their_days_and_horizon(settings: Settings) -> None:
+    stage(settings, 1, [event("search", "2026-03-01"), event("booking", "2026-03-09"), event("refund", "2026-04-01")])
+    stage(settings, 2, [event("search", "2026-03-20")])
+    snapshots.extract(settings, CHUNK)
+    with session(settings) as connection:
+        given = inputs(connection, settings, CHUNK)
+        assert (given.first_on, given.last_on, given.horizon) == (CHUNK.days[0], CHUNK.days[1], dt.date(2026, 3, 9))
+        assert nw.to_native(given.days).order("1").fetchall() == [(day,) for day in CHUNK.days]
+        assert nw.to_native(given.places).filter("place = 'LHR'").project("city").fetchall() == [("LON",)]
+
+
+class _Odd(Demand):
+    """An analysis whose frame is set by the test."""
+
+    frame: ClassVar[str]
+
+    def analyze(self, given: Inputs) -> nw.LazyFrame[Any]:
+        return nw.from_native(nw.to_native(given.days).project(self.frame))
+
+
+def test_other_columns_than_the_marts_are_refused_by_name(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(_Odd):
+        """Columns that do not fit."""
+
+        frame = "output_on AS search_on, 'LIS' AS destination, 1 AS serches, 2 AS share"
+
+    _register(monkeypatch, Odd())
+    with pytest.raises(DeclarationError, match=r"odd.*lacks searches and has serches.*'searches', 'share'"):
+        _run(settings)
+
+
+def test_a_value_that_does_not_fit_is_the_datas_fault(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(_Odd):
+        """Text where a number belongs."""
+
+        frame = "output_on AS search_on, 'LIS' AS destination, 'many' AS searches, 2 AS share"
+
+    _register(monkeypatch, Odd())
+    with pytest.raises(DataError, match=r"odd.*mart column"):
+        _run(settings)
+    assert not fsspec.filesystem("file").exists(result_url(settings, CHUNK))
+
+
+def test_too_little_memory_names_the_setting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(_Odd):
+        """More than fits."""
+
+        frame = "output_on AS search_on, (SELECT string_agg(md5(r::text), '') FROM range(3000000) t(r)) AS destination,\
+ 1 AS searches, 2 AS share"
+
+    _register(monkeypatch, Odd())
+    small = settings.model_copy(update={"duckdb_memory_limit": "30MB", "duckdb_threads": 1})
+    with pytest.raises(ConfigurationError, match="WAYFARE_DUCKDB_MEMORY_LIMIT"):
+        _run(small)
+
+
+def test_a_frame_that_left_duckdb_comes_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(Demand):
+        """Pandas at the end."""
+
+        def analyze(self, given: Inputs) -> nw.LazyFrame[Any]:
+            frame = super().analyze(given).collect(backend="pandas")
+            return frame.lazy()
+
+    _register(monkeypatch, Odd())
+    stage(settings, 1, [event("search", "2026-03-01")])
+    assert [r["searches"] for r in _run(settings)] == [1]
+
+
+def test_object_storage_is_read_and_written(settings: Settings) -> None:
+    stage(settings, 1, [event("search", "2026-03-01")])
+    remote = settings.model_copy(update={"storage_url": "memory://results"})
+    snapshots.extract(remote, CHUNK)
+    assert analyze(remote, CHUNK) == {"rows": 1}
+    with fsspec.open(result_url(remote, CHUNK)) as file:
+        assert pq.read_table(file).num_rows == 1

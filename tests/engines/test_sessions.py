@@ -1,0 +1,46 @@
+"""DuckDB sessions: the limits of the settings."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from wayfare.engines import session
+
+if TYPE_CHECKING:
+    from wayfare.settings import Settings
+
+
+def test_a_session_has_the_limits_of_the_settings_and_works_in_utc(settings: Settings) -> None:
+    small = settings.model_copy(update={"duckdb_memory_limit": "200MiB", "duckdb_threads": 1})
+    with session(small) as connection:
+        names = "('memory_limit', 'threads', 'TimeZone', 'enable_progress_bar')"
+        found = dict(connection.sql(f"SELECT name, value FROM duckdb_settings() WHERE name IN {names}").fetchall())
+    assert found == {
+        "memory_limit": "200.0 MiB",
+        "threads": "1",
+        "TimeZone": "UTC",
+        "enable_progress_bar": "false",
+    }
+
+
+def test_a_session_spills_past_its_memory_and_cleans_up(settings: Settings) -> None:
+    small = settings.model_copy(update={"duckdb_memory_limit": "60MB", "duckdb_threads": 1})
+    with session(small) as connection:
+        made = connection.sql("SELECT range AS a, repeat('x', 60) || range AS b FROM range(1000000)")
+        made.order("hash(a)").write_parquet(str(settings.home / "ordered.parquet"))
+        assert connection.read_parquet(str(settings.home / "ordered.parquet")).shape == (1_000_000, 2)
+        assert len(list(settings.spill_dir.iterdir())) == 1
+    assert list(settings.spill_dir.iterdir()) == []
+
+
+def test_what_a_killed_session_spilled_is_removed_after_a_day(settings: Settings) -> None:
+    for name, age in (("old", 2 * 86_400), ("young", 60)):
+        folder = settings.spill_dir / name
+        folder.mkdir(parents=True)
+        (folder / "block.tmp").write_bytes(b"x")
+        os.utime(folder, (time.time() - age, time.time() - age))
+    with session(settings):
+        pass
+    assert [p.name for p in settings.spill_dir.iterdir()] == ["young"]

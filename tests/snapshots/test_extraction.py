@@ -1,0 +1,171 @@
+"""Extraction: what is staged is what the day files hold, written once, whatever interrupts it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from snapshots.demand import Demand
+from snapshots.staged_events import event, stage, stage_searches
+from wayfare import snapshots, storage
+from wayfare.analyses import registry
+from wayfare.analyses.chunk import Chunk
+from wayfare.contracts import EVENT_TYPES
+from wayfare.errors import ServiceError
+from wayfare.snapshots import extraction
+from wayfare.staging.database import engine
+from wayfare.staging.tables import STAGED
+
+if TYPE_CHECKING:
+    from wayfare.settings import Settings
+
+DAY = dt.date(2026, 3, 1)
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.analyses(), "demand", Demand())
+
+
+def _chunk(days: int, through: int = 1) -> Chunk:
+    return Chunk("demand", tuple(DAY + dt.timedelta(n) for n in range(days)), through, "f")
+
+
+def _staged(settings: Settings, event_type: str) -> list[dict[str, Any]]:
+    with engine(settings.url("owner")).connect() as connection:
+        rows = connection.execute(STAGED[event_type].select()).mappings()
+        return sorted((dict(row) for row in rows), key=lambda r: r["event_id"])
+
+
+def _read(files: list[str]) -> list[dict[str, Any]]:
+    return sorted((row for f in files for row in pq.read_table(f).to_pylist()), key=lambda r: r["event_id"])
+
+
+def test_day_files_hold_what_is_staged_and_are_written_once(settings: Settings) -> None:
+    everything = {"min_price": 12_345, "currency": "EUR", "origin": "OPO", "extra": '{"x":1}', "point_of_sale": "PT"}
+    stage(settings, 1, [event("search", "2026-03-01T10:00:00.123456", **everything), event("search", "2026-03-02")])
+    stage(settings, 2, [event("booking", "2026-03-01", cost=70, end_on=dt.date(2026, 7, 3))])
+    assert snapshots.extract(settings, _chunk(2, 2)) == {"files_written": 3, "files_reused": 0, "rows": 3}
+    files = snapshots.paths(settings, _chunk(2, 2))
+    assert _read(files["search"]) == _staged(settings, "search")
+    assert _read(files["booking"]) == _staged(settings, "booking")
+    for name, written in files.items():
+        assert all(pq.read_schema(f).equals(snapshots.schema(EVENT_TYPES[name])) for f in written)
+    assert snapshots.extract(settings, _chunk(2, 2)) == {"files_written": 0, "files_reused": 3, "rows": 0}
+
+
+def test_a_late_event_adds_one_file_and_leaves_the_old_one(settings: Settings) -> None:
+    stage(settings, 1, [event("search", "2026-03-01"), event("search", "2026-03-02")])
+    snapshots.extract(settings, _chunk(2))
+    stage(settings, 2, [event("search", "2026-03-02")])
+    assert snapshots.extract(settings, _chunk(2, 2)) == {"files_written": 1, "files_reused": 1, "rows": 2}
+    assert [len(_read([f])) for f in snapshots.paths(settings, _chunk(2, 2))["search"]] == [1, 2]
+    assert [len(_read([f])) for f in snapshots.paths(settings, _chunk(2, 1))["search"]] == [1, 1]
+
+
+def test_event_ids_are_uuids_to_duckdb_as_it_writes_them_itself(settings: Settings, tmp_path: Path) -> None:
+    stage(settings, 1, [event("search", "2026-03-01")])
+    snapshots.extract(settings, _chunk(1))
+    (file,) = snapshots.paths(settings, _chunk(1))["search"]
+    events = duckdb.read_parquet(file)
+    assert dict(zip(events.columns, events.types, strict=True))["event_id"] == "UUID"
+    events.project("event_id").write_parquet(str(tmp_path / "ids.parquet"))
+    assert pq.read_schema(tmp_path / "ids.parquet").field("event_id").type == pa.uuid()
+
+
+def test_many_days_come_apart_whatever_the_queries_and_row_groups(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "QUERY_EVENTS", 1_000)
+    monkeypatch.setattr(extraction, "ROW_GROUP_ROWS", 300)
+    stage_searches(settings, 1, DAY, days=5, a_day=400)
+    stage_searches(settings, 2, DAY, days=1, a_day=2_000)
+    assert snapshots.extract(settings, _chunk(4, 2))["rows"] == 4_000
+    files = snapshots.paths(settings, _chunk(4, 2))["search"]
+    assert [{row["event_on"] for row in _read([f])} for f in files] == [{DAY + dt.timedelta(n)} for n in range(5)]
+    assert _read(files) == _staged(settings, "search")
+
+
+def test_a_touched_day_without_events_gets_an_empty_file(settings: Settings) -> None:
+    stage(settings, 1, [event("search", "2026-03-01")])
+    with engine(settings.url("owner")).begin() as connection:
+        connection.execute(STAGED["search"].delete())
+    assert snapshots.extract(settings, _chunk(1)) == {"files_written": 1, "files_reused": 0, "rows": 0}
+    assert _read(snapshots.paths(settings, _chunk(1))["search"]) == []
+
+
+def test_object_storage_gets_the_same_files(settings: Settings) -> None:
+    stage(settings, 1, [event("search", "2026-03-01")])
+    remote = settings.model_copy(update={"storage_url": "memory://bucket"})
+    snapshots.extract(remote, _chunk(1))
+    (url,) = snapshots.paths(remote, _chunk(1))["search"]
+    with fsspec.open(url) as file:
+        assert pq.read_table(file).num_rows == 1
+    assert [f for f in storage.filesystem(url)[0].find("/bucket") if f.endswith(".tmp")] == []
+
+
+def test_a_writer_that_fails_leaves_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage_searches(settings, 1, DAY, days=3, a_day=10)
+
+    def refuse(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(extraction.pq.ParquetWriter, "write_table", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        snapshots.extract(settings, _chunk(3))
+    assert [p for p in Path(settings.storage).rglob("*") if p.is_file()] == []
+
+
+def test_a_database_that_breaks_off_is_a_service_error(settings: Settings) -> None:
+    stage(settings, 1, [event("search", "2026-03-01")])
+    with engine(settings.url("owner")).begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE staging.search RENAME COLUMN extra TO gone")
+    with pytest.raises(ServiceError, match="extra"):
+        snapshots.extract(settings, _chunk(1))
+
+
+_EXTRACT = """
+import datetime as dt
+from snapshots.demand import Demand
+from wayfare import snapshots
+from wayfare.analyses import registry
+from wayfare.analyses.chunk import Chunk
+from wayfare.settings import get_settings
+registry.analyses()["demand"] = Demand()
+days = tuple(dt.date(2026, 3, 1) + dt.timedelta(n) for n in range(300))
+snapshots.extract(get_settings(), Chunk("demand", days, 1, "f"))
+"""
+
+
+def test_killed_and_run_again_it_writes_what_is_missing(settings: Settings) -> None:
+    stage_searches(settings, 1, DAY, days=301, a_day=30)
+    root = Path(settings.storage) / "snapshots"
+    python_path = os.pathsep.join(p for p in sys.path if p)
+    process = subprocess.Popen([sys.executable, "-c", _EXTRACT], env={**os.environ, "PYTHONPATH": python_path})
+    while process.poll() is None and len(list(root.rglob("*.parquet"))) < 5:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    before = {p: p.stat().st_mtime_ns for p in root.rglob("*.parquet")}
+    (root / "search" / "2026-03-05" / "1.parquet.0123456789ab.tmp").write_bytes(b"half a file")
+    assert 5 <= len(before) < 301
+
+    done = snapshots.extract(settings, _chunk(300))
+    assert done["files_reused"] == len(before)
+    assert done["files_written"] == 301 - len(before)
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    files = snapshots.paths(settings, _chunk(300))["search"]
+    assert sorted(map(str, root.rglob("*.parquet"))) == files
+    assert _read(files) == _staged(settings, "search")
