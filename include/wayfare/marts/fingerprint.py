@@ -57,6 +57,8 @@ def canonical(node: Any) -> Any:
     >>> canonical(ast.parse("x = 1  # one")) == canonical(ast.parse("x   =   1"))
     True
     """
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 gives some an empty part that others do not have
+        return ["JoinedStr", *(canonical(part) for part in node.values if getattr(part, "value", None) != "")]
     if isinstance(node, ast.AST):
         fields = ((n, v) for n, v in ast.iter_fields(node) if n not in _UNSTABLE and v is not None and v != [])
         return [type(node).__name__, *([name, canonical(value)] for name, value in fields)]
