@@ -1,0 +1,114 @@
+"""The tables that the input gate judges: a view of each event type, `volume`, and `quarantined` to fill."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import statistics
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from wayfare.quality.suites import LEAST_WEEKS, WEEKS
+from wayfare.snapshots import schema
+from wayfare.staging.database import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import duckdb
+    import pyarrow as pa
+
+    from wayfare.analyses.api import BehaviorAnalysis
+    from wayfare.analyses.chunk import Chunk
+    from wayfare.contracts import EventType
+    from wayfare.settings import Settings
+    from wayfare.snapshots import DayFile
+
+Day = tuple[str, dt.date]
+
+_TABLES = """
+CREATE TABLE quarantined (event_type text, event_id uuid, rule text);
+CREATE TABLE volume (event_type text, event_on date, counted bigint, logged bigint, usual double);
+"""
+
+_LOGGED = text("""
+SELECT event_type, event_on, sum(rows)::bigint FROM control.change
+WHERE event_type = ANY(:types) AND batch_id <= :through AND event_on BETWEEN :first AND :last
+GROUP BY event_type, event_on
+""")
+
+
+def register(
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    analysis: BehaviorAnalysis,
+    chunk: Chunk,
+    files: Sequence[DayFile],
+) -> dict[str, int]:
+    """Make a view named as each event type that has day files, and the tables; return events to judge by type."""
+    connection.execute(_TABLES)
+    judged: dict[str, int] = {}
+    counted: dict[Day, int] = {}
+    types = {e.name: e for e in analysis.reads}
+    for name, of_type in itertools.groupby(files, key=lambda f: f.event_type):
+        days = _register_type(connection, types[name], [f.url(settings.storage) for f in of_type])
+        counted |= {(name, day): events for day, events, _ in days}
+        judged[name] = sum(real for _, _, real in days)
+    logged = {(f.event_type, f.event_on): f.events for f in files}
+    usual = _usual(settings, analysis, chunk)
+    for key in sorted(logged.keys() | usual.keys()):
+        volume = [*key, counted.get(key, 0), logged.get(key, 0), usual.get(key)]
+        connection.execute("INSERT INTO volume VALUES (?, ?, ?, ?, ?)", volume)
+    return judged
+
+
+def quarantined(connection: duckdb.DuckDBPyConnection, judged: Iterable[str]) -> pa.Table:
+    """The events set aside: event_type, event_on, event_id (16 bytes), rule."""
+    days = " UNION ALL ".join(f"SELECT '{name}' AS event_type, event_on, event_id FROM {name}" for name in judged)  # noqa: S608 - names come from the contracts
+    nothing = "SELECT '' AS event_type, NULL::date AS event_on, NULL::uuid AS event_id"
+    return connection.sql(
+        "SELECT DISTINCT event_type, event_on, CAST(event_id AS blob) AS event_id, rule "  # noqa: S608 - as above
+        f"FROM quarantined JOIN ({days or nothing}) USING (event_type, event_id)"
+    ).to_arrow_table()
+
+
+def _register_type(
+    connection: duckdb.DuckDBPyConnection, event_type: EventType, urls: list[str]
+) -> list[tuple[dt.date, int, int]]:
+    """Make the view of one type; return its days with all events and with those to judge.
+
+    Day files written before the contract gained an optional field lack it: the view has it, as NULL.
+    """
+    name = event_type.name
+    connection.from_arrow(schema(event_type).empty_table()).create(f"{name}_columns")
+    connection.read_parquet(urls, union_by_name=True).create_view(f"{name}_files")
+    real, once = (
+        ("NOT is_test AND item_is_test IS NOT TRUE", "item_rank = 1") if event_type.refers else ("NOT is_test", "true")
+    )
+    connection.execute(
+        f"CREATE VIEW {name} AS SELECT * FROM (FROM {name}_columns UNION ALL BY NAME FROM {name}_files) WHERE {real}"  # noqa: S608 - names come from the contracts
+    )
+    return connection.execute(
+        f"SELECT event_on, count(*), count(*) FILTER ({real}) FROM {name}_files WHERE {once} GROUP BY event_on"  # noqa: S608 - names come from the contracts
+    ).fetchall()
+
+
+def _usual(settings: Settings, analysis: BehaviorAnalysis, chunk: Chunk) -> dict[Day, float]:
+    """Median events of the same weekday in the weeks before, for output days up to the last day that has events."""
+    parameters = {
+        "types": [e.name for e in analysis.reads],
+        "through": chunk.through_batch,
+        "first": min(chunk.days) - dt.timedelta(weeks=WEEKS),
+        "last": max(chunk.days),
+    }
+    with engine(settings.url("pipeline")).connect() as connection:
+        logged = {(name, day): int(events) for name, day, events in connection.execute(_LOGGED, parameters)}
+    last = max((day for _, day in logged), default=dt.date.min)
+    usual: dict[Day, float] = {}
+    for event_type, day in itertools.product(analysis.reads, (d for d in chunk.days if d <= last)):
+        weeks = (logged.get((event_type.name, day - dt.timedelta(weeks=n)), 0) for n in range(1, WEEKS + 1))
+        seen = [events for events in weeks if events]
+        if len(seen) >= LEAST_WEEKS:
+            usual[event_type.name, day] = statistics.median(seen)
+    return usual

@@ -1,0 +1,143 @@
+"""The two gates of a chunk: `validate` judges what it reads, `audit` what it computed. A refusal publishes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wayfare.analyses import registry
+from wayfare.errors import GateError
+from wayfare.storage import exists, write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from wayfare.analyses.chunk import Chunk
+    from wayfare.quality.judge import Judgment, Verdict
+    from wayfare.quality.suites import Suite
+    from wayfare.settings import Settings
+    from wayfare.snapshots import DayFile
+
+_BROKEN = """
+SELECT event_type, rule, count(*) AS events, list(CAST(event_id AS text) ORDER BY event_id)[:5] AS first
+FROM quarantined GROUP BY event_type, rule ORDER BY event_type, rule
+"""
+
+
+def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
+    """Judge the day files that a chunk reads; write its `quarantine.parquet`; return rows, quarantined, warnings, docs.
+
+    Events that break a critical row-level rule are set aside: the analysis does not see them. Test events are not
+    judged. `docs` is the path of the Data Docs page. Running it again replaces everything it wrote.
+
+    Raises
+    ------
+    GateError
+        More than `quarantine_share` of the events would be set aside, a critical rule about a whole table does not
+        hold, or a day file is missing.
+    DeclarationError
+        An expectation is declared wrongly.
+    """
+    from wayfare import snapshots
+    from wayfare.engines import session
+    from wayfare.quality import docs, events, records
+    from wayfare.quality.context import datasource
+    from wayfare.quality.judge import breaking_events, judge
+    from wayfare.quality.suites import VOLUME, input_suite
+
+    analysis = registry.get(chunk.analysis)
+    files = snapshots.day_files(settings, chunk)
+    _require(settings, chunk, files)
+    with session(settings) as connection:
+        judged = events.register(connection, settings, analysis, chunk, files)
+        source = datasource(connection)
+        suites = [*(input_suite(analysis, e) for e in analysis.reads if e.name in judged), VOLUME]
+        judgments = [judge(source, suite, _columns(connection, suite)) for suite in suites]
+        failures = [v for judgment in judgments for v in breaking_events(connection, judgment)]
+        page = docs.write(settings.docs_dir, chunk.analysis, "input", chunk.key, judgments)
+        records.record_verdicts(settings, chunk, "input", _verdicts(judgments), {**judged, "volume": len(files)})
+        aside = connection.table("quarantined").order("ALL")
+        write_atomic(f"{chunk.folder(settings.storage)}/quarantine.parquet", aside.write_parquet)
+        records.record_quarantine(settings, chunk, files, events.quarantined(connection, judged))
+        (quarantined,) = connection.execute("SELECT count(DISTINCT event_id) FROM quarantined").fetchone() or (0,)
+        broken = connection.execute(_BROKEN).fetchall()
+    rows = sum(judged.values())
+    reasons = [_reason(v) for v in failures]
+    if quarantined > settings.quarantine_share * rows:
+        reasons.append(
+            f"{quarantined:,} of {rows:,} events break a rule, and WAYFARE_QUARANTINE_SHARE lets "
+            f"{settings.quarantine_share:.2%} be set aside"
+        )
+        reasons += [f"{name}: {n:,} events break {rule}; first: {', '.join(ids)}" for name, rule, n, ids in broken]
+    advice = (
+        "mend them at their source and land again, or correct the rule in expect_input, then run the analysis again"
+    )
+    _refuse(chunk, "input", reasons, page, advice)
+    return {"rows": rows, "quarantined": quarantined, "warnings": _warnings(judgments), "docs": str(page)}
+
+
+def audit(settings: Settings, chunk: Chunk) -> dict[str, Any]:
+    """Judge a chunk's `result.parquet` before anybody sees it; return rows, warnings, docs.
+
+    Raises
+    ------
+    GateError
+        There is no result, or a critical expectation of it does not hold: columns, key, NULLs, days, totals.
+    DeclarationError
+        An expectation or a total is declared wrongly.
+    """
+    from wayfare.engines import inputs, session
+    from wayfare.quality import docs, output, records
+    from wayfare.quality.context import datasource
+    from wayfare.quality.judge import judge
+
+    analysis = registry.get(chunk.analysis)
+    result = f"{chunk.folder(settings.storage)}/result.parquet"
+    if not exists(result):
+        raise GateError(f"analysis {chunk.analysis}: there is no {result}; run analyze for this chunk first")
+    with session(settings) as connection:
+        rows = output.register(connection, analysis, chunk, result)
+        suite = output.suite(connection, analysis, inputs(connection, settings, chunk))
+        judgment = judge(datasource(connection), suite, _columns(connection, suite))
+    page = docs.write(settings.docs_dir, chunk.analysis, "output", chunk.key, [judgment])
+    records.record_verdicts(settings, chunk, "output", judgment.verdicts, {suite.asset: rows})
+    reasons = [_reason(v) for v in judgment.failed("critical")]
+    advice = "correct the analysis, or what it declares in expect_output and totals, then run it again"
+    _refuse(chunk, "result", reasons, page, advice)
+    return {"rows": rows, "warnings": _warnings([judgment]), "docs": str(page)}
+
+
+def _require(settings: Settings, chunk: Chunk, files: Sequence[DayFile]) -> None:
+    missing = [url for url in (f.url(settings.storage) for f in files) if not exists(url)]
+    if missing:
+        raise GateError(
+            f"analysis {chunk.analysis}: {len(missing)} of {len(files)} day files are missing, first {missing[0]}; "
+            "run extract for this chunk again"
+        )
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, suite: Suite) -> list[str]:
+    return list(connection.table(suite.asset).columns)
+
+
+def _verdicts(judgments: Sequence[Judgment]) -> list[Verdict]:
+    return [v for judgment in judgments for v in judgment.verdicts]
+
+
+def _warnings(judgments: Sequence[Judgment]) -> int:
+    return sum(len(judgment.failed("warning")) for judgment in judgments)
+
+
+def _reason(verdict: Verdict) -> str:
+    return f"{verdict.asset}: {verdict.message}; seen: {verdict.observed_json}"
+
+
+def _refuse(chunk: Chunk, what: str, reasons: Sequence[str], page: Path, advice: str) -> None:
+    if reasons:
+        where = (
+            f"analysis {chunk.analysis}, days {chunk.days[0]} to {chunk.days[-1]} through batch {chunk.through_batch}"
+        )
+        lines = [f"{where}: the {what} is refused, nothing was published", *(f"- {reason}" for reason in reasons)]
+        raise GateError("\n".join([*lines, f"All verdicts: {page}", f"What to do: {advice}"]))

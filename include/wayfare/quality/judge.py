@@ -1,0 +1,208 @@
+"""Judging one table by one suite, and finding every event that breaks a rule.
+
+A suite is judged in two passes. The first asks for row-level rules whether they hold: Great Expectations bundles all
+of them into one query. The second asks for the details of what did not hold, and for the rules about whole tables.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wayfare.errors import DeclarationError
+from wayfare.quality.context import great_expectations
+from wayfare.quality.suites import QUERY, ROWS, build, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+    from wayfare.analyses.api import Expect
+    from wayfare.quality.suites import Suite
+
+# Uniqueness is the table's property: no single row breaks it, so none could be set aside.
+_WHOLE_TABLE = ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique")
+_DETAILS = {"result_format": "COMPLETE", "partial_unexpected_count": 20, "return_unexpected_index_query": False}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one expectation; `unexpected` counts rows that break it, None where that has no meaning."""
+
+    asset: str
+    expect: Expect
+    success: bool
+    unexpected: int | None
+    observed: Any
+
+    @property
+    def message(self) -> str:
+        """One sentence for the record."""
+        rule = text_of(self.expect)
+        if self.success:
+            return f"{rule} holds"
+        seen = f"{self.unexpected} rows break it" if self.unexpected is not None else f"seen: {_json(self.observed)}"
+        return f"{rule} does not hold: {seen}"
+
+    @property
+    def observed_json(self) -> str | None:
+        """What was seen, at most 2,000 characters."""
+        return None if self.observed is None else _json(self.observed)
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """Verdicts on one asset, the expectation objects behind them, and the result as Data Docs renders it."""
+
+    verdicts: tuple[Verdict, ...]
+    built: tuple[Any, ...]
+    batch: Any
+    result: Any
+
+    def failed(self, severity: str) -> list[Verdict]:
+        """Verdicts of that severity that went against the data."""
+        return [v for v in self.verdicts if not v.success and v.expect.severity == severity]
+
+
+def judge(source: Any, suite: Suite, columns: Sequence[str]) -> Judgment:
+    """Judge the table or view `suite.asset`, whose columns are `columns`, of a data source.
+
+    Raises
+    ------
+    DeclarationError
+        An expectation is declared wrongly, or cannot be computed here; names it.
+    """
+    gx = great_expectations()
+    built = tuple(build(expect, columns, suite.declared, n) for n, expect in enumerate(suite.expects))
+    asset = source.add_table_asset(suite.asset, table_name=suite.asset)
+    batch = asset.add_batch_definition_whole_table("all").get_batch()
+    name = suite.declared.replace(".", " ")
+    by_row = [e for e in built if _row_rule(e) and e.mostly == 1]
+    quick = batch.validate(gx.ExpectationSuite(name, expectations=by_row), result_format="BOOLEAN_ONLY")
+    _refuse_crashes(batch, quick, built, suite)
+    held = {_number(r): r for r in quick.results if r.success}
+    rest = [e for n, e in enumerate(built) if n not in held]
+    details = batch.validate(gx.ExpectationSuite(name, expectations=rest), result_format=_DETAILS)
+    _refuse_crashes(batch, details, built, suite)
+    found = held | {_number(r): r for r in details.results}
+    verdicts = tuple(_verdict(suite.asset, expect, found[n]) for n, expect in enumerate(suite.expects))
+    return Judgment(verdicts, built, batch, _whole(details, [found[n] for n in range(len(built))]))
+
+
+def breaking_events(connection: duckdb.DuckDBPyConnection, judgment: Judgment) -> list[Verdict]:
+    """Add all events that break a critical row-level rule to the table `quarantined`; return what else is critical.
+
+    The rule itself is run: Great Expectations lists 20 rows of a breach, or 200.
+    """
+    left: list[Verdict] = []
+    for verdict, expectation in zip(judgment.verdicts, judgment.built, strict=True):
+        if verdict.success or verdict.expect.severity != "critical":
+            continue
+        if _row_rule(expectation):
+            _add_by_condition(judgment.batch, expectation, verdict)
+        elif not _add_by_query(connection, verdict):
+            left.append(verdict)
+    return left
+
+
+def _row_rule(expectation: Any) -> bool:
+    return getattr(expectation, "map_metric", None) is not None and type(expectation).__name__ not in _WHOLE_TABLE
+
+
+def _number(result: Any) -> int:
+    return int(result.expectation_config.meta["number"])
+
+
+def _verdict(asset: str, expect: Expect, result: Any) -> Verdict:
+    observed = result.result.get("partial_unexpected_list", result.result.get("observed_value"))
+    unexpected = result.result.get("unexpected_count")
+    if expect.expectation == ROWS:
+        unexpected = int(observed)
+        observed = result.result.get("details", {}).get("unexpected_rows", [])[:20]
+    return Verdict(asset, expect, bool(result.success), unexpected, observed)
+
+
+def _whole(details: Any, results: list[Any]) -> Any:
+    """The second pass's result with the verdicts of the first in it, so that one page shows all."""
+    good = sum(bool(r.success) for r in results)
+    details.results = results
+    details.success = good == len(results)
+    details.statistics = {
+        "evaluated_expectations": len(results),
+        "successful_expectations": good,
+        "unsuccessful_expectations": len(results) - good,
+        "success_percent": 100 * good / len(results) if results else None,
+    }
+    return details
+
+
+def _refuse_crashes(batch: Any, result: Any, built: tuple[Any, ...], suite: Suite) -> None:
+    """One rule that DuckDB cannot compute fails its whole bundle: judge each alone to name the one at fault."""
+    crashed = [r for r in result.results if _crash(r)]
+    for one in crashed:
+        alone = batch.validate(built[_number(one)], result_format="BOOLEAN_ONLY")
+        if message := _crash(alone):
+            rule = text_of(suite.expects[_number(one)])
+            raise DeclarationError(
+                f"analysis {suite.declared}: {rule} cannot be computed on DuckDB: {message}; "
+                f"write it as {ROWS} with a query"
+            )
+    if crashed:
+        raise DeclarationError(f"analysis {suite.declared}: {_crash(crashed[0])}")
+
+
+def _crash(result: Any) -> str | None:
+    """Great Expectations' message where an expectation raised, in either shape it reports that."""
+    info = result.exception_info or {}
+    for entry in (info, *(v for v in info.values() if isinstance(v, dict))):
+        if entry.get("raised_exception") and entry.get("exception_message"):
+            return " ".join(str(entry["exception_message"]).split())[:500]
+    return None
+
+
+def _add_by_condition(batch: Any, expectation: Any, verdict: Verdict) -> None:
+    """Insert by the condition that Great Expectations compiled for the rule, over its own rows (row_condition)."""
+    import sqlalchemy as sa
+    from great_expectations.expectations.registry import get_metric_kwargs
+    from great_expectations.validator.metric_configuration import MetricConfiguration
+    from great_expectations.validator.metrics_calculator import MetricsCalculator
+
+    engine = batch.data.execution_engine
+    name = f"{expectation.map_metric}.condition"
+    configuration = expectation.configuration
+    configuration.kwargs["batch_id"] = batch.id
+    arguments = get_metric_kwargs(name, configuration=configuration)
+    metric = MetricConfiguration(name, arguments["metric_domain_kwargs"], arguments["metric_value_kwargs"])
+    condition, compute, accessor = MetricsCalculator(engine).get_metric(metric)
+    rows = engine.get_domain_records({**compute, **accessor})
+    if isinstance(rows, sa.Select):
+        rows = rows.subquery()
+    event_id = sa.cast(sa.column("event_id"), sa.Uuid())
+    chosen = sa.select(sa.literal(verdict.asset), event_id, sa.literal(text_of(verdict.expect)))
+    target = sa.table("quarantined", sa.column("event_type"), sa.column("event_id"), sa.column("rule"))
+    with engine.engine.begin() as connection:
+        connection.execute(
+            target.insert().from_select(
+                ["event_type", "event_id", "rule"], chosen.where(condition).select_from(rows).distinct()
+            )
+        )
+
+
+def _add_by_query(connection: duckdb.DuckDBPyConnection, verdict: Verdict) -> bool:
+    """Insert what an UnexpectedRowsExpectation's query finds, if it says which events; else it is about the batch."""
+    if verdict.expect.expectation != ROWS:
+        return False
+    query = verdict.expect.arguments[QUERY].rstrip("; \n").format(batch=verdict.asset)
+    if "event_id" not in connection.sql(query).columns:
+        return False
+    connection.execute(
+        f"INSERT INTO quarantined SELECT DISTINCT ?, CAST(event_id AS UUID), ? FROM ({query})",  # noqa: S608 - the author's own query
+        [verdict.asset, text_of(verdict.expect)],
+    )
+    return True
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=str)[:2000]

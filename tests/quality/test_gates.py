@@ -1,0 +1,240 @@
+"""Both gates on real day files and real results."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import narwhals as nw
+import pytest
+
+from quality.selling import DAY, DEAR, DEAR_RULE, bookings, broken, chunk_of, result, rewrite, rows, staged
+from snapshots.staged_events import event, stage
+from wayfare import engines, quality, snapshots
+from wayfare.analyses.api import Expect
+from wayfare.errors import GateError
+
+if TYPE_CHECKING:
+    from quality.selling import Sold
+    from wayfare.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("sold")
+QUERY = "unexpected_rows_query"
+
+
+def allowing(settings: Settings, share: float) -> Settings:
+    return settings.model_copy(update={"quarantine_share": share})
+
+
+def test_every_breaking_event_is_set_aside_and_the_rest_goes_on(settings: Settings) -> None:
+    settings = allowing(settings, 0.5)
+    dear = bookings([5000] * 250)
+    chunk = staged(settings, [*bookings([100] * 260), *dear])
+    summary = quality.validate(settings, chunk)
+    assert (summary["rows"], summary["quarantined"]) == (510, 250)
+
+    ids = {row["event_id"] for _, row in dear}
+    file = duckdb.sql(f"FROM '{chunk.folder(settings.storage)}/quarantine.parquet'")
+    assert [(n, str(t)) for n, t in zip(file.columns, file.types, strict=True)] == [
+        ("event_type", "VARCHAR"),
+        ("event_id", "UUID"),
+        ("rule", "VARCHAR"),
+    ]
+    assert set(file.fetchall()) == {("booking", event_id, DEAR_RULE) for event_id in ids}
+    kept = rows(
+        settings, "SELECT analysis, event_type, event_on, event_id, rule, through_batch FROM control.quarantine"
+    )
+    assert sorted(kept) == sorted(("sold", "booking", DAY, event_id, DEAR_RULE, 1) for event_id in ids)
+
+    engines.analyze(settings, chunk)
+    assert quality.audit(settings, chunk)["rows"] == 1
+    assert result(settings, chunk) == [(DAY, "hotel", 260, 26_000)]
+
+
+def test_past_the_allowed_share_the_input_is_refused(settings: Settings) -> None:
+    chunk = staged(settings, [*bookings([100] * 18), *(dear := bookings([5000, 6000]))])
+    with pytest.raises(GateError) as refusal:
+        quality.validate(settings, chunk)
+    message = str(refusal.value)
+    for part in ("analysis sold", "2 of 20 events", "5.00%", DEAR_RULE, *(str(row["event_id"]) for _, row in dear)):
+        assert part in message
+    (page,) = [line.removeprefix("All verdicts: ") for line in message.splitlines() if line.startswith("All verdicts")]
+    assert "booking" in Path(page).read_text(encoding="utf-8")
+    assert len(rows(settings, "SELECT * FROM control.quarantine")) == 2
+    assert [(gate, severity) for gate, severity, _ in broken(settings)] == [("input", "critical")]
+
+
+def test_at_the_allowed_share_it_is_not(settings: Settings) -> None:
+    chunk = staged(settings, [*bookings([100] * 18), *bookings([5000, 6000])])
+    assert quality.validate(allowing(settings, 0.1), chunk)["quarantined"] == 2
+
+
+def test_a_warning_is_recorded_and_stops_nothing(settings: Settings, sold: Sold) -> None:
+    cheap = Expect("ExpectColumnValuesToBeBetween", {"column": "price", "min_value": 50}, "warning")
+    sold.expect_input = {"booking": (cheap,)}
+    chunk = staged(settings, bookings([100, 1, 2]))
+    summary = quality.validate(settings, chunk)
+    assert (summary["warnings"], summary["quarantined"]) == (1, 0)
+    query = "SELECT asset, field, rows, unexpected, observed FROM control.validation WHERE unexpected > 0"
+    found = rows(settings, query)
+    assert found == [("booking", "price", 3, 2, "[1, 2]")]
+
+
+def test_running_again_replaces_what_was_written(settings: Settings, sold: Sold) -> None:
+    settings = allowing(settings, 1)
+    chunk = staged(settings, bookings([100, 5000, 6000]))
+    first = quality.validate(settings, chunk)
+    verdicts = rows(settings, "SELECT count(*) FROM control.validation")
+    assert quality.validate(settings, chunk) == first
+    assert rows(settings, "SELECT count(*) FROM control.validation") == verdicts
+    assert len(rows(settings, "SELECT * FROM control.quarantine")) == 2
+    sold.expect_input = {}
+    assert quality.validate(settings, chunk)["quarantined"] == 0
+    assert rows(settings, "SELECT * FROM control.quarantine") == []
+    engines.analyze(settings, chunk)
+    assert result(settings, chunk) == [(DAY, "hotel", 3, 11_100)]
+
+
+def test_chunks_that_read_the_same_day_keep_one_quarantine(settings: Settings) -> None:
+    settings = allowing(settings, 1)
+    following = DAY + dt.timedelta(1)
+    staged(settings, [*bookings([5000]), *bookings([6000], following)], chunk_of(DAY, following))
+    for day in (DAY, following, DAY):
+        quality.validate(settings, chunk_of(day))
+    assert len(rows(settings, "SELECT * FROM control.quarantine")) == 2
+
+
+def test_no_input_at_all_is_fine(settings: Settings) -> None:
+    chunk = chunk_of()
+    summary = quality.validate(settings, chunk)
+    assert (summary["rows"], summary["quarantined"], summary["warnings"]) == (0, 0, 0)
+    engines.analyze(settings, chunk)
+    assert quality.audit(settings, chunk)["rows"] == 0
+
+
+def test_test_events_are_not_judged(settings: Settings) -> None:
+    chunk = staged(settings, [*bookings([100]), *bookings([5000], is_test=True)])
+    summary = quality.validate(settings, chunk)
+    assert (summary["rows"], summary["quarantined"]) == (1, 0)
+
+
+def test_a_row_condition_bounds_what_is_set_aside(settings: Settings, sold: Sold) -> None:
+    only_cars = {**DEAR.arguments, "row_condition": 'col("product") == "car"', "condition_parser": "great_expectations"}
+    sold.expect_input = {"booking": (Expect(DEAR.expectation, only_cars),)}
+    cars = bookings([5000, 100], product="car")
+    chunk = staged(settings, [*bookings([5000] * 3), *cars])
+    assert quality.validate(allowing(settings, 1), chunk)["quarantined"] == 1
+    assert rows(settings, "SELECT event_id FROM control.quarantine") == [(cars[0][1]["event_id"],)]
+
+
+def test_a_query_that_names_events_sets_them_aside(settings: Settings, sold: Sold) -> None:
+    query = "SELECT event_id FROM {batch} WHERE price > 10 * units"
+    sold.expect_input = {"booking": (Expect("UnexpectedRowsExpectation", {QUERY: query, "description": "cheap"}),)}
+    chunk = staged(settings, [*bookings([100], units=2), *bookings([5], units=1)])
+    assert quality.validate(allowing(settings, 1), chunk)["quarantined"] == 1
+    assert rows(settings, "SELECT rule FROM control.quarantine") == [("cheap",)]
+
+
+@pytest.mark.parametrize(
+    "about_all",
+    [
+        Expect("UnexpectedRowsExpectation", {QUERY: "SELECT count(*) FROM {batch} HAVING count(*) < 9"}),
+        Expect("ExpectColumnValuesToBeUnique", {"column": "resource_id"}),
+        Expect("ExpectColumnMeanToBeBetween", {"column": "price", "max_value": 10}),
+    ],
+)
+def test_a_critical_rule_about_the_whole_refuses(settings: Settings, sold: Sold, about_all: Expect) -> None:
+    sold.expect_input = {"booking": (about_all,)}
+    chunk = staged(settings, bookings([100, 200]))
+    with pytest.raises(GateError, match=f"booking: {about_all.expectation}"):
+        quality.validate(settings, chunk)
+    assert rows(settings, "SELECT * FROM control.quarantine") == []
+
+
+def test_a_missing_day_file_is_refused(settings: Settings) -> None:
+    chunk = staged(settings, bookings([100]))
+    (url,) = snapshots.paths(settings, chunk)["booking"]
+    Path(url).unlink()
+    with pytest.raises(GateError, match=rf"1 of 1 day files are missing, first {url}; run extract"):
+        quality.validate(settings, chunk)
+
+
+def test_a_day_file_that_lost_events_is_refused(settings: Settings) -> None:
+    chunk = staged(settings, bookings([100] * 5))
+    (url,) = snapshots.paths(settings, chunk)["booking"]
+    rewrite(url, "FROM file LIMIT 4")
+    with pytest.raises(GateError, match="as many events as the change log says"):
+        quality.validate(settings, chunk)
+
+
+def test_a_day_file_older_than_an_optional_field_is_fine(settings: Settings) -> None:
+    chunk = staged(settings, bookings([100] * 5))
+    (url,) = snapshots.paths(settings, chunk)["booking"]
+    rewrite(url, "SELECT * EXCLUDE (cost, cabin) FROM file")
+    assert quality.validate(settings, chunk)["rows"] == 5
+
+
+def test_an_unusual_volume_is_a_warning(settings: Settings) -> None:
+    weeks = [DAY - dt.timedelta(weeks=n) for n in range(1, 6)]
+    stage(settings, 1, [e for day in weeks for e in bookings([100] * 8, day)])
+    stage(settings, 2, bookings([100] * 2))
+    chunk = chunk_of(through=2)
+    snapshots.extract(settings, chunk)
+    assert quality.validate(settings, chunk)["warnings"] == 1
+    ((_, _, message),) = broken(settings)
+    assert "usually" in message
+    usual = chunk_of(weeks[0])
+    snapshots.extract(settings, usual)
+    assert quality.validate(settings, usual)["warnings"] == 0
+
+
+def test_events_of_several_sales_count_once(settings: Settings) -> None:
+    both = [*bookings([100], item_id="1"), *bookings([100], item_id="2")]
+    chunk = staged(settings, [*both, event("cancellation", "2026-06-01T10:00", booking_id="B0", units=2)])
+    assert quality.validate(settings, chunk)["rows"] == 3
+
+
+@pytest.mark.parametrize(
+    ("tampered", "says"),
+    [
+        ("FROM file UNION ALL SELECT * REPLACE (0 AS items, 0 AS price_minor) FROM file", "the grain is a key"),
+        ("SELECT * REPLACE (items + 1 AS items) FROM file", "items adds up to its total"),
+        ("SELECT * REPLACE (price_minor - 1 AS price_minor) FROM file", "price_minor adds up to its total"),
+        ("SELECT * REPLACE (sold_on + 1 AS sold_on) FROM file", "every day is one that was asked for"),
+        (
+            "SELECT * REPLACE (NULL::bigint AS price_minor) FROM file",
+            "ExpectColumnValuesToNotBeNull(column=price_minor)",
+        ),
+        ("SELECT product, sold_on, items, price_minor FROM file", "ExpectTableColumnsToMatchOrderedList"),
+        ("FROM file WHERE false", "items adds up to its total"),
+    ],
+)
+def test_a_result_that_is_not_right_is_refused(settings: Settings, tampered: str, says: str) -> None:
+    chunk = staged(settings, bookings([100, 200]))
+    quality.validate(settings, chunk)
+    engines.analyze(settings, chunk)
+    rewrite(engines.result_url(settings, chunk), tampered)
+    with pytest.raises(GateError) as refusal:
+        quality.audit(settings, chunk)
+    assert says in str(refusal.value)
+    assert "the result is refused, nothing was published" in str(refusal.value)
+    assert says in "".join(message for gate, _, message in broken(settings) if gate == "output")
+
+
+def test_a_day_without_rows_is_a_warning(settings: Settings, sold: Sold) -> None:
+    following = DAY + dt.timedelta(1)
+    chunk = staged(settings, [*bookings([0], following), *bookings([100])], chunk_of(DAY, following))
+    quality.validate(settings, chunk)
+    engines.analyze(settings, chunk)
+    sold.totals = lambda given: given["booking"].select(price_minor=nw.col("price").sum())  # type: ignore[method-assign]  # the lost day brought none
+    rewrite(engines.result_url(settings, chunk), f"FROM file WHERE sold_on = DATE '{DAY}'")
+    assert quality.audit(settings, chunk)["warnings"] == 1
+    ((_, _, message),) = [b for b in broken(settings) if b[0] == "output"]
+    assert "a day with booking events has rows" in message
+
+
+def test_no_result_to_audit(settings: Settings) -> None:
+    with pytest.raises(GateError, match="run analyze for this chunk first"):
+        quality.audit(settings, chunk_of())
