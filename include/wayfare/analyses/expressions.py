@@ -7,9 +7,13 @@ its sorted rows.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import math
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import narwhals as nw
+
+if TYPE_CHECKING:
+    from wayfare.analyses.api import Inputs
 
 Frame: TypeAlias = nw.LazyFrame[Any]
 
@@ -181,4 +185,131 @@ def with_session(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
         )
         .with_columns(session=nw.col("starts").cum_sum().over(*by, order_by=order).cast(nw.Int64()))
         .drop("previous_at", "starts")
+    )
+
+
+def plus_days(column: str, days: int) -> nw.Expr:
+    """The date in the column, `days` later (earlier if negative).
+
+    >>> rows(frame("SELECT DATE '2026-03-01' AS a").select(d=plus_days("a", -1)))
+    [(datetime.date(2026, 2, 28),)]
+    """
+    return nw.col(column).dt.offset_by(f"{days}d").cast(nw.Date())
+
+
+def normal_density(z: nw.Expr) -> nw.Expr:
+    """Density of the standard normal distribution at z.
+
+    >>> rows(frame("SELECT 0.0::DOUBLE AS z").select(p=normal_density(nw.col("z")).round(4)))
+    [(0.3989,)]
+    """
+    return (z * z * -0.5).exp() / math.sqrt(2 * math.pi)
+
+
+def normal_cdf(z: nw.Expr) -> nw.Expr:
+    """P(Z <= z) of the standard normal distribution, within 7.5e-8 (Abramowitz & Stegun 1964, 26.2.17).
+
+    >>> rows(frame("SELECT unnest([-1.96, 0, 1.96])::DOUBLE AS z").select(p=normal_cdf(nw.col("z")).round(4)))
+    [(0.025,), (0.5,), (0.975,)]
+    """
+    t = 1 / (z.abs() * 0.2316419 + 1)
+    series = t * 1.330274429 - 1.821255978
+    for coefficient in (1.781477937, -0.356563782, 0.319381530):
+        series = series * t + coefficient
+    tail = normal_density(z) * series * t
+    return nw.when(z < 0).then(tail).otherwise(1 - tail)
+
+
+def spread(mean: nw.Expr, variance: nw.Expr) -> nw.Expr:
+    """Standard deviation of units still to be sold: never less than that of a Poisson count of the same mean.
+
+    Few comparable days may agree by chance; sales are counts, whose variance is at least their mean (Silver, Pyke &
+    Thomas 2017, ch. 7). An absent variance is no evidence of more.
+
+    >>> sold = frame("SELECT 4.0::DOUBLE AS m, unnest([NULL, 1, 9])::DOUBLE AS v")
+    >>> rows(sold.select(s=spread(nw.col("m"), nw.col("v"))))
+    [(2.0,), (2.0,), (3.0,)]
+    """
+    return nw.when(~mean.is_null()).then(nw.max_horizontal(mean, variance, nw.lit(0.0)).sqrt())
+
+
+def shortfall(level: nw.Expr, mean: nw.Expr, deviation: nw.Expr) -> nw.Expr:
+    """P(X >= level) of a normal X; where the deviation is 0, X is its mean.
+
+    >>> sold = frame("SELECT 4.0::DOUBLE AS m, unnest([0, 1])::DOUBLE AS s")
+    >>> rows(sold.select(p=shortfall(nw.lit(4.0), nw.col("m"), nw.col("s")).round(6)))
+    [(0.5,), (1.0,)]
+    """
+    certain = (mean >= level).cast(nw.Int64()).cast(nw.Float64())
+    return nw.when(deviation > 0).then(1 - normal_cdf((level - mean) / deviation)).otherwise(certain)
+
+
+def reversals(given: Inputs, event_type: str, kind: str) -> Frame:
+    """Events of a type that takes back, a row for each item ("booking") or ancillary ("purchase") that is an input too.
+
+    Adds `changed_on`, when it takes effect, and `since_on`: a window that opens after that day does not see both the
+    sale and its reversal, so it leaves the reversal out, and nothing bought before a window is taken off within it.
+    """
+    rows = (
+        given[event_type]
+        .filter(nw.col("item_kind") == kind)
+        .with_columns(
+            changed_on=nw.max_horizontal("event_on", "item_booked_on"),
+            since_on=nw.min_horizontal("event_on", "item_booked_on"),
+        )
+    )
+    if kind == "booking":
+        items = given["booking"].select("booking_id", item_key="item_id")
+        return rows.join(items, how="semi", on=["booking_id", "item_key"])
+    return rows.join(given["purchase"].select(item_key="purchase_id"), how="semi", on="item_key")
+
+
+def sold_units(given: Inputs) -> Frame:
+    """Changes of the seats, rooms and vehicles sold: each booked item, and each reversal of one as a negative.
+
+    Columns: resource_id, sku (''), product, service_on, changed_on, since_on, units; see `reversals` for the days.
+    """
+    sold = given["booking"].select(
+        "resource_id",
+        "product",
+        sku=nw.lit(""),
+        service_on="start_on",
+        changed_on="event_on",
+        since_on="event_on",
+        units=or_zero("units"),
+    )
+    return nw.concat([sold, _given_back(given, "booking", nw.lit(""))])
+
+
+def sold_articles(given: Inputs) -> Frame:
+    """Changes of the ancillaries sold that name where and when they are served; columns as of `sold_units`."""
+    sold = given["purchase"].select(
+        "resource_id",
+        "sku",
+        product="category",
+        service_on="service_on",
+        changed_on="event_on",
+        since_on="event_on",
+        units=or_zero("quantity"),
+    )
+    sold = nw.concat([sold.select(*_CHANGE), _given_back(given, "purchase", nw.col("item_sku"))])
+    return sold.filter(~nw.col("resource_id").is_null(), ~nw.col("service_on").is_null())
+
+
+_CHANGE = ("resource_id", "product", "sku", "service_on", "changed_on", "since_on", "units")
+
+
+def _given_back(given: Inputs, kind: str, sku: nw.Expr) -> Frame:
+    return (
+        reversals(given, "cancellation", kind)
+        .select(
+            "changed_on",
+            "since_on",
+            resource_id="item_resource_id",
+            product="item_product",
+            sku=sku,
+            service_on="item_start_on",
+            units=-or_zero("reversed_units"),
+        )
+        .select(*_CHANGE)
     )
