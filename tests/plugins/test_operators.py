@@ -1,0 +1,79 @@
+"""The operators on their own, as anybody's DAG would use them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from wayfare.analyses.chunk import Chunk
+from wayfare.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from wayfare_airflow.operators.chunk import ChunkOperator
+
+CHUNK = Chunk("economic_results", (dt.date(2026, 3, 1), dt.date(2026, 3, 2)), 7, "f" * 16)
+
+
+@pytest.mark.parametrize("value", [CHUNK.to_json(), json.dumps(CHUNK.to_json())])
+def test_a_chunk_is_read_from_xcom_or_a_template(value: object) -> None:
+    from wayfare_airflow.operators.chunk import read_chunk
+
+    assert read_chunk(value) == CHUNK
+
+
+@pytest.mark.parametrize("value", [None, "", "{'analysis': 'x'}", {"analysis": "x"}, 5, []])
+def test_anything_else_is_refused_with_what_to_write(value: object) -> None:
+    from wayfare_airflow.operators.chunk import read_chunk
+
+    with pytest.raises(ConfigurationError, match="give it what PlanOperator returned"):
+        read_chunk(value)
+
+
+def test_data_faults_are_not_retried_in_anybody_s_dag() -> None:
+    from wayfare_airflow import operators
+    from wayfare_airflow.retries import RETRY_POLICY
+
+    for name in set(operators.__all__) - {"PlanOperator"}:
+        assert _operator(name).retry_policy is RETRY_POLICY
+    assert operators.PlanOperator(task_id="plan", analysis="x").retry_policy is RETRY_POLICY
+
+
+def test_another_retry_policy_may_be_asked_for() -> None:
+    from airflow.sdk import ExceptionRetryPolicy
+
+    mine = ExceptionRetryPolicy(rules=[])
+    assert _operator("ExtractOperator", retry_policy=mine).retry_policy is mine
+
+
+@pytest.mark.parametrize(
+    ("operator", "path"),
+    [
+        ("ValidateOperator", f"docs/validations/economic_results/input/{CHUNK.key}/index.html"),
+        ("AuditOperator", f"docs/validations/economic_results/output/{CHUNK.key}/index.html"),
+        ("PublishOperator", "marts/economic_results"),
+    ],
+)
+def test_links_lead_to_the_pages(operator: str, path: str) -> None:
+    task = _operator(operator)
+    (link,) = task.operator_extra_links
+    assert link.get_link(task, ti_key=None) == f"http://localhost:8080/wayfare/{path}"
+
+
+def test_data_docs_are_where_the_link_leads() -> None:
+    from wayfare.quality.docs import page_path
+    from wayfare.settings import PROJECT
+
+    task = _operator("ValidateOperator")
+    (link,) = task.operator_extra_links
+    page = page_path(PROJECT, CHUNK.analysis, "input", CHUNK.key).relative_to(PROJECT)
+    assert link.get_link(task, ti_key=None).endswith(f"/docs/{page.as_posix()}")
+
+
+def _operator(name: str, **arguments: Any) -> ChunkOperator:
+    from wayfare_airflow import operators
+
+    made: ChunkOperator = getattr(operators, name)(task_id="task", chunk=CHUNK.to_json(), **arguments)
+    return made

@@ -1,0 +1,87 @@
+"""Pruning removes what nothing needs any more, and only that."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from wayfare import maintenance
+from wayfare.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from wayfare.settings import Settings
+
+DAY = 86_400
+
+
+def _file(settings: Settings, path: str, *, age_days: float) -> Path:
+    file = Path(settings.storage) / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"x")
+    written = time.time() - age_days * DAY
+    os.utime(file, (written, written))
+    return file
+
+
+def test_day_files_go_once_their_successor_is_old(settings: Settings) -> None:
+    superseded = _file(settings, "snapshots/search/2026-03-01/9.parquet", age_days=50)
+    just_superseded = _file(settings, "snapshots/search/2026-03-01/10.parquet", age_days=45)
+    current = _file(settings, "snapshots/search/2026-03-01/11.parquet", age_days=5)
+    never_superseded = _file(settings, "snapshots/search/2026-03-02/9.parquet", age_days=400)
+
+    assert maintenance.prune(settings, keep_days=30)["files"] == 1
+
+    assert not superseded.exists()
+    assert all(file.exists() for file in (just_superseded, current, never_superseded))
+
+
+def test_work_folders_go_as_a_whole(settings: Settings) -> None:
+    done = [_file(settings, f"work/sessions/a/{name}.parquet", age_days=31) for name in ("quarantine", "result")]
+    under_way = [
+        _file(settings, "work/sessions/b/quarantine.parquet", age_days=31),
+        _file(settings, "work/sessions/b/result.parquet", age_days=1),
+    ]
+
+    assert maintenance.prune(settings, keep_days=30)["files"] == 2
+
+    assert not any(file.exists() for file in done)
+    assert all(file.exists() for file in under_way)
+
+
+def test_leftovers_of_killed_writers_go(settings: Settings) -> None:
+    leftover = _file(settings, "snapshots/search/2026-03-01/9.parquet.0a1b.tmp", age_days=3)
+    being_written = _file(settings, "snapshots/search/2026-03-01/9.parquet.2c3d.tmp", age_days=0)
+
+    assert maintenance.prune(settings, keep_days=30)["files"] == 1
+
+    assert not leftover.exists()
+    assert being_written.exists()
+
+
+def test_old_verdicts_go(settings: Settings) -> None:
+    now = dt.datetime.now(dt.UTC)
+    with psycopg.connect(settings.url("owner")) as connection:
+        for age in (10, 29, 31, 300):
+            connection.execute(
+                "INSERT INTO control.validation (analysis, gate, chunk, asset, expectation, severity, success, message,"
+                " judged_at) VALUES ('a', 'input', 'k', 'search', 'E', 'info', true, 'm', %s)",
+                (now - dt.timedelta(days=age),),
+            )
+
+    assert maintenance.prune(settings, keep_days=30) == {"files": 0, "verdicts": 2}
+    assert maintenance.prune(settings, keep_days=30) == {"files": 0, "verdicts": 0}
+
+
+def test_an_empty_installation_has_nothing_to_prune(settings: Settings) -> None:
+    assert maintenance.prune(settings, keep_days=1) == {"files": 0, "verdicts": 0}
+
+
+def test_running_chunks_keep_their_files(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="keep at least 1 day"):
+        maintenance.prune(settings, keep_days=0)
