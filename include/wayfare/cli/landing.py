@@ -1,0 +1,133 @@
+"""`wayfare land`, `wayfare rejections`, `wayfare replay`: events in, and what became of the lines that are none."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from wayfare.landing import Landed
+
+app = typer.Typer()
+
+
+class Format(StrEnum):
+    """How events are written."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+    parquet = "parquet"
+
+
+_Reason = Annotated[str | None, typer.Option(help="Only this reason code, as `wayfare rejections` shows it.")]
+_Source = Annotated[str | None, typer.Option(help="Only this source: its path, or the end of it.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no closing line.")]
+
+
+@app.command()
+def land(
+    files: Annotated[list[str], typer.Argument(help="Files of events, plain, .gz or .zst; - is standard input.")],
+    format: Annotated[  # noqa: A002  # the option's name
+        Format | None, typer.Option(help="Their format; default: by suffix, JSON Lines for standard input.")
+    ] = None,
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Land events from JSON Lines, CSV (header = field names) or Parquet; landing the same again changes nothing.
+
+    Exit status: 0 all lines are staged, 1 some were rejected or conflict, 2 a fault stopped the landing.
+    """
+    from wayfare import landing
+    from wayfare.settings import get_settings
+
+    with _progress(files, shown=not (quiet or as_json)) as progress:
+        landed = landing.land(get_settings(), files, format=format.value if format else None, progress=progress)
+    _close(landed, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def replay(reason: _Reason = None, source: _Source = None, as_json: _Json = False, quiet: _Quiet = False) -> None:
+    """Land the lines of open rejections again, after the contract, the reference data or the clock was mended."""
+    from wayfare import landing
+    from wayfare.settings import get_settings
+
+    _close(landing.replay(get_settings(), reason=reason, source=source), as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def rejections(
+    reason: _Reason = None,
+    source: _Source = None,
+    event_type: Annotated[str | None, typer.Option(help="Only this event type.")] = None,
+    since: Annotated[
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only landed since (UTC).")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, with the raw line.")] = False,
+) -> None:
+    """List the lines that landing refused and no replay has settled: where, why, and what to do."""
+    from wayfare import landing
+    from wayfare.settings import get_settings
+
+    listed = landing.rejections(
+        get_settings(),
+        reason=reason,
+        source=source,
+        event_type=event_type,
+        since=since.replace(tzinfo=dt.UTC) if since else None,
+        limit=limit,
+    )
+    for row in listed:
+        if as_json:
+            typer.echo(json.dumps(_printable(row)))
+        else:
+            typer.echo(f"{row['source']}:{row['line']}: [{row['reason']}] {row['message']}")
+    if not listed and not as_json:
+        typer.echo("no open rejections")
+
+
+def _printable(row: dict[str, Any]) -> dict[str, Any]:
+    texts = {"raw": row["raw"].decode("utf-8", "backslashreplace"), "raw_digest": str(row["raw_digest"])}
+    return {**row, **texts, "landed_at": row["landed_at"].isoformat()}
+
+
+@contextlib.contextmanager
+def _progress(files: list[str], *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A bar of the bytes read, on a terminal only."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    paths = [Path(f) for f in files if f != "-"]
+    total = sum(p.stat().st_size for p in paths if p.is_file()) if len(paths) == len(files) else None
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("landing", total=total)
+        yield lambda size: bar.advance(task, size)
+
+
+def _close(landed: Landed, *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(asdict(landed)))
+    elif not quiet:
+        typer.echo(
+            f"{landed.read:,} lines read: {landed.landed:,} landed, {landed.duplicates:,} duplicates, "
+            f"{landed.conflicts:,} conflicts, {landed.rejected:,} rejected"
+        )
+        if landed.conflicts or landed.rejected:
+            typer.echo("see them with `wayfare rejections`; land them after a fix with `wayfare replay`")
+    if landed.conflicts or landed.rejected:
+        raise typer.Exit(1)

@@ -1,0 +1,11 @@
+"""Ways in: files and standard input, decoded, checked and handed to staging in batches; foreign rows by mapping.
+
+Belongs here: reading, decoding, checking, and what becomes of a line that is no event. Does not: the transaction that
+stages a batch (see `wayfare.staging.batches`).
+"""
+
+from wayfare.landing.files import land
+from wayfare.landing.rejected import rejections, replay
+from wayfare.staging.incoming import Landed
+
+__all__ = ["Landed", "land", "rejections", "replay"]

@@ -1,0 +1,204 @@
+"""The row path: one line at a time, for what the columnar path refuses; it yields the event or says what is wrong."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pyarrow as pa
+
+from wayfare.contracts import EventType, Field, Kind
+from wayfare.contracts.model import MAX_ID, MAX_TEXT
+from wayfare.landing.fast import typed_schema
+from wayfare.landing.lines import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CANONICAL = msgspec.json.Encoder(order="deterministic", decimal_format="number")
+_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_VERSION = re.compile(r"([0-9]+)-[0-9]+-[0-9]+")
+_WANTED = {
+    Kind.UUID: "a UUID like 0f8fad5b-d9cb-469f-a165-70867728950e",
+    Kind.ID: f"text of 1 to {MAX_ID} characters",
+    Kind.TEXT: f"text of at most {MAX_TEXT:,} characters",
+    Kind.INSTANT: "an RFC 3339 instant with its offset, like 2026-03-29T08:15:00.250Z",
+    Kind.DATE: "a date like 2026-03-29",
+    Kind.COUNT: "a whole number from 0 to 2147483647",
+    Kind.MONEY: "a whole number of minor units (cents) from 0 to 2^53",
+    Kind.CURRENCY: "a currency code of three capital letters, like EUR",
+    Kind.COUNTRY: "a country code of two capital letters, like PT",
+    Kind.PLACE: "an IATA code of three capital letters, like LIS",
+    Kind.FLAG: "true or false",
+}
+
+
+class Refused(Exception):  # noqa: N818  # it is an answer about one line, no error of the program
+    """One line is no event."""
+
+    def __init__(self, fault: Fault, event: object = None) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+        self.event = event
+
+
+class CarefulDecoder:
+    """Decodes lines to the given contracts, the one of the event's type and major version."""
+
+    def __init__(self, contracts: Sequence[EventType]) -> None:
+        self._contracts = {(c.name, c.version.split("-")[0]): c for c in contracts}
+        self._names = sorted({c.name for c in contracts})
+
+    def decode(self, text: str) -> tuple[EventType, tuple[Any, ...]]:
+        """The event's contract and its values in the order of the contract's Arrow schema.
+
+        Raises
+        ------
+        Refused
+            The line is no event; says why.
+        """
+        event = _parse(text)
+        if not isinstance(event, dict):
+            raise Refused(Fault("not_an_object", "the line is JSON but no object; an event is one object of fields"))
+        try:
+            contract = self._contract(event)
+            return contract, _values(contract, event)
+        except Refused as refused:
+            raise Refused(refused.fault, event) from None
+
+    def _contract(self, event: dict[str, Any]) -> EventType:
+        name, version = event.get("event_type"), event.get("schema_version")
+        if name is None:
+            raise Refused(Fault("missing_field", "event_type is missing", "event_type"))
+        if name not in self._names:
+            near = difflib.get_close_matches(str(name), self._names, 1)
+            hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(self._names)}"
+            raise Refused(Fault("unknown_type", f"event_type {shown(name)} is unknown; {hint}", "event_type"))
+        if version is None:
+            raise Refused(Fault("missing_field", "schema_version is missing; write 1-0-0", "schema_version"))
+        major = _VERSION.fullmatch(version) if isinstance(version, str) else None
+        contract = self._contracts.get((name, major.group(1))) if major else None
+        if contract is None:
+            known = ", ".join(c.version for (n, _), c in self._contracts.items() if n == name)
+            message = f"schema_version {shown(version)} is no version of {name} that landing knows; it knows {known}"
+            raise Refused(Fault("unknown_version", message, "schema_version"))
+        return contract
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: JSON, at most 80 characters."""
+    text = ascii(value) if isinstance(value, (dict, list)) else json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def to_table(contract: EventType, rows: list[tuple[Any, ...]]) -> pa.Table:
+    """Rows of (ordinal, *values) as typed events."""
+    schema = typed_schema(contract)
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+
+
+def _parse(text: str) -> object:
+    try:
+        return json.loads(
+            text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=Decimal, parse_int=_integer
+        )
+    except json.JSONDecodeError as error:
+        raise Refused(Fault("bad_json", f"the line is not JSON at character {error.pos + 1}: {error.msg}")) from None
+    except InvalidOperation:
+        raise Refused(Fault("bad_json", "the line holds a number too large to keep")) from None
+    except RecursionError:
+        raise Refused(Fault("bad_json", "the line is nested too deeply")) from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        name = next(n for n in names if names.count(n) > 1)
+        raise Refused(Fault("duplicate_key", f"{shown(name)} is written more than once; which is meant?", name), made)
+    return made
+
+
+def _no_constant(name: str) -> object:
+    raise Refused(Fault("bad_json", f"the line holds {name}, which is not JSON"))
+
+
+def _integer(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) < 20 else Decimal(digits)
+
+
+def _values(contract: EventType, event: dict[str, Any]) -> tuple[Any, ...]:
+    known = {n: v for n, v in event.items() if n in contract.by_name and v is not None}
+    unknown = {n: v for n, v in event.items() if n not in contract.by_name and n != "event_type"}
+    try:
+        struct = msgspec.convert({"event_type": contract.name, **known}, contract.struct)
+    except msgspec.ValidationError as error:
+        raise Refused(_field_fault(contract, known) or Fault("bad_event", str(error))) from None
+    values = [_stored(f, getattr(struct, f.name)) for f in contract.fields]
+    return (*values, _extra(unknown))
+
+
+def _field_fault(contract: EventType, known: dict[str, Any]) -> Fault | None:
+    for field in contract.fields:
+        if field.name not in known:
+            if field.required:
+                return Fault("missing_field", f"{field.name} is missing; {field.doc}", field.name)
+            continue
+        try:
+            msgspec.convert(known[field.name], field.python)
+        except msgspec.ValidationError:
+            return _bad(field, known[field.name])
+    return None
+
+
+def _bad(field: Field, value: object) -> Fault:
+    wanted = "one of " + ", ".join(field.choices) if field.choices else _WANTED[field.kind]
+    if field.signed:
+        wanted = wanted.replace("from 0", "from -2^53")
+    return Fault(f"bad_{field.kind.value}", f"{field.name} {shown(value)} is not {wanted}", field.name)
+
+
+def _stored(field: Field, value: Any) -> Any:
+    """The value as Arrow takes it; refuses text that PostgreSQL cannot hold."""
+    if isinstance(value, str):
+        if "\0" in value:
+            message = f"{field.name} holds a NUL character, which cannot be stored; leave it out"
+            raise Refused(Fault("nul_character", message, field.name))
+        if not value.isascii():
+            _checked_unicode(field.name, value)
+    elif field.kind is Kind.UUID and value is not None:
+        return value.bytes
+    elif field.kind is Kind.INSTANT and value is not None:
+        try:
+            return value.astimezone(dt.UTC)
+        except OverflowError:
+            raise Refused(_bad(field, str(value))) from None
+    return value
+
+
+def _checked_unicode(name: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        message = f"{name} holds half of a surrogate pair, which is no character"
+        raise Refused(Fault("bad_unicode", message, name)) from None
+
+
+def _extra(unknown: dict[str, Any]) -> str | None:
+    """Canonical JSON (sorted keys) of the fields that the contract does not know."""
+    if not unknown:
+        return None
+    try:
+        text = _CANONICAL.encode(unknown)
+    except UnicodeEncodeError:
+        message = "a field the contract does not know holds half of a surrogate pair, which is no character"
+        raise Refused(Fault("bad_unicode", message)) from None
+    if _NUL_ESCAPE.search(text):
+        raise Refused(Fault("nul_character", "a field the contract does not know holds a NUL character; leave it out"))
+    return text.decode()

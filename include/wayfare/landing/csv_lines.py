@@ -1,0 +1,190 @@
+"""CSV whose header names the fields: every record with its raw lines, turned into JSON text.
+
+A cell is text; where the contracts know a field as a number or a flag, a cell that is written like one becomes one.
+An empty cell is an absent field.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import re
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+import pyarrow as pa
+
+from wayfare.contracts import EVENT_TYPES, Kind
+from wayfare.errors import DataError
+from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, NOT_UTF8, Fault, Lines, too_long
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+csv.field_size_limit(MAX_LINE)
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_BOM = b"\xef\xbb\xbf"
+
+
+def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
+    """Runs of at most `rows` records and about 64 MiB; `line` is the first line of the record, blank lines are skipped.
+
+    Raises
+    ------
+    DataError
+        The header is not UTF-8, or names a field twice or not at all.
+    """
+    records = _Records(stream)
+    try:
+        _, raw_header, names = next(records)
+    except StopIteration:
+        return
+    names = _checked_names(source, names)
+    header = raw_header.decode().rstrip("\r\n")
+    run, size = list[tuple[int, bytes, list[str] | Fault]](), 0
+    for record in records:
+        run.append(record)
+        size += 2 * len(record[1])
+        if len(run) == rows or size >= MAX_RUN_BYTES:
+            yield _lines(run, source, header, names)
+            run, size = [], 0
+    if run:
+        yield _lines(run, source, header, names)
+
+
+def reread(raw: bytes, header: str) -> tuple[str | None, Fault | None]:
+    """The JSON text of one record kept from before, or why it has none."""
+    names = next(csv.reader([header]))
+    _, _, cells = next(_Records(io.BytesIO(raw)))
+    return _json(cells, names)
+
+
+def _checked_names(source: str, names: list[str] | Fault) -> list[str]:
+    if isinstance(names, Fault):
+        raise DataError(f"{source}:1: the header {names.message}")
+    for name in names:
+        if not name or names.count(name) > 1:
+            raise DataError(f"{source}:1: the header names {name!r} {names.count(name)} times; write each field once")
+    return names
+
+
+class _Records:
+    """Iterates (line, raw, cells or fault) over the records of a CSV.
+
+    A record that never closes its quotes, or grows too long, is given up after its first line and reading goes on with
+    the second: a stray quote costs its own line and not the rest of the file.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._again: deque[bytes] = deque()
+        self._taken: list[bytes] = []
+        self._line = 0
+        self._first = True
+        self._reader = csv.reader(self._texts(), strict=True)
+
+    def __iter__(self) -> _Records:
+        return self
+
+    def __next__(self) -> tuple[int, bytes, list[str] | Fault]:
+        while True:
+            self._taken = []
+            line = self._line + 1
+            cells: list[str] | Fault
+            try:
+                cells = next(self._reader)
+            except csv.Error as error:
+                cells = self._give_up(line, str(error))
+            raw = b"".join(self._taken)
+            if isinstance(cells, Fault) or (cells and _is_utf8(raw)):
+                return line, raw, cells
+            if cells:
+                return line, raw, NOT_UTF8
+
+    def _give_up(self, line: int, error: str) -> Fault:
+        longest = max(map(len, self._taken))
+        self._again.extendleft(reversed(self._taken[1:]))
+        del self._taken[1:]
+        self._line = line
+        self._reader = csv.reader(self._texts(), strict=True)
+        if longest > MAX_LINE:
+            return too_long(line)
+        return Fault("bad_csv", f"is not CSV: {error}")
+
+    def _texts(self) -> Iterator[str]:
+        size = 0
+        while raw := self._next_line():
+            if not self._taken:
+                size = 0
+            self._taken.append(raw)
+            self._line += 1
+            size += len(raw)
+            if size > MAX_LINE:
+                raise csv.Error("a quote is not closed within a line's greatest length")
+            yield raw.decode("utf-8", "surrogateescape")
+
+    def _next_line(self) -> bytes:
+        if self._again:
+            return self._again.popleft()
+        raw = self._stream.readline(MAX_LINE + 1)
+        if len(raw) > MAX_LINE and not raw.endswith(b"\n"):
+            while (more := self._stream.readline(MAX_LINE)) and not more.endswith(b"\n"):
+                pass
+        if self._first:
+            raw, self._first = raw.removeprefix(_BOM), False
+        return raw
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@functools.cache
+def _numbers_and_flags() -> tuple[frozenset[str], frozenset[str]]:
+    fields = [f for e in EVENT_TYPES.values() for f in e.fields]
+    numbers = frozenset(f.name for f in fields if f.kind in {Kind.COUNT, Kind.MONEY})
+    return numbers, frozenset(f.name for f in fields if f.kind is Kind.FLAG)
+
+
+def _json(cells: list[str] | Fault, names: list[str]) -> tuple[str | None, Fault | None]:
+    if isinstance(cells, Fault):
+        return None, cells
+    if len(cells) != len(names):
+        return None, Fault("wrong_columns", f"has {len(cells)} cells where the header names {len(names)}")
+    numbers, flags = _numbers_and_flags()
+    event: dict[str, object] = {}
+    for name, cell in zip(names, cells, strict=True):
+        if not cell:
+            continue
+        if name in numbers and _INTEGER.fullmatch(cell):
+            event[name] = int(cell)
+        elif name in flags and cell.lower() in {"true", "false"}:
+            event[name] = cell.lower() == "true"
+        else:
+            event[name] = cell
+    return msgspec.json.encode(event).decode(), None
+
+
+def _lines(run: list[tuple[int, bytes, list[str] | Fault]], source: str, header: str, names: list[str]) -> Lines:
+    faults = dict[int, Fault]()
+    texts = []
+    for i, (_, _, cells) in enumerate(run):
+        text, fault = _json(cells, names)
+        texts.append(text)
+        if fault:
+            faults[i] = fault
+    table = pa.table(
+        {
+            "line": pa.array([line for line, _, _ in run], pa.int64()),
+            "raw": pa.array([raw for _, raw, _ in run], pa.binary()),
+            "json": pa.array(texts, pa.string()),
+        }
+    )
+    return Lines(source, "csv", table, faults, header)

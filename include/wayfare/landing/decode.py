@@ -1,0 +1,134 @@
+"""From lines to what a batch stages: typed and checked events, and the lines that are none."""
+
+from __future__ import annotations
+
+import datetime as dt
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from wayfare.contracts import EVENT_TYPES, EventType, reference
+from wayfare.landing import checks, fast
+from wayfare.landing.careful import CarefulDecoder, Refused, to_table
+from wayfare.staging.incoming import KEYS, Incoming, Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from wayfare.landing.lines import Fault, Lines
+    from wayfare.settings import Settings
+
+
+class Decoder:
+    """Decodes runs of lines to the given contracts; not to be shared between threads."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, settings: Settings, contracts: Sequence[EventType]
+    ) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._contracts = tuple(contracts)
+        self._careful = CarefulDecoder(self._contracts)
+
+    def __call__(self, lines: Lines) -> Incoming:
+        """What a batch stages of `lines`. Blank lines count as nothing."""
+        landed_at = dt.datetime.now(dt.UTC)
+        typed = self._fast(lines)
+        rows, rejections, blank = self._row_by_row(lines, typed)
+        events = []
+        for contract in self._contracts:
+            tables = [typed[contract]] if contract in typed else []
+            if contract in rows:
+                tables.append(to_table(contract, rows[contract]))
+            if not tables or not any(map(len, tables)):
+                continue
+            together = pa.concat_tables(tables)
+            if len(tables) > 1:
+                together = together.sort_by("ordinal")
+            good, broken = checks.check(self._connection, self._settings, contract, together, landed_at)
+            events.append((contract, good))
+            rejections += broken
+        return Incoming(
+            source=lines.source,
+            format=lines.format,
+            header=lines.header,
+            landed_at=landed_at,
+            read=len(lines.table) - blank,
+            lines=lines.table["line"],
+            raw=lines.table["raw"],
+            events=events,
+            keys=_keys(events),
+            rejections=sorted(rejections, key=lambda r: r.ordinal),
+        )
+
+    def _fast(self, lines: Lines) -> dict[EventType, pa.Table]:
+        texts = pa.table({"ordinal": np.arange(len(lines.table)), "json": lines.table["json"]})
+        return fast.accept(self._connection, texts, self._contracts)
+
+    def _row_by_row(
+        self, lines: Lines, typed: dict[EventType, pa.Table]
+    ) -> tuple[dict[EventType, list[tuple[Any, ...]]], list[Rejection], int]:
+        """Events and rejections of the lines that the fast path left, and how many of those were blank."""
+        left = np.ones(len(lines.table), bool)
+        for table in typed.values():
+            left[table["ordinal"].to_numpy()] = False
+        ordinals = np.flatnonzero(left)
+        rows: dict[EventType, list[tuple[Any, ...]]] = {}
+        rejections, blank = [], 0
+        for ordinal, text in zip(ordinals.tolist(), lines.table["json"].take(ordinals).to_pylist(), strict=True):
+            if ordinal in lines.faults:
+                rejections.append(_rejection(ordinal, lines.faults[ordinal], None))
+            elif not text.strip(" \t\r\n"):
+                blank += 1
+            else:
+                try:
+                    contract, values = self._careful.decode(text)
+                    rows.setdefault(contract, []).append((ordinal, *values))
+                except Refused as refused:
+                    rejections.append(_rejection(ordinal, refused.fault, refused.event))
+        return rows, rejections, blank
+
+
+@contextmanager
+def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) -> Iterator[Decoder]:
+    """A decoder with a DuckDB of its own, within the settings' limits."""
+    settings.spill_dir.mkdir(parents=True, exist_ok=True)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": settings.duckdb_memory_limit,
+        "threads": settings.duckdb_threads,
+        "temp_directory": str(settings.spill_dir),
+    }
+    with duckdb.connect(config=config) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        reference.register(connection)
+        yield Decoder(connection, settings, contracts or tuple(EVENT_TYPES.values()))
+
+
+def _rejection(ordinal: int, fault: Fault, event: object) -> Rejection:
+    known = event if isinstance(event, dict) else {}
+    event_type, event_id = (_readable(known.get(name)) for name in ("event_type", "event_id"))
+    return Rejection(ordinal, fault.reason, fault.message, fault.field, event_type, event_id)
+
+
+def _readable(value: object) -> str | None:
+    if not isinstance(value, str):
+        return None
+    return value.replace("\0", "").encode("utf-8", "replace").decode()[:200]
+
+
+def _keys(events: list[tuple[EventType, pa.Table]]) -> pa.Table:
+    """All events' `event_id`, `content`, `ordinal` and `first` (the ordinal of the first with that id), by event_id."""
+    if not events:
+        return KEYS.empty_table()
+    keys = pa.concat_tables([t.select(["event_id", "content", "ordinal"]) for _, t in events]).combine_chunks()
+    ids = keys["event_id"].chunk(0)
+    halves = np.frombuffer(ids.buffers()[1], ">u8")[2 * ids.offset :][: 2 * len(ids)].reshape(-1, 2)
+    order = np.lexsort((keys["ordinal"].to_numpy(), halves[:, 1], halves[:, 0]))
+    halves, keys = halves[order], keys.take(order)
+    starts = np.ones(len(order), bool)
+    starts[1:] = (halves[1:] != halves[:-1]).any(axis=1)
+    first = keys["ordinal"].to_numpy()[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
+    return keys.append_column("first", pa.array(first, pa.int64())).cast(KEYS)

@@ -1,0 +1,112 @@
+"""JSON Lines, split into lines without copying them one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, NOT_UTF8, Fault, Lines, too_long
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+_BLOCK = 1 << 20
+_NEWLINE = 10
+_BOM = b"\xef\xbb\xbf"
+
+
+def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
+    """Runs of at most `rows` lines and about 64 MiB; `raw` keeps its line ending."""
+    line, pieces, count, size = 1, list[pa.Array](), 0, 0
+    for piece in _pieces(stream):
+        start = 0
+        while start < len(piece):
+            part = piece.slice(start, rows - count)
+            start += len(part)
+            pieces.append(part)
+            count += len(part)
+            size += part.nbytes
+            if count == rows or size >= MAX_RUN_BYTES:
+                yield _lines(pieces, source, line)
+                line, pieces, count, size = line + count, [], 0, 0
+    if count:
+        yield _lines(pieces, source, line)
+
+
+def _pieces(stream: BinaryIO) -> Iterator[pa.Array]:
+    """Arrays of whole lines; of a line past `MAX_LINE`, its first `MAX_LINE + 1` bytes."""
+    rest, first = b"", True
+    while block := stream.read(_BLOCK):
+        if first:
+            block, first = block.removeprefix(_BOM), False
+        rest += block
+        end = rest.rfind(b"\n") + 1
+        if end:
+            yield _split(rest[:end])
+            rest = rest[end:]
+        if len(rest) > MAX_LINE + 1:
+            rest = _beginning_of_long_line(rest, stream)
+    if rest:
+        yield _split(rest)
+
+
+def _beginning_of_long_line(rest: bytes, stream: BinaryIO) -> bytes:
+    """Read past the end of the line that `rest` begins; its beginning, marked as too long, and what follows it."""
+    while block := stream.read(_BLOCK):
+        end = block.find(b"\n")
+        if end >= 0:
+            return rest[: MAX_LINE + 1] + block[end:]
+    return rest[: MAX_LINE + 1]
+
+
+def _split(body: bytes) -> pa.Array:
+    ends = np.flatnonzero(np.frombuffer(body, np.uint8) == _NEWLINE) + 1
+    offsets = np.concatenate([[0], ends, [len(body)] if not body.endswith(b"\n") else []]).astype(np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(body)])
+
+
+def _lines(pieces: list[pa.Array], source: str, first_line: int) -> Lines:
+    texts, faults, position = [], dict[int, Fault](), 0
+    for piece in pieces:
+        text = _text(piece)
+        if text is None:
+            text = _careful_text(piece, position, first_line, faults)
+        texts.append(text)
+        position += len(piece)
+    table = pa.table(
+        {
+            "line": np.arange(first_line, first_line + position),
+            "raw": pa.chunked_array(pieces, pa.binary()),
+            "json": pa.chunked_array(texts, pa.string()),
+        }
+    )
+    return Lines(source, "jsonl", table, faults)
+
+
+def _text(piece: pa.Array) -> pa.Array | None:
+    """The lines as text, or None where one of them is too long or not UTF-8."""
+    if pc.max(pc.binary_length(piece)).as_py() > MAX_LINE:
+        return None
+    try:
+        return piece.cast(pa.string())
+    except pa.ArrowInvalid:
+        return None
+
+
+def _careful_text(piece: pa.Array, position: int, first_line: int, faults: dict[int, Fault]) -> pa.Array:
+    texts: list[str | None] = []
+    for i, raw in enumerate(piece.to_pylist(), start=position):
+        text = None
+        if len(raw.removesuffix(b"\n").removesuffix(b"\r")) > MAX_LINE:
+            faults[i] = too_long(first_line + i)
+        else:
+            try:
+                text = raw.decode()
+            except UnicodeDecodeError:
+                faults[i] = NOT_UTF8
+        texts.append(text)
+    return pa.array(texts, pa.string())

@@ -1,0 +1,51 @@
+"""What every reader yields: a run of lines, each as it came and as JSON text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wayfare.staging.incoming import MAX_RAW
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_LINE = MAX_RAW
+MAX_RUN_BYTES = 64 << 20
+TOO_LONG = "line_too_long"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a line is no event: a reason code, the field at fault where there is one, and a sentence."""
+
+    reason: str
+    message: str
+    field: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Some lines of one source.
+
+    `table` has `line` (int64, from 1), `raw` (binary, as it came) and `json` (string; null where `faults` says why).
+    `faults` is by position in the table. `header` is the CSV line that names the cells of `raw`.
+    """
+
+    source: str
+    format: str
+    table: pa.Table
+    faults: dict[int, Fault] = field(default_factory=dict)
+    header: str | None = None
+
+
+def too_long(source_line: int) -> Fault:
+    """The fault of a line longer than `MAX_LINE` bytes."""
+    return Fault(
+        TOO_LONG,
+        f"line {source_line} is longer than {MAX_LINE:,} bytes, no event is; only its beginning is kept, "
+        "so mend it at its source and land it again",
+    )
+
+
+NOT_UTF8 = Fault("not_utf8", "is not UTF-8; write the source in UTF-8 and land it again")

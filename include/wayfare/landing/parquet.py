@@ -1,0 +1,99 @@
+"""Parquet, row by row as JSON text, so that one path types every format.
+
+Column names are field names; a file without a column `event_type` may name it in its key-value metadata.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from wayfare.contracts import EVENT_TYPES, Kind
+from wayfare.errors import DataError
+from wayfare.landing.lines import MAX_LINE, Lines, too_long
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+_ROWS = 50_000
+
+
+def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
+    """Runs of at most `rows` rows; `line` is the row's number, `raw` its JSON.
+
+    Raises
+    ------
+    DataError
+        The file is not Parquet.
+    """
+    try:
+        file = pq.ParquetFile(stream)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{source}: is not Parquet: {error}") from error
+    metadata = file.schema_arrow.metadata or {}
+    event_type = metadata.get(b"event_type", b"").decode()
+    line = 1
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for batch in file.iter_batches(min(rows, _ROWS)):
+            connection.register("rows", pa.table(batch))
+            query = f"SELECT {_json(batch.schema, event_type)} AS json FROM rows"  # noqa: S608  # names are quoted
+            text = connection.sql(query).to_arrow_table()["json"]
+            yield _lines(text, source, line)
+            line += len(batch)
+
+
+def _lines(text: pa.ChunkedArray, source: str, first: int) -> Lines:
+    long = pc.greater(pc.binary_length(text), MAX_LINE)
+    faults = {i: too_long(first + i) for i in np.flatnonzero(long.to_numpy()).tolist()}
+    table = pa.table(
+        {
+            "line": np.arange(first, first + len(text)),
+            "raw": text.cast(pa.binary()),
+            "json": pc.if_else(long, None, text) if faults else text,
+        }
+    )
+    return Lines(source, "parquet", table, faults)
+
+
+def _json(schema: pa.Schema, event_type: str) -> str:
+    """SQL of one row as a JSON object without its nulls."""
+    members = [f"{_literal(json.dumps(f.name) + ':')} || {_value(f)}" for f in schema]
+    if event_type and "event_type" not in schema.names:
+        members.append(_literal(f'"event_type":{json.dumps(event_type)}'))
+    return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"
+
+
+def _value(field: pa.Field) -> str:
+    column = '"' + field.name.replace('"', '""') + '"'
+    kinds = _kinds(field.name)
+    if pa.types.is_timestamp(field.type):
+        zone = "Z" if field.type.tz else ""
+        return f"'\"' || strftime({column}, '%Y-%m-%dT%H:%M:%S.%f{zone}') || '\"'"
+    if kinds == {Kind.UUID} and (pa.types.is_binary(field.type) or pa.types.is_fixed_size_binary(field.type)):
+        return f"to_json(CAST({column} AS UUID))"
+    if kinds <= {Kind.COUNT, Kind.MONEY} and pa.types.is_floating(field.type):
+        return (
+            f"CASE WHEN {column} = trunc({column}) AND abs({column}) <= {2**53} "
+            f"THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) WHEN NOT isnan({column}) THEN to_json({column}) END"
+        )
+    if pa.types.is_dictionary(field.type):
+        return f"to_json(CAST({column} AS VARCHAR))"
+    return f"to_json({column})"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+@functools.cache
+def _kinds(name: str) -> set[Kind]:
+    return {e.by_name[name].kind for e in EVENT_TYPES.values() if name in e.by_name}

@@ -1,0 +1,111 @@
+"""Where lines come from: a file or standard input, plain, gzip or Zstandard, in one of three formats."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shutil
+import sys
+import tempfile
+import zlib
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import zstandard
+
+from wayfare.errors import DataError
+from wayfare.landing import csv_lines, jsonl, parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+    from wayfare.landing.lines import Lines
+
+STDIN = "-"
+FORMATS = {"jsonl": jsonl.read, "csv": csv_lines.read, "parquet": parquet.read}
+_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+_COMPRESSED = {".gz", ".zst"}
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+class _Counted(io.RawIOBase):
+    """A stream that tells `progress` how many bytes were read of it."""
+
+    def __init__(self, stream: BinaryIO, progress: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._progress = progress
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io asks for any writable buffer
+        block = self._stream.read(len(buffer))
+        buffer[: len(block)] = block
+        self._progress(len(block))
+        return len(block)
+
+
+def format_of(source: str, chosen: str | None) -> str:
+    """The format of a source: the chosen one, else by its suffix; standard input is JSON Lines.
+
+    Raises
+    ------
+    DataError
+        Neither says which.
+    """
+    if chosen:
+        return chosen
+    if source == STDIN:
+        return "jsonl"
+    suffixes = [s.lower() for s in Path(source).suffixes if s.lower() not in _COMPRESSED]
+    if suffixes and suffixes[-1] in _SUFFIXES:
+        return _SUFFIXES[suffixes[-1]]
+    raise DataError(f"{source}: no suffix says its format; pass --format {', '.join(FORMATS)}")
+
+
+def read(source: str, chosen: str | None, rows: int, progress: Callable[[int], None]) -> Iterator[Lines]:
+    """The lines of a source in runs of at most `rows`.
+
+    Raises
+    ------
+    DataError
+        The source cannot be opened, is damaged, or is not of its format.
+    """
+    form = format_of(source, chosen)
+    name = "stdin" if source == STDIN else str(Path(source).resolve())
+    name = name.encode("utf-8", "replace").decode()
+    try:
+        with _open(source, progress) as stream, _seekable(stream, form) as readable:
+            yield from FORMATS[form](readable, name, rows)
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise DataError(
+            f"{source}: {error}; what was read before that is landed, mend the file and land it again"
+        ) from error
+
+
+@contextmanager
+def _open(source: str, progress: Callable[[int], None]) -> Iterator[BinaryIO]:
+    with nullcontext(sys.stdin.buffer) if source == STDIN else Path(source).open("rb") as file:
+        counted = io.BufferedReader(_Counted(file, progress), 1 << 20)
+        start = counted.peek(4)[:4]
+        if start.startswith(_GZIP):
+            yield io.BufferedReader(gzip.GzipFile(fileobj=counted), 1 << 20)
+        elif start == _ZSTD:
+            plain = zstandard.ZstdDecompressor().stream_reader(counted, read_across_frames=True)
+            yield io.BufferedReader(plain, 1 << 20)
+        else:
+            yield counted
+
+
+@contextmanager
+def _seekable(stream: BinaryIO, form: str) -> Iterator[BinaryIO]:
+    """The stream itself; for Parquet, which is read from its end, a temporary file of it."""
+    if form != "parquet":
+        yield stream
+        return
+    with tempfile.TemporaryFile() as spooled:
+        shutil.copyfileobj(stream, spooled, 1 << 20)
+        spooled.seek(0)
+        yield spooled

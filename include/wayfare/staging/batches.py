@@ -1,0 +1,259 @@
+"""The one transaction that stages a batch: what is new of it, what was refused, and the change log."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from typing import TYPE_CHECKING, Any, Self
+
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wayfare.contracts import EVENT_TYPES, EventType
+from wayfare.errors import ConfigurationError, ServiceError
+from wayfare.staging.database import connect_adbc
+from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, rejection_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wayfare.settings import Settings
+
+BATCH_LOCK = 0x5741594602
+
+_REFERRING = tuple(e.table for e in EVENT_TYPES.values() if e.refers)
+_TOUCHES = dict.fromkeys(("booking", "purchase", "cancellation", "refund"), _REFERRING) | {"travel": ("travel",)}
+"""Whose day files carry what an event of a type changes: see `wayfare.snapshots.references`."""
+
+_OLD_SCHEMA = {"42P01", "42703"}
+_INSTANT = pa.timestamp("us", "UTC")
+
+_TEMPORARY = (
+    "CREATE TEMP TABLE IF NOT EXISTS incoming_key (event_id uuid, ordinal bigint) ON COMMIT DELETE ROWS",
+    "CREATE TEMP TABLE IF NOT EXISTS touching (booking_id text) ON COMMIT DELETE ROWS",
+    "CREATE TEMP TABLE IF NOT EXISTS replayed (rejection_id bigint) ON COMMIT DELETE ROWS",
+    (
+        "CREATE TEMP TABLE IF NOT EXISTS refused (line bigint, event_type text, event_id text, reason text, field text,"
+        " message text, raw bytea, raw_digest uuid) ON COMMIT DELETE ROWS"
+    ),
+)
+_KNOWN = """
+SELECT i.ordinal, k.content
+FROM incoming_key i, LATERAL (SELECT content FROM staging.identity WHERE event_id = i.event_id OFFSET 0) k
+"""
+_TOUCH = """
+INSERT INTO control.change (event_type, event_on, batch_id, rows)
+SELECT DISTINCT CAST($1 AS text), event_on, CAST($2 AS bigint), 0 FROM staging.{table}
+WHERE booking_id IN (SELECT booking_id FROM touching) AND batch_id < CAST($2 AS bigint)
+ON CONFLICT DO NOTHING
+"""
+_REJECT = """
+WITH kept AS (
+  INSERT INTO staging.rejection
+    (batch_id, source, format, header, line, event_type, event_id, reason, field, message, raw, raw_digest)
+  SELECT CAST($1 AS bigint), CAST($2 AS text), CAST($3 AS text), CAST($4 AS text),
+    line, event_type, event_id, reason, field, message, raw, raw_digest
+  FROM refused ORDER BY line
+  ON CONFLICT DO NOTHING RETURNING 1
+)
+SELECT count(*) FROM kept
+"""
+_RENEW = """
+UPDATE staging.rejection r
+SET reason = n.reason, field = n.field, message = n.message, event_type = n.event_type, event_id = n.event_id
+FROM refused n WHERE r.rejection_id = n.line AND r.resolved_batch_id IS NULL
+"""
+_SETTLE = """
+WITH settled AS (
+  UPDATE staging.rejection SET resolved_batch_id = CAST($1 AS bigint)
+  WHERE rejection_id IN (SELECT rejection_id FROM replayed EXCEPT SELECT line FROM refused)
+    AND resolved_batch_id IS NULL
+  RETURNING 1
+)
+SELECT count(*) FROM settled
+"""
+_BATCH = """
+INSERT INTO control.batch (batch_id, landed_at, source, landed, duplicates, conflicts, rejected)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+
+class Stager:
+    """Stages batches over a connection of its own; a context manager.
+
+    Batch ids are in commit order without gaps: each is taken under a lock that the committing transaction holds.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._connection = connect_adbc(settings.url("landing"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def stage(self, incoming: Incoming, *, replayed: bool = False) -> Landed:
+        """Stage what is new, all of it or nothing, and say what became of the rest.
+
+        Where nothing is new nothing is written: landing the same again makes no batch. With `replayed`, `lines` are
+        ids of rejections: those staged now are marked as settled, the others keep their new reason.
+
+        Raises
+        ------
+        ConfigurationError
+            The schema is older than the contracts.
+        ServiceError
+            PostgreSQL gave up; nothing of this batch is staged.
+        """
+        try:
+            with self._connection.cursor() as cursor:
+                landed = _Batch(cursor, incoming).stage(replayed=replayed)
+            self._connection.commit()
+        except adbc.Error as error:
+            with contextlib.suppress(adbc.Error):
+                self._connection.rollback()
+            if getattr(error, "sqlstate", None) in _OLD_SCHEMA:
+                raise ConfigurationError(f"the database lacks what the contracts know; migrate it: {error}") from error
+            raise ServiceError(f"landing stopped; land the same again to go on, nothing doubles: {error}") from error
+        return landed
+
+
+class _Batch:
+    """One batch in its transaction."""
+
+    def __init__(self, cursor: adbc.Cursor, incoming: Incoming) -> None:
+        self._cursor = cursor
+        self._incoming = incoming
+        for statement in _TEMPORARY:
+            cursor.execute(statement)
+
+    def stage(self, *, replayed: bool) -> Landed:
+        incoming = self._incoming
+        duplicates, conflicts = self._judge()
+        known = pa.array([*duplicates, *conflicts], pa.int64())
+        fresh = [(contract, new) for contract, table in incoming.events if len(new := _without(table, known))]
+        rejections = [*incoming.rejections, *self._conflicts(conflicts)]
+        counts = Landed(
+            incoming.read, sum(len(t) for _, t in fresh), len(duplicates), len(conflicts), len(incoming.rejections)
+        )
+        batch_id = int(self._fetch("SELECT coalesce(max(batch_id), 0) + 1 AS id FROM control.batch")["id"][0].as_py())
+        kept = (self._settle if replayed else self._reject)(rejections, batch_id)
+        if fresh:
+            self._insert_events(fresh, _without(incoming.keys, known), batch_id)
+            self._log_changes(fresh, batch_id)
+        if fresh or kept:
+            self._insert_batch(counts, batch_id)
+        return counts
+
+    def _judge(self) -> tuple[list[int], list[int]]:
+        """Ordinals of the duplicates and of the conflicts; takes the lock under which that stays true."""
+        keys = self._incoming.keys
+        repeats = not keys["first"].equals(keys["ordinal"])
+        firsts = keys.filter(pc.equal(keys["first"], keys["ordinal"])) if repeats else keys
+        self._send("incoming_key", firsts.select(["event_id", "ordinal"]))
+        self._fetch(f"SELECT pg_advisory_xact_lock({BATCH_LOCK})")
+        known = self._fetch(_KNOWN)
+        if not repeats and not len(known):
+            return [], []
+        staged = dict(zip(known["ordinal"].to_pylist(), _bytes(known["content"]), strict=True))
+        contents = dict(zip(keys["ordinal"].to_pylist(), keys["content"].to_pylist(), strict=True))
+        duplicates, conflicts = [], []
+        for ordinal, first in zip(keys["ordinal"].to_pylist(), keys["first"].to_pylist(), strict=True):
+            if contents[ordinal] != staged.get(first, contents[first]):
+                conflicts.append(ordinal)
+            elif first in staged or ordinal != first:
+                duplicates.append(ordinal)
+        return duplicates, conflicts
+
+    def _conflicts(self, ordinals: list[int]) -> Iterator[Rejection]:
+        wanted = pa.array(ordinals, pa.int64())
+        for contract, table in self._incoming.events if ordinals else ():
+            here = table.filter(pc.is_in(table["ordinal"], wanted))
+            for ordinal, raw_id in zip(here["ordinal"].to_pylist(), here["event_id"].to_pylist(), strict=True):
+                event_id = str(uuid.UUID(bytes=raw_id))
+                message = (
+                    f"event_id {event_id} is known with other content, which is never overwritten; "
+                    "send a change as an event with an id of its own"
+                )
+                yield Rejection(ordinal, CONFLICT, message, "event_id", contract.name, event_id)
+
+    def _insert_events(self, fresh: list[tuple[EventType, pa.Table]], keys: pa.Table, batch_id: int) -> None:
+        for contract, table in fresh:
+            staged = table.append_column("landed_at", _repeated(self._incoming.landed_at, _INSTANT, table))
+            staged = staged.append_column("batch_id", _repeated(batch_id, pa.int64(), table))
+            self._send(contract.table, staged.select(contract.staged_schema.names), schema="staging")
+        self._send("identity", keys.select(["event_id", "content"]), schema="staging")
+
+    def _log_changes(self, fresh: list[tuple[EventType, pa.Table]], batch_id: int) -> None:
+        for contract, table in fresh:
+            days = table["event_on"].value_counts()
+            change = {
+                "event_type": _repeated(contract.table, pa.string(), days),
+                "event_on": days.field("values"),
+                "batch_id": _repeated(batch_id, pa.int64(), days),
+                "rows": days.field("counts"),
+            }
+            self._send("change", pa.table(change), schema="control")
+        for contract, table in fresh:
+            touched = _TOUCHES.get(contract.table, ())
+            if touched:
+                self._cursor.execute("TRUNCATE touching")
+                self._send("touching", table.select(["booking_id"]))
+            for name in touched:
+                self._cursor.execute(_TOUCH.format(table=name), (name, batch_id))
+
+    def _reject(self, rejections: list[Rejection], batch_id: int) -> int:
+        """Keep what was refused, with its raw line; returns how many were not kept before."""
+        if not rejections:
+            return 0
+        incoming = self._incoming
+        self._send("refused", rejection_table(incoming, rejections))
+        return self._count(_REJECT, (batch_id, incoming.source, incoming.format, incoming.header))
+
+    def _settle(self, rejections: list[Rejection], batch_id: int) -> int:
+        """Mark the replayed rejections that are staged now, renew the others' reason; returns how many were settled."""
+        self._send("replayed", pa.table({"rejection_id": self._incoming.lines}))
+        self._send("refused", rejection_table(self._incoming, rejections))
+        self._cursor.execute(_RENEW)
+        return self._count(_SETTLE, (batch_id,))
+
+    def _insert_batch(self, counts: Landed, batch_id: int) -> None:
+        incoming = self._incoming
+        self._cursor.execute(
+            _BATCH,
+            (
+                batch_id, incoming.landed_at, incoming.source,
+                counts.landed, counts.duplicates, counts.conflicts, counts.rejected,
+            ),
+        )  # fmt: skip
+
+    def _send(self, table: str, rows: pa.Table, *, schema: str | None = None) -> None:
+        """Binary COPY; without a schema, into one of the temporary tables."""
+        if len(rows):
+            self._cursor.adbc_ingest(
+                table, rows, mode="append", temporary=schema is None, **({"db_schema_name": schema} if schema else {})
+            )
+
+    def _fetch(self, statement: str) -> pa.Table:
+        self._cursor.execute(statement)
+        return self._cursor.fetch_arrow_table()
+
+    def _count(self, statement: str, parameters: tuple[Any, ...]) -> int:
+        self._cursor.execute(statement, parameters)
+        (count,) = self._cursor.fetchone() or (0,)
+        return int(count)
+
+
+def _without(table: pa.Table, ordinals: pa.Array) -> pa.Table:
+    return table.filter(pc.invert(pc.is_in(table["ordinal"], ordinals))) if len(ordinals) else table
+
+
+def _repeated(value: object, kind: pa.DataType, beside: pa.Table | pa.Array) -> pa.Array:
+    return pa.repeat(pa.scalar(value, kind), len(beside))
+
+
+def _bytes(uuids: pa.ChunkedArray) -> list[bytes]:
+    """UUIDs as ADBC gives them, as 16 bytes each."""
+    return uuids.cast(pa.binary(16)).to_pylist()  # type: ignore[no-any-return]  # pyarrow is untyped

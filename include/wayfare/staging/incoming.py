@@ -1,0 +1,97 @@
+"""What landing hands to staging, and the account it gets back."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from wayfare.contracts import EventType
+
+MAX_RAW = 1 << 20
+"""Bytes kept of a refused line; no longer line can be an event."""
+
+CONFLICT = "conflict"
+"""Reason of a rejection whose event_id is staged with other content."""
+
+KEYS = pa.schema(
+    [
+        pa.field("event_id", pa.binary(16)),
+        pa.field("content", pa.binary(16)),
+        pa.field("ordinal", pa.int64()),
+        pa.field("first", pa.int64()),
+    ]
+)
+"""Of every event of a batch, sorted by `event_id` and `ordinal`; `first` is the ordinal of the first with its id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A line that is not staged: why, and what could be read of it. `ordinal` is its position among the lines."""
+
+    ordinal: int
+    reason: str
+    message: str
+    field: str | None = None
+    event_type: str | None = None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What was read of some lines.
+
+    `events` are tables of the contract's Arrow schema, `event_on`, `content` (16 bytes, digest of the event) and
+    `ordinal`; `keys` has the schema `KEYS`; `lines` (int64) and `raw` (binary) are by ordinal; `read` counts the lines
+    that are not blank.
+    """
+
+    source: str
+    format: str
+    header: str | None
+    landed_at: dt.datetime
+    read: int
+    lines: pa.ChunkedArray
+    raw: pa.ChunkedArray
+    events: list[tuple[EventType, pa.Table]]
+    keys: pa.Table
+    rejections: list[Rejection]
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What became of the lines read: `landed + duplicates + conflicts + rejected == read`."""
+
+    read: int = 0
+    landed: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: Landed) -> Landed:
+        mine, its = asdict(self), asdict(other)
+        return Landed(**{name: mine[name] + its[name] for name in mine})
+
+
+def rejection_table(incoming: Incoming, rejections: list[Rejection]) -> pa.Table:
+    """The rejections with their line, their raw bytes (without line ending, at most `MAX_RAW`) and their digest."""
+    ordinals = pa.array([r.ordinal for r in rejections], pa.int64())
+    raws = [raw.removesuffix(b"\n").removesuffix(b"\r")[:MAX_RAW] for raw in incoming.raw.take(ordinals).to_pylist()]
+    digests = [hashlib.md5(raw, usedforsecurity=False).digest() for raw in raws]
+    texts = {
+        name: pa.array([getattr(r, name) for r in rejections], pa.string())
+        for name in ("event_type", "event_id", "reason", "field", "message")
+    }
+    return pa.table(
+        {
+            "line": incoming.lines.take(ordinals),
+            **texts,
+            "raw": pa.array(raws, pa.binary()),
+            "raw_digest": pa.array(digests, pa.binary(16)),
+        }
+    )
