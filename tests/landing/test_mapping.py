@@ -96,9 +96,9 @@ def test_a_row_becomes_an_event(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason", "words"),
     [
-        ({"day": "01.07.2026"}, "not_a_date", "row 2, day '01.07.2026'"),
+        ({"day": "01.07.2026"}, "not_a_date", "line 2, day '01.07.2026'"),
         ({"day": "2026-02-30"}, "not_a_date", "'2026-02-30'"),
-        ({"units": "two"}, "not_a_number", "row 2, units 'two': is not a number"),
+        ({"units": "two"}, "not_a_number", "line 2, units 'two': is not a number"),
         ({"units": "1.5"}, "not_whole", "'1.5'"),
         ({"price": "10.505"}, "too_fine", "price '10.505'"),
         ({"price": "nan"}, "not_a_number", "price 'nan'"),
@@ -106,7 +106,7 @@ def test_a_row_becomes_an_event(tmp_path: Path) -> None:
         ({"price": "10.5", "currency": "JPY"}, "too_fine", "price '10.5'"),
         ({"currency": "ZZZ"}, "unknown_currency", "currency 'ZZZ': is not an ISO 4217 currency"),
         ({"lead": "9999999"}, "not_a_date", "99,999 days"),
-        ({"id": ""}, "missing", "row 2, id: is absent, but key of a booking needs it"),
+        ({"id": ""}, "missing", "line 2, id: is absent, but key of a booking needs it"),
         ({"price": ""}, "missing", "price of a booking needs it"),
     ],
 )

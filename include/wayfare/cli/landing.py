@@ -51,7 +51,7 @@ def land(
     from wayfare import landing
     from wayfare.settings import get_settings
 
-    with _progress(files, shown=not (quiet or as_json)) as progress:
+    with progress_bar(files, shown=not (quiet or as_json)) as progress:
         landed = landing.land(get_settings(), files, format=format.value if format else None, progress=progress)
     _close(landed, as_json=as_json, quiet=quiet)
 
@@ -103,7 +103,7 @@ def _printable(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _progress(files: list[str], *, shown: bool) -> Iterator[Callable[[int], None]]:
+def progress_bar(files: list[str], *, shown: bool) -> Iterator[Callable[[int], None]]:
     """A bar of the bytes read, on a terminal only."""
     if not (shown and sys.stderr.isatty()):
         yield lambda _: None

@@ -2,7 +2,7 @@
 
     source = "import:hotel"              # the events' source, unless a field says otherwise
     namespace = "622ad0e3-..."           # a UUID; event_id = UUIDv5(namespace, "<type>/<key>")
-    absent = ["", "NULL"]                # texts that mean absent; without it: empty
+    absent = ["NULL"]                    # texts that mean absent, beside an empty cell
     [lookups.market]                     # see wayfare.landing.mapping_lookups
     [values]                             # named values, each may use those before it
     nights = {sum = ["{weekend}", "{week}"]}
@@ -102,7 +102,7 @@ class Mapping:
 
     def _compile(self, spec: dict[str, Any]) -> None:
         _known(spec, _KEYS, ("source", "namespace", "events"))
-        absent = ", ".join(literal(str(a)) for a in spec.get("absent", [""]))
+        absent = ", ".join(literal(str(a)) for a in ["", *spec.get("absent", [])])
         self._row = [f"CASE WHEN c{i} NOT IN ({absent}) THEN c{i} END AS n{i}" for i in range(len(self.header))]
         names = {name: Expression(f"n{i}", "text", name) for i, name in enumerate(self.header)}
         for name, lookup in spec.get("lookups", {}).items():
@@ -271,4 +271,4 @@ def _json(value: Expression) -> str:
 
 def _failure(line: int, check: Check, shown: str | None) -> Failure:
     value = "" if shown is None else f" {shown!r}"
-    return Failure(line, check.reason, check.label, f"row {line}, {check.label}{value}: {check.says}")
+    return Failure(line, check.reason, check.label, f"line {line}, {check.label}{value}: {check.says}")

@@ -9,7 +9,7 @@ from sqlalchemy import Select, or_, select
 from sqlalchemy.exc import OperationalError
 
 from wayfare.errors import ServiceError
-from wayfare.landing import csv_lines
+from wayfare.landing import csv_lines, mapping_files
 from wayfare.landing.decode import decoder
 from wayfare.landing.files import stage_all
 from wayfare.landing.lines import NOT_UTF8, TOO_LONG, Fault, Lines
@@ -83,7 +83,11 @@ def _runs(settings: Settings, reason: str | None, source: str | None) -> Iterato
     query = query.order_by(rejection.c.rejection_id).limit(min(settings.landing_rows, _REPLAY_ROWS))
     while rows := _rows(settings, query.where(rejection.c.rejection_id > last)):
         last = rows[-1]["rejection_id"]
-        yield _lines(rows)
+        foreign = [row for row in rows if row["format"].startswith(mapping_files.FORMAT)]
+        own = [row for row in rows if not row["format"].startswith(mapping_files.FORMAT)]
+        if own:
+            yield _lines(own)
+        yield from mapping_files.reread(foreign)
 
 
 def _open(query: Select[Any], reason: str | None, source: str | None) -> Select[Any]:

@@ -1,0 +1,125 @@
+"""Importing files by a mapping: the hotel data whole, refused rows, and their replay."""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from wayfare.errors import DataError, DeclarationError
+from wayfare.landing import rejections, replay
+from wayfare.landing.mapping_files import import_files
+from wayfare.staging.database import engine
+from wayfare.staging.tables import STAGED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wayfare.settings import Settings
+
+MAPPING = """
+source = "import:shop"
+namespace = "622ad0e3-41f2-513f-8e45-dd77f4e74562"
+[common]
+occurred_at = { on = "{day}", at = "12:00" }
+booking_id = "{id}"
+[[events]]
+type = "booking"
+key = "{id}"
+fields.item_id = "{id}"
+fields.product = "hotel"
+fields.resource_id = "hotel:X/double"
+fields.destination = "{place}"
+fields.start_on = "{day}"
+fields.units = 1
+fields.price = { money = "{price}", currency = "EUR" }
+fields.currency = "EUR"
+[[events]]
+type = "cancellation"
+key = "{id}"
+when = { gone = "yes" }
+fields.cancellation_id = "x{id}"
+fields.units = 1
+fields.initiator = "customer"
+"""
+HEADER = "id,day,place,price,gone,note\n"
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> Path:
+    file = tmp_path / "shop.toml"
+    file.write_text(MAPPING, encoding="utf-8")
+    return file
+
+
+def staged(settings: Settings, event_type: str) -> list[sa.Row]:  # type: ignore[type-arg]  # rows of one table
+    table = STAGED[event_type]
+    with engine(settings.url("owner")).connect() as connection:
+        return list(connection.execute(sa.select(table).order_by(table.c.booking_id)))
+
+
+def test_rows_land_as_events_once(settings: Settings, mapping: Path, tmp_path: Path) -> None:
+    data = tmp_path / "shop.csv.gz"
+    with gzip.open(data, "wt", encoding="utf-8") as file:
+        file.write(HEADER + 'b1,2026-01-02,FAO,10.50,no,\nb2,2026-01-03,FNC,7,yes,"two\nlines"\n')
+    landed = import_files(settings, str(mapping), [str(data)])
+    assert (landed.read, landed.landed, landed.rejected) == (3, 3, 0)
+    assert [(b.booking_id, b.price, str(b.event_on)) for b in staged(settings, "booking")] == [
+        ("b1", 1050, "2026-01-02"),
+        ("b2", 700, "2026-01-03"),
+    ]
+    assert [c.booking_id for c in staged(settings, "cancellation")] == ["b2"]
+    again = import_files(settings, str(mapping), [str(data)])
+    assert (again.landed, again.duplicates) == (0, 3)
+
+
+def test_a_refused_row_is_kept_as_it_came_and_lands_after_a_fix(
+    settings: Settings, mapping: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "shop.csv"
+    rows = ["b1,2026-01-02,FAO,10.50,yes,", "b2,02.01.2026,FAO,7,yes,", "b3,2026-01-02,Faro,7,no,", "b4,2026-01-02"]
+    data.write_text(HEADER + "\n".join(rows) + "\n", encoding="utf-8")
+    landed = import_files(settings, str(mapping), [str(data)])
+    assert (landed.read, landed.landed, landed.rejected) == (5, 2, 3)
+    refused = {r["line"]: r for r in rejections(settings)}
+    assert {line: r["raw"].decode().strip() for line, r in refused.items()} == dict(enumerate(rows[1:], start=3))
+    assert refused[3]["reason"] == "not_a_date"
+    assert "day '02.01.2026'" in refused[3]["message"]
+    assert refused[4]["field"] == "destination"
+    assert refused[5]["reason"] == "wrong_columns"
+
+    mended = MAPPING.replace('on = "{day}"', 'on = "{when}"').replace("{place}", "{where}")
+    values = '[values]\nwhen = { lookup = "days", of = "{day}", otherwise = "{day}" }\n'
+    values += 'where = { lookup = "places", of = "{place}", otherwise = "{place}" }\n'
+    values += '[lookups]\ndays.entries = { "02.01.2026" = "2026-01-02" }\nplaces.entries = { Faro = "FAO" }\n[common]'
+    mapping.write_text(mended.replace("[common]", values), encoding="utf-8")
+    assert replay(settings).landed == 3
+    assert [r["line"] for r in rejections(settings)] == [5]
+    assert [b.booking_id for b in staged(settings, "booking")] == ["b1", "b2", "b3"]
+    assert [b.booking_id for b in staged(settings, "cancellation")] == ["b1", "b2"]
+
+
+def test_a_file_without_the_mapped_columns_is_refused_whole(settings: Settings, mapping: Path, tmp_path: Path) -> None:
+    data = tmp_path / "other.csv"
+    data.write_text("ident,day\nb1,2026-01-02\n", encoding="utf-8")
+    with pytest.raises(DeclarationError, match="no column or value is called 'id'"):
+        import_files(settings, str(mapping), [str(data)])
+    with pytest.raises(DataError, match="no such file"):
+        import_files(settings, str(mapping), [str(tmp_path / "missing.csv")])
+
+
+def test_the_hotel_data_lands_whole(settings: Settings, shared_data: Path) -> None:
+    landed = import_files(settings, "hotel_bookings", [str(shared_data / "hotel_bookings_resort.csv.gz")])
+    assert landed.rejected == landed.conflicts == landed.duplicates == 0
+    with engine(settings.url("owner")).connect() as connection:
+        figures = connection.execute(
+            sa.text(
+                "SELECT count(*), sum(price) FILTER (WHERE outcome = 'completed'), count(*) FILTER (WHERE outcome = "
+                "'no_show'), count(*) FILTER (WHERE c.booking_id IS NOT NULL) FROM staging.booking b "
+                "LEFT JOIN staging.travel t USING (item_id) LEFT JOIN staging.cancellation c "
+                "ON c.booking_id = b.booking_id"
+            )
+        ).one()
+    assert tuple(figures) == (40_060, 1_160_185_023, 291, 10_831)
