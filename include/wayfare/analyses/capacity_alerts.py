@@ -1,0 +1,333 @@
+"""capacity_alerts: departures that fill up, while more capacity can still be found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import narwhals as nw
+
+from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Window, key, measure, stock
+from wayfare.analyses.expressions import (
+    Frame,
+    days_between,
+    integer,
+    normal_cdf,
+    normal_density,
+    plus_days,
+    shortfall,
+    sold_units,
+    spread,
+)
+from wayfare.contracts.events import BOOKING, CANCELLATION, INVENTORY
+
+if TYPE_CHECKING:
+    from wayfare.analyses.api import Inputs
+
+HISTORY, REBUILT = 49, 7
+"""Days of sales behind the numbers of one day, and days before it that its alert level remembers."""
+COMPARABLES = 3
+ASSUMED_K = 0.3
+LEVELS = ("none", "watch", "high", "full")
+RAISED_AT, DROPPED_BELOW = (0.5, 0.8, 0.95), (0.4, 0.7, 0.9)
+_DEPARTURE = ("as_of_on", "resource_id", "service_on")
+
+
+class CapacityAlerts(BehaviorAnalysis):
+    """Which departures call for more capacity?
+
+    For every as-of day and every departure still to come (a resource on a service day) of which a capacity snapshot is
+    known. Everything is as known at the end of the as-of day, from the 49 days up to it: what was sold earlier is
+    outside this analysis.
+
+    - On the books are units booked less cancelled. Capacity is the agency's own allotment where the latest snapshot
+      says one (0 < on hand < capacity), else the capacity supplied.
+    - Expected pickup until service is the classical additive pickup (Zakhary et al., J. Revenue Pricing Manag. 10,
+      2011): for each day out still to come, the mean of what departures of the resource that are over sold at that day
+      out, summed. Where fewer than 3 of them reach as far out, it is that of the product; null without any.
+    - Demand is normal with mean mu = on the books + pickup and sigma = k mu, k fitted: the spread of the pickups, at
+      least Poisson's, over mu; 0.3 where fewer than 3 departures reach as far out. Sales are taken for demand: what
+      closed departures turned away is not added back.
+    - With z = (C - mu) / sigma, P(full) = P(demand >= C) = 1 - Phi(z), and the spill, the units expected to be turned
+      away, is sigma phi(z) - (C - mu) (1 - Phi(z)) (Belobaba & Farkas, Transportation Science 33, 1999; Swan, J. Air
+      Transport Management 8, 2002).
+    - The alert is raised to watch, high and full at P(full) of 0.5, 0.8 and 0.95, to full also at a load factor of 1,
+      and drops only below 0.4, 0.7 and 0.9. What it remembers is rebuilt from the 7 days before the as-of day; a day
+      without a known capacity leaves it as it was. An alert sent is never rewritten: a revision is appended.
+    """
+
+    owner = "operations"
+    tags = ("capacity", "alerts", "daily")
+    reads = (BOOKING, CANCELLATION, INVENTORY)
+    window = Window(before=HISTORY + REBUILT)
+    mart = Mart(
+        day="as_of_on",
+        vintage=True,
+        grain={
+            "as_of_on": key("Day at whose end this was known, in the agency's time zone", "date"),
+            "resource_id": key("What fills up: flight, room, vehicle"),
+            "service_on": key("Local day of service: departure, first night, rental", "date"),
+        },
+        columns={
+            "product": measure("What the resource is sold as, by its latest snapshot", "text"),
+            "days_out": measure("Days from the as-of day to service", "bigint"),
+            "on_the_books": stock("Units booked less cancelled in the 49 days up to the as-of day"),
+            "capacity": stock("Units that can be sold, by the latest snapshot of the 49 days up to the as-of day"),
+            "capacity_basis": measure("own allotment or supplied capacity", "text"),
+            "load_factor": measure("on_the_books / capacity; null where capacity is 0"),
+            "expected_pickup": measure("Units expected to be booked, less cancelled, until service"),
+            "comparables": measure(
+                "Departures that the pickup is estimated from, of the resource or its product", "bigint"
+            ),
+            "demand_mean": measure("mu: units on the books and expected pickup"),
+            "demand_deviation": measure("sigma: standard deviation of demand, units"),
+            "demand_k": measure("k: sigma / mu; null where mu is not above 0"),
+            "full_probability": measure("Probability that demand reaches capacity, 0 to 1; null where capacity is 0"),
+            "expected_spill": measure("Units of demand expected to be turned away; null where capacity is 0"),
+            "alert_level": measure("none, watch, high or full", "text"),
+            "previous_level": measure("The level as rebuilt up to the day before the as-of day", "text"),
+        },
+    )
+    expect_input: ClassVar = {
+        "inventory": (
+            Expect(
+                "ExpectColumnValuesToBeBetween", {"column": "capacity", "min_value": 1, "mostly": 0.9}, severity="info"
+            ),
+        ),
+    }
+    expect_output = (
+        *(
+            Expect("ExpectColumnValuesToBeBetween", {"column": column, "min_value": 0})
+            for column in ("days_out", "on_the_books", "capacity", "demand_deviation", "expected_spill")
+        ),
+        Expect("ExpectColumnValuesToBeBetween", {"column": "full_probability", "min_value": 0, "max_value": 1}),
+        Expect("ExpectColumnValuesToBeInSet", {"column": "alert_level", "value_set": list(LEVELS)}),
+        Expect(
+            "ExpectColumnValuesToBeInSet",
+            {"column": "alert_level", "value_set": ["none", "watch"], "mostly": 0.5},
+            severity="info",
+        ),
+    )
+
+    def analyze(self, given: Inputs) -> Frame:
+        """One row per as-of day and departure to come."""
+        looks = nw.concat(
+            [given.days.select(as_of_on=plus_days("output_on", -back)) for back in range(REBUILT + 1)]
+        ).unique()
+        states = _states(given, looks)
+        return _with_levels(states, given.days).select(*self.mart.all_columns)
+
+    def totals(self, given: Inputs) -> Frame:
+        """Units on the books of departures to come, and how many of those have a snapshot."""
+        days = given.days.with_columns(opens_on=plus_days("output_on", -HISTORY))
+        is_ahead = nw.col("service_on") >= nw.col("output_on")
+        departures = (
+            given["inventory"]
+            .filter(nw.col("sku").is_null())
+            .join(days, how="cross")
+            .filter(is_ahead, nw.col("event_on") >= nw.col("opens_on"), nw.col("event_on") <= nw.col("output_on"))
+        )
+        return (
+            sold_units(given)
+            .join(days, how="cross")
+            .filter(is_ahead, nw.col("since_on") >= nw.col("opens_on"), nw.col("changed_on") <= nw.col("output_on"))
+            .join(departures, how="semi", on=["output_on", "resource_id", "service_on"])
+            .select(on_the_books=nw.col("units").sum())
+        )
+
+
+def _states(given: Inputs, looks: Frame) -> Frame:
+    """Every departure to come on each day looked from: what is sold, what is expected, and how likely it fills up."""
+    sold = (
+        sold_units(given)
+        .group_by("resource_id", "product", "service_on", "changed_on", "since_on")
+        .agg(nw.col("units").sum().cast(nw.Int64()))
+    )
+    booked = (
+        sold.with_columns(until_on=nw.min_horizontal(plus_days("since_on", HISTORY), "service_on"))
+        .join(looks, how="cross")
+        .filter(nw.col("as_of_on") >= nw.col("changed_on"), nw.col("as_of_on") <= nw.col("until_on"))
+        .group_by(*_DEPARTURE)
+        .agg(on_the_books=nw.col("units").sum().cast(nw.Int64()))
+    )
+    departures = (
+        _capacities(given, looks)
+        .join(booked, how="left", on=list(_DEPARTURE))
+        .with_columns(nw.col("on_the_books").fill_null(0), days_out=days_between("as_of_on", "service_on"))
+    )
+    sales, over = _completed(given, sold, looks)
+    for by in ("resource_id", "product"):
+        departures = departures.join(_pickup(sales, over, departures, by), how="left", on=["as_of_on", by, "days_out"])
+    return _demand(departures)
+
+
+def _capacities(given: Inputs, looks: Frame) -> Frame:
+    """The capacity in force on each day looked from: a snapshot holds until the next one of its departure."""
+    following = nw.col("event_on").shift(-1)
+    is_allotted = (nw.col("on_hand") > 0) & (nw.col("on_hand") < nw.col("capacity"))
+    return (
+        given["inventory"]
+        .filter(nw.col("sku").is_null())
+        .select("resource_id", "service_on", "product", "capacity", "on_hand", "event_on", "occurred_at", "event_id")
+        .with_columns(next_on=following.over("resource_id", "service_on", order_by=["occurred_at", "event_id"]))
+        .with_columns(
+            until_on=nw.min_horizontal(plus_days("next_on", -1), plus_days("event_on", HISTORY), "service_on"),
+            capacity=nw.when(is_allotted).then(nw.col("on_hand")).otherwise(nw.col("capacity")).cast(nw.Int64()),
+            capacity_basis=nw.when(is_allotted).then(nw.lit("own allotment")).otherwise(nw.lit("supplied capacity")),
+        )
+        .join(looks, how="cross")
+        .filter(nw.col("as_of_on") >= nw.col("event_on"), nw.col("as_of_on") <= nw.col("until_on"))
+        .select(*_DEPARTURE, "product", "capacity", "capacity_basis")
+    )
+
+
+def _completed(given: Inputs, sold: Frame, looks: Frame) -> tuple[Frame, Frame]:
+    """What departures that are over sold at each day out, and how far out the history of each of them reaches.
+
+    A departure is over from the day after its service, and known while a sale or snapshot of it is in the history.
+    """
+    looks = looks.with_columns(opens_on=plus_days("as_of_on", -HISTORY))
+    is_over = (nw.col("as_of_on") > nw.col("service_on")) & (nw.col("opens_on") <= nw.col("since_on"))
+    sales = (
+        sold.filter(nw.col("changed_on") <= nw.col("service_on"))
+        .join(looks, how="cross")
+        .filter(is_over)
+        .with_columns(at=days_between("changed_on", "service_on"))
+        .group_by("as_of_on", "resource_id", "product", "service_on", "at")
+        .agg(units=nw.col("units").sum().cast(nw.Int64()))
+    )
+    seen = given["inventory"].filter(nw.col("sku").is_null()).select(*_HEARD, since_on="event_on")
+    over = (
+        nw.concat([sold.select(*_HEARD, "since_on"), seen])
+        .filter(nw.col("since_on") <= nw.col("service_on"))
+        .group_by(*_HEARD)
+        .agg(nw.col("since_on").max())
+        .join(looks, how="cross")
+        .filter(is_over)
+        .with_columns(reach=days_between("opens_on", "service_on"))
+        .filter(nw.col("reach") >= 0)
+    )
+    return sales, over
+
+
+_HEARD = ("resource_id", "product", "service_on")
+
+
+def _pickup(sales: Frame, over: Frame, departures: Frame, by: str) -> Frame:
+    """Mean, variance and number of comparables of the pickup over the days out that are left, of each `by`.
+
+    One pass over days out, ascending: departures leave the comparables after the day their history reaches, and the
+    mean and variance of each day out add up (days out taken as independent) to what is asked for: the pickup over the
+    days out below `days_out`.
+    """
+    rows = nw.concat(
+        [
+            sales.with_columns(square=nw.col("units") * nw.col("units"))
+            .group_by("as_of_on", by, "at")
+            .agg(nw.col("units").sum().cast(nw.Int64()), nw.col("square").sum().cast(nw.Int64()))
+            .with_columns(turn=integer(0), leaving=integer(0)),
+            departures.group_by("as_of_on", by, "days_out")
+            .agg(units=nw.len())
+            .select("as_of_on", by, at=nw.col("days_out") - 1, units=integer(0), square=integer(0), turn=integer(1))
+            .with_columns(leaving=integer(0)),
+            over.group_by("as_of_on", by, "reach")
+            .agg(leaving=nw.len().cast(nw.Int64()))
+            .select(
+                "as_of_on", by, at="reach", units=integer(0), square=integer(0), turn=integer(2), leaving="leaving"
+            ),
+        ]
+    )
+    group, order = ["as_of_on", by], ["at", "turn"]
+    n, units, square = nw.col("n"), nw.col("units"), nw.col("square")
+    gone = nw.col("leaving").cum_sum().over(*group, order_by=order)
+    mean = nw.when(n > 0).then(units / n).otherwise(nw.lit(0.0))
+    variance = nw.when(n > 1).then((n * square - units * units) / (n * (n - 1))).otherwise(nw.lit(0.0))
+    return (
+        rows.with_columns(n=(nw.col("leaving").sum().over(*group) - gone).cast(nw.Int64()))
+        .with_columns(mean=mean, variance=variance)
+        .with_columns(*(nw.col(c).cum_sum().over(*group, order_by=order).round(9) for c in ("mean", "variance")))
+        .filter(nw.col("turn") == 1)
+        .select(*group, days_out=nw.col("at") + 1, **{f"{by}_{c}": nw.col(c) for c in ("n", "mean", "variance")})
+    )
+
+
+def _demand(departures: Frame) -> Frame:
+    """Demand until service against capacity."""
+    is_own, is_last_day = nw.col("resource_id_n") >= COMPARABLES, nw.col("days_out") == 0
+    is_known = (nw.col("product_n") > 0) | is_own
+    capacity, mu, sigma = nw.col("capacity"), nw.col("demand_mean"), nw.col("demand_deviation")
+    z, sells = (capacity - mu) / sigma, capacity > 0
+    lost = sigma * normal_density(z) - (capacity - mu) * (1 - normal_cdf(z))
+    certain = nw.when(mu > capacity).then(mu - capacity).otherwise(mu * 0.0)
+    fitted = spread(nw.col("expected_pickup"), nw.col("variance"))
+    return (
+        departures.with_columns(
+            (nw.when(is_own).then(nw.col(f"resource_id_{c}")).otherwise(nw.col(f"product_{c}"))).alias(c)
+            for c in ("n", "mean", "variance")
+        )
+        .with_columns(
+            comparables=nw.col("n").fill_null(0),
+            expected_pickup=nw.when(is_last_day).then(nw.lit(0.0)).otherwise(nw.when(is_known).then(nw.col("mean"))),
+        )
+        .with_columns(demand_mean=(nw.col("on_the_books") + nw.col("expected_pickup")).round(9))
+        .with_columns(
+            demand_deviation=nw.when((nw.col("comparables") >= COMPARABLES) | is_last_day)
+            .then(fitted)
+            .otherwise(nw.when(~mu.is_null()).then(nw.max_horizontal(mu * ASSUMED_K, nw.lit(0.0))))
+            .round(9)
+        )
+        .with_columns(
+            load_factor=nw.when(sells).then(nw.col("on_the_books") / capacity),
+            demand_k=nw.when(mu > 0).then(sigma / mu).round(9),
+            full_probability=nw.when(sells).then(shortfall(capacity, mu, sigma)).round(6),
+            expected_spill=nw.when(sells).then(nw.when(sigma > 0).then(lost).otherwise(certain)).round(6),
+        )
+    )
+
+
+def _with_levels(states: Frame, days: Frame) -> Frame:
+    """The alert level of each output day and the one before, each from the days looked at up to it."""
+    probability, is_sold_out = nw.col("full_probability"), nw.col("load_factor") >= 1
+    looked = (
+        states.select(
+            *_DEPARTURE,
+            raised=_level(probability, RAISED_AT, is_sold_out),
+            kept=_level(probability, DROPPED_BELOW, is_sold_out),
+        )
+        .join(days.with_columns(from_on=plus_days("output_on", -REBUILT)), how="cross")
+        .filter(nw.col("as_of_on") >= nw.col("from_on"), nw.col("as_of_on") <= nw.col("output_on"))
+        .with_columns(back=days_between("as_of_on", "output_on"))
+    )
+    is_before = nw.col("back") > 0
+    firsts = {}
+    for level in range(1, len(LEVELS)):
+        is_raised, is_dropped = nw.col("raised") >= level, nw.col("kept") < level
+        firsts[f"raised_{level}"] = nw.when(is_raised).then(nw.col("back")).min()
+        firsts[f"dropped_{level}"] = nw.when(is_dropped).then(nw.col("back")).min()
+        firsts[f"raised_before_{level}"] = nw.when(is_raised & is_before).then(nw.col("back")).min()
+        firsts[f"dropped_before_{level}"] = nw.when(is_dropped & is_before).then(nw.col("back")).min()
+    levels = (
+        looked.group_by("output_on", "resource_id", "service_on")
+        .agg(**firsts)
+        .select(
+            "resource_id", "service_on", as_of_on="output_on", alert_level=_named(""), previous_level=_named("_before")
+        )
+    )
+    return states.join(levels, on=list(_DEPARTURE))
+
+
+def _level(probability: nw.Expr, thresholds: tuple[float, ...], is_sold_out: nw.Expr) -> nw.Expr:
+    watch, high, full = thresholds
+    level = nw.when(probability >= watch).then(integer(1)).otherwise(integer(0))
+    level = nw.when(probability >= high).then(integer(2)).otherwise(level)
+    return nw.when((probability >= full) | is_sold_out).then(integer(3)).otherwise(level)
+
+
+def _named(when: str) -> nw.Expr:
+    """The highest level raised on a later day than it was last dropped."""
+    name = nw.lit(LEVELS[0])
+    for level, reached in enumerate(LEVELS[1:], 1):
+        raised, dropped = nw.col(f"raised{when}_{level}"), nw.col(f"dropped{when}_{level}")
+        name = (
+            nw.when((raised < dropped) | (~raised.is_null() & dropped.is_null())).then(nw.lit(reached)).otherwise(name)
+        )
+    return name

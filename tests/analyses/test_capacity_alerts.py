@@ -1,0 +1,177 @@
+"""capacity_alerts against worked examples and a plain walk over the same events."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+
+from analyses.selling import changes, day, histories
+from wayfare.analyses.capacity_alerts import CapacityAlerts
+
+if TYPE_CHECKING:
+    from analyses.conftest import Runner
+    from analyses.selling import Events, Row
+
+ANALYSIS = CapacityAlerts()
+NORMAL = NormalDist()
+LEVELS = ["none", "watch", "high", "full"]
+
+
+def _booked(number: int, on: int, service: int, units: int) -> Row:
+    item = {"event_on": day(on), "booking_id": f"k{number}", "item_id": "1", "product": "flight"}
+    return item | {"resource_id": "f", "start_on": day(service), "units": units}
+
+
+def _snapshot(on: int, service: int, capacity: int, on_hand: int) -> Row:
+    row = {"event_on": day(on), "resource_id": "f", "product": "flight", "service_on": day(service)}
+    return row | {"capacity": capacity, "on_hand": on_hand}
+
+
+def test_an_alert_is_kept_until_the_lower_threshold(runner: Runner) -> None:
+    """Sold out on day 10, then a bigger aircraft: full until P(full) is low enough."""
+    events = {
+        "booking": [_booked(0, 10, 20, 10)],
+        "inventory": [_snapshot(9, 20, 10, 10), _snapshot(12, 20, 40, 40)],
+    }
+    rows = runner.analyze(ANALYSIS, events, [day(n) for n in (9, 10, 11, 12)])
+    assert [r["alert_level"] for r in rows] == ["none", "full", "full", "none"]
+    assert [r["previous_level"] for r in rows] == ["none", "none", "full", "full"]
+    assert [r["load_factor"] for r in rows] == [0.0, 1.0, 1.0, 0.25]
+
+
+def test_pickup_of_completed_departures(runner: Runner) -> None:
+    """Three departures that are over sold 4, 6 and 8 in their last two days."""
+    past = [_booked(0, 8, 9, 4), _booked(1, 9, 10, 6), _booked(2, 11, 11, 8), _booked(3, 4, 11, 50)]
+    events = {
+        "booking": [*past, _booked(4, 12, 14, 20)],
+        "inventory": [_snapshot(12, 14, 100, 30)],
+    }
+    (row,) = runner.analyze(ANALYSIS, events, [day(12)])
+    assert (row["capacity"], row["capacity_basis"]) == (30, "own allotment")
+    assert (row["expected_pickup"], row["demand_mean"], row["comparables"]) == (6.0, 26.0, 3)
+    sigma = math.sqrt(14 / 3 * 0 + _variance([4, 6, 0]) + _variance([0, 0, 8]))
+    assert row["demand_deviation"] == pytest.approx(sigma)
+    z = (30 - 26) / sigma
+    assert row["full_probability"] == pytest.approx(1 - NORMAL.cdf(z), abs=1e-6)
+    assert row["expected_spill"] == pytest.approx(sigma * NORMAL.pdf(z) - 4 * (1 - NORMAL.cdf(z)), abs=1e-5)
+
+
+def _variance(values: list[int]) -> float:
+    mean = sum(values) / len(values)
+    return sum((v - mean) ** 2 for v in values) / (len(values) - 1)
+
+
+def _states(events: Events, as_of: dt.date) -> dict[tuple[str, dt.date], Row]:
+    """The numbers of one day, from the definitions."""
+    opens = as_of - dt.timedelta(49)
+    known = [(t[0], p, c, at, since, u) for t, p, c, at, since, u in changes(events) if t[1] == ""]
+    known = [k for k in known if k[4] >= opens]
+    snapshots = [r for r in events["inventory"] if r["sku"] is None and opens <= r["event_on"] <= as_of]
+    over: dict[tuple[str, str, dt.date], dict[int, int]] = {}
+    for resource, product, c, at, since, units in known:
+        if c < as_of and since <= c:
+            sold = over.setdefault((product, resource, c), {})
+            if at <= c:
+                sold[(c - at).days] = sold.get((c - at).days, 0) + units
+    for r in snapshots:
+        if r["service_on"] < as_of and r["event_on"] <= r["service_on"]:
+            over.setdefault((r["product"], r["resource_id"], r["service_on"]), {})
+    over = {k: v for k, v in over.items() if k[2] >= opens}
+    states = {}
+    for r in sorted(snapshots, key=lambda r: r["event_on"]):
+        if r["service_on"] >= as_of:
+            of = [k for k in known if (k[0], k[2]) == (r["resource_id"], r["service_on"]) and k[3] <= as_of]
+            states[r["resource_id"], r["service_on"]] = _state(r, sum(k[5] for k in of), over, as_of)
+    return states
+
+
+def _state(snapshot: Row, books: int, over: Any, as_of: dt.date) -> Row:
+    out, opens = (snapshot["service_on"] - as_of).days, as_of - dt.timedelta(49)
+    is_allotted = 0 < snapshot["on_hand"] < snapshot["capacity"]
+    capacity = snapshot["on_hand"] if is_allotted else snapshot["capacity"]
+    row = {"on_the_books": books, "capacity": capacity, "days_out": out, "pickup": None, "sigma": None}
+    row["basis"] = "own allotment" if is_allotted else "supplied capacity"
+    for place, name, least in ((1, snapshot["resource_id"], 3), (0, snapshot["product"], 1)):
+        history = {k: v for k, v in over.items() if k[place] == name}
+        reaching = sum((k[2] - opens).days >= out - 1 for k in history)
+        row["comparables"] = reaching
+        if reaching >= least:
+            break
+    row["pickup"] = 0.0 if out == 0 else None
+    if row["comparables"] >= 1 and out > 0:
+        columns = [[v.get(d, 0) for k, v in history.items() if (k[2] - opens).days >= d] for d in range(out)]
+        row["pickup"] = sum(sum(c) / len(c) for c in columns)
+    if row["pickup"] is not None:
+        mu = books + row["pickup"]
+        row["sigma"] = max(0.0, 0.3 * mu)
+        if row["comparables"] >= 3 or out == 0:
+            spread = sum(_variance(c) for c in columns if len(c) > 1) if out else 0.0
+            row["sigma"] = math.sqrt(max(spread, row["pickup"], 0.0))
+    return row
+
+
+def _walk(levels: list[tuple[float | None, bool] | None]) -> str:
+    """Hysteresis, day by day."""
+    level = 0
+    for state in levels:
+        if state is not None:
+            p, is_sold_out = state
+            raised = 3 if is_sold_out else sum(p is not None and p >= t for t in (0.5, 0.8, 0.95))
+            kept = 3 if is_sold_out else sum(p is not None and p >= t for t in (0.4, 0.7, 0.9))
+            level = max(raised, min(level, kept))
+    return LEVELS[level]
+
+
+@settings(max_examples=20, deadline=None)
+@given(histories())
+def test_equals_a_walk_over_the_events(runner: Runner, events: Events) -> None:
+    output = [day(n) for n in (0, 5, 20, 21, 22, 34, 48, 49, 50, 56, 62, 70)]
+    got = runner.analyze(ANALYSIS, events, output)
+    expected = {(d, *k): r for d in output for k, r in _states(events, d).items()}
+    assert [(g["as_of_on"], g["resource_id"], g["service_on"]) for g in got] == sorted(expected)
+    for g in got:
+        r = expected[g["as_of_on"], g["resource_id"], g["service_on"]]
+        assert (g["on_the_books"], g["capacity"], g["capacity_basis"]) == (r["on_the_books"], r["capacity"], r["basis"])
+        assert (g["days_out"], g["comparables"]) == (r["days_out"], r["comparables"])
+        assert g["expected_pickup"] == pytest.approx(r["pickup"], abs=1e-6)
+        assert g["demand_deviation"] == pytest.approx(r["sigma"], abs=1e-4)
+        _check_demand(g)
+    totals = runner.totals(ANALYSIS, events, output)
+    assert totals == {"on_the_books": sum(g["on_the_books"] for g in got)}
+
+
+def _check_demand(row: Row) -> None:
+    if row["capacity"] == 0 or row["demand_mean"] is None:
+        assert row["full_probability"] is None
+        assert row["expected_spill"] is None
+        return
+    capacity, mu, sigma = row["capacity"], row["demand_mean"], row["demand_deviation"]
+    z = (capacity - mu) / sigma if sigma else math.copysign(1e3, capacity - mu - 1e-12)
+    assert row["full_probability"] == pytest.approx(1 - NORMAL.cdf(z), abs=1e-6)
+    spill = sigma * NORMAL.pdf(z) - (capacity - mu) * (1 - NORMAL.cdf(z))
+    assert row["expected_spill"] == pytest.approx(max(spill, 0.0), abs=1e-5)
+
+
+@settings(max_examples=6, deadline=None)
+@given(histories())
+def test_levels_remember_the_seven_days_before(runner: Runner, events: Events) -> None:
+    output = [day(n) for n in range(13, 30)]
+    got = {(g["as_of_on"], g["resource_id"], g["service_on"]): g for g in runner.analyze(ANALYSIS, events, output)}
+    states = {k: (g["full_probability"], (g["load_factor"] or 0) >= 1) for k, g in got.items()}
+    for (on, *departure), row in got.items():
+        if on >= day(20):
+            seen = [states.get((on - dt.timedelta(back), *departure)) for back in range(7, -1, -1)]
+            assert (row["previous_level"], row["alert_level"]) == (_walk(seen[:-1]), _walk(seen))
+
+
+@settings(max_examples=2, deadline=None)
+@given(histories())
+def test_a_day_alone_gives_what_it_gives_among_others(runner: Runner, events: Events) -> None:
+    output = [day(n) for n in (10, 35, 49, 64)]
+    together = runner.analyze(ANALYSIS, events, output)
+    assert together == [r for d in output for r in runner.analyze(ANALYSIS, events, [d])]
