@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from snapshots.demand import Demand
+from snapshots.example_analyses import Demand
 from snapshots.staged_events import event, stage
 from wayfare import snapshots
 from wayfare.analyses import registry

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshots.demand import Demand
+from snapshots.example_analyses import Demand
 from snapshots.staged_events import event, stage
 from wayfare import snapshots
 from wayfare.analyses import registry

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from snapshots.demand import Demand
+from snapshots.example_analyses import Demand
 from snapshots.staged_events import event, stage, stage_searches
 from wayfare import snapshots, storage
 from wayfare.analyses import registry
@@ -138,7 +138,7 @@ def test_a_database_that_breaks_off_is_a_service_error(settings: Settings) -> No
 
 _EXTRACT = """
 import datetime as dt
-from snapshots.demand import Demand
+from snapshots.example_analyses import Demand
 from wayfare import snapshots
 from wayfare.analyses import registry
 from wayfare.analyses.chunk import Chunk

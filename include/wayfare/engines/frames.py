@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -50,7 +52,15 @@ def inputs(connection: duckdb.DuckDBPyConnection, settings: Settings, chunk: Chu
         last_on=chunk.days[-1],
         horizon=horizon,
         service_level=settings.service_level,
+        keep=functools.partial(_kept, connection),
     )
+
+
+def _kept(connection: duckdb.DuckDBPyConnection, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """The frame as a table of the session, which spills where `materialize` would hold it in memory."""
+    name = f"kept_{secrets.token_hex(8)}"
+    nw.to_native(frame).create(name)
+    return _frame(connection.table(name))
 
 
 def _frame(relation: duckdb.DuckDBPyRelation) -> nw.LazyFrame[Any]:

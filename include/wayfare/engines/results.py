@@ -48,9 +48,9 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
     analysis = registry.get(chunk.analysis)
     with session(settings) as connection:
         given = inputs(connection, settings, chunk)
-        result = _mart_rows(connection, analysis, given)
         url = result_url(settings, chunk)
         try:
+            result = _mart_rows(connection, analysis, given)
             storage.write_atomic(url, lambda temporary: result.write_parquet(temporary, compression="zstd"))
         except duckdb.OutOfMemoryException as error:
             raise ConfigurationError(

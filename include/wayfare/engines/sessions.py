@@ -38,6 +38,7 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         with duckdb.connect(":memory:", config=limits) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET enable_progress_bar = false")
+            connection.execute("SET parquet_metadata_cache = true")
             if not storage.is_local(settings.storage):
                 connection.register_filesystem(storage.filesystem(settings.storage)[0])
             yield connection

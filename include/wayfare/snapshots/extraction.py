@@ -74,6 +74,7 @@ def _slices(url: str, missing: Sequence[DayFile]) -> Generator[tuple[DayFile, pa
     try:
         with connect_adbc(url) as connection, connection.cursor() as cursor:
             cursor.execute("SET work_mem = '128MB'")
+            cursor.execute("SET enable_nestloop = off")  # see references.query
             for part in _parts(missing):
                 cursor.execute(_query(part))
                 file_of = {f.event_on: f for f in part}

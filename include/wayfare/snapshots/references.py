@@ -88,12 +88,21 @@ def _shares(units: str, before: str, after: str) -> str:
     )
 
 
-# `wanted` (event_on, as_of) are the day files asked for; a scope is one booking as one of them sees it.
-_SALES = """
+def _of_scope(event_type: str) -> str:
+    """Join of `scope s` with its events of a type, by index and one booking at a time whatever the planner estimates.
+
+    OFFSET 0 keeps the subquery from being merged into a join of another kind.
+    """
+    return f"""CROSS JOIN LATERAL (
+    SELECT * FROM staging.{STAGED[event_type].name} WHERE booking_id = s.booking_id AND batch_id <= s.as_of OFFSET 0
+  )"""  # noqa: S608 - the name comes from the contracts
+
+
+# `asked` are the events of the day files; a scope is one booking as one of these files sees it.
+_SALES = f"""
 scope AS MATERIALIZED (
   SELECT row_number() OVER () AS scope_id, *
-  FROM (SELECT DISTINCT w.event_on AS file_on, w.as_of, e.booking_id
-        FROM wanted w JOIN staging.{table} e ON e.event_on = w.event_on AND e.batch_id <= w.as_of) AS bookings
+  FROM (SELECT DISTINCT event_on AS file_on, as_of, booking_id FROM asked) AS bookings
 ),
 sale AS MATERIALIZED (
   (SELECT DISTINCT ON (s.scope_id, b.item_id COLLATE "C")
@@ -104,17 +113,17 @@ sale AS MATERIALIZED (
      b.point_of_sale AS item_point_of_sale, b.customer_id AS item_customer_id,
      coalesce(b.is_test, false) AS item_is_test, b.units::bigint AS item_units,
      b.price, b.cost, b.commission, b.fee
-   FROM scope s JOIN staging.booking b ON b.booking_id = s.booking_id AND b.batch_id <= s.as_of
+   FROM scope s {_of_scope("booking")} b
    ORDER BY s.scope_id, b.item_id COLLATE "C", coalesce(b.is_test, false), b.occurred_at, b.event_id)
   UNION ALL
   (SELECT DISTINCT ON (s.scope_id, p.purchase_id COLLATE "C")
      s.scope_id, 'purchase', p.purchase_id COLLATE "C", p.item_id,
      p.category, p.occurred_at, p.event_on, p.resource_id, NULL, p.sku, p.service_on, NULL::date, p.currency,
      p.point_of_sale, p.customer_id, coalesce(p.is_test, false), p.quantity::bigint, p.price, p.cost, NULL, NULL
-   FROM scope s JOIN staging.purchase p ON p.booking_id = s.booking_id AND p.batch_id <= s.as_of
+   FROM scope s {_of_scope("purchase")} p
    ORDER BY s.scope_id, p.purchase_id COLLATE "C", coalesce(p.is_test, false), p.occurred_at, p.event_id)
 )
-"""
+"""  # noqa: S608 - the interpolated names are the constants below
 
 _LEDGER = f"""
 size AS (
@@ -123,8 +132,7 @@ size AS (
 cancelled AS MATERIALIZED (
   SELECT s.scope_id, coalesce(z.items, 0) AS items, c.event_id, c.occurred_at, coalesce(c.is_test, false) AS is_test,
     c.item_id, c.purchase_id, c.units::bigint AS asked, coalesce(c.penalty, 0) AS penalty, c.currency
-  FROM scope s
-  JOIN staging.cancellation c ON c.booking_id = s.booking_id AND c.batch_id <= s.as_of
+  FROM scope s {_of_scope("cancellation")} c
   LEFT JOIN size z ON z.scope_id = s.scope_id
 ),
 item_asked AS (
@@ -183,8 +191,7 @@ captured AS (
 refunded AS (
   SELECT s.scope_id, r.event_id, r.occurred_at, coalesce(r.is_test, false) AS is_test, r.currency,
     r.item_id, r.purchase_id, r.amount, coalesce(c.captured, 0) AS captured
-  FROM scope s
-  JOIN staging.refund r ON r.booking_id = s.booking_id AND r.batch_id <= s.as_of
+  FROM scope s {_of_scope("refund")} r
   LEFT JOIN captured c ON c.scope_id = s.scope_id AND c.item_currency = r.currency
 ),
 refund_sale AS (
@@ -226,7 +233,7 @@ traveled AS (
   SELECT s.scope_id, t.event_id, t.item_id, t.units,
     row_number() OVER (PARTITION BY s.scope_id, t.item_id, coalesce(t.is_test, false)
                        ORDER BY t.occurred_at, t.event_id) AS place
-  FROM scope s JOIN staging.travel t ON t.booking_id = s.booking_id AND t.batch_id <= s.as_of
+  FROM scope s {_of_scope("travel")} t
 ),
 held AS (
   SELECT t.scope_id, t.event_id, s.item_kind, s.item_key, s.item_units, s.price, s.cost, s.commission, s.fee,
@@ -244,18 +251,24 @@ referred AS (
 def query(event_type: EventType, files: Sequence[DayFile]) -> str:
     """SQL for the rows of `files`, all of `event_type`, in the order of days; columns as in their schema.
 
-    Dates and batch ids stand in it as literals, because PostgreSQL's COPY takes no parameters.
+    Run it with `enable_nestloop` off: its steps join what no statistics describe, and a nested loop over a whole day
+    is quadratic. Dates and batch ids stand in it as literals, because PostgreSQL's COPY takes no parameters.
     """
     table = STAGED[event_type.name]
     wanted = ", ".join(f"(DATE '{f.event_on.isoformat()}', {f.batch_id:d}::bigint)" for f in files)
-    staged = ", ".join(f"e.{name}" for name in event_type.staged_schema.names)
+    days = ", ".join(f"DATE '{f.event_on.isoformat()}'" for f in files)
+    names = event_type.staged_schema.names
     return f"""
 WITH wanted (event_on, as_of) AS (VALUES {wanted}),
-{_SALES.format(table=table.name)},
+asked AS MATERIALIZED (
+  SELECT {", ".join(f"e.{name}" for name in names)}, w.as_of
+  FROM staging.{table.name} e JOIN wanted w ON w.event_on = e.event_on AND e.batch_id <= w.as_of
+  WHERE e.event_on IN ({days})
+),
+{_SALES},
 {_TRAVELED if event_type.name == "travel" else _LEDGER}
-SELECT {staged}, {", ".join(map(_output, REFERENCE_COLUMNS))}
-FROM wanted w
-JOIN staging.{table.name} e ON e.event_on = w.event_on AND e.batch_id <= w.as_of
+SELECT {", ".join(f"e.{name}" for name in names)}, {", ".join(map(_output, REFERENCE_COLUMNS))}
+FROM asked e
 JOIN scope ON scope.file_on = e.event_on AND scope.booking_id = e.booking_id
 LEFT JOIN referred ON referred.scope_id = scope.scope_id AND referred.event_id = e.event_id
 LEFT JOIN sale ON sale.scope_id = referred.scope_id AND sale.item_kind = referred.item_kind

@@ -1,4 +1,4 @@
-"""A small analysis for the tests of snapshots and engines."""
+"""Small analyses for the tests of snapshots and engines."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ class Demand(BehaviorAnalysis):
     def analyze(self, given: Inputs) -> nw.LazyFrame[Any]:
         found = given["search"].group_by(nw.col("event_on").alias("search_on"), "destination")
         return found.agg(searches=nw.len(), share=nw.lit(1.0))
+
+
+class Reversals(BehaviorAnalysis):
+    """Nothing but the types that refer to a sale."""
+
+    reads: ClassVar = tuple(e for e in EVENT_TYPES.values() if e.refers)
+    window: ClassVar[Window] = Window(after=9)
+    mart: ClassVar[Mart] = Mart(day="output_on", grain={"output_on": key("Day.", "date")}, columns={})
