@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from wayfare.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import narwhals as nw
 
@@ -155,6 +155,8 @@ class Inputs:
     horizon: dt.date
     service_level: float
     """First and last output day, horizon, and the shortage target."""
+    keep: Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]] = lambda frame: frame
+    """The same frame, computed once and kept: for one that is costly and used more than once."""
 
     def __getitem__(self, event_type: str) -> nw.LazyFrame[Any]:
         """The events of one type."""

@@ -87,7 +87,8 @@ class DestinationDemand(BehaviorAnalysis):
 
     def analyze(self, given: Inputs) -> Frame:
         """One row per day, destination, product and market with a search or a booking."""
-        intents, bookings = _intents(given), _bookings(given)
+        searches, bookings = _searches(given), _bookings(given)
+        intents = given.keep(_intents(searches, given))
         searched = (
             intents.join(_matured(intents, bookings), how="left", on="intent_id")
             .group_by(*MART.grain)
@@ -120,9 +121,7 @@ class DestinationDemand(BehaviorAnalysis):
         )
 
 
-def _intents(given: Inputs) -> Frame:
-    """One row per intent: the grain, `intent_id`, who, `started_at`, `searches` and the most results it saw."""
-    wish = ["searched_on", "searcher", "product", "origin_market", "origin", "destination", "start_on", "end_on"]
+def _searches(given: Inputs) -> Frame:
     asked = given["search"].select(
         "visitor_id",
         "customer_id",
@@ -138,7 +137,24 @@ def _intents(given: Inputs) -> Frame:
         searched_on="event_on",
         searcher=searcher(),
     )
-    searches = with_origin_market(asked, given.places)
+    return with_origin_market(asked, given.places)
+
+
+def _bookings(given: Inputs) -> Frame:
+    """One row per item: the grain (the day being its own), `booking_id`, who and `occurred_at`."""
+    return with_city(with_origin_market(given["booking"], given.places), given.places).select(
+        "booking_id",
+        "visitor_id",
+        "customer_id",
+        "occurred_at",
+        *(n for n in MART.grain if n != MART.day),
+        searched_on="event_on",
+    )
+
+
+def _intents(searches: Frame, given: Inputs) -> Frame:
+    """One row per intent: the grain, `intent_id`, who, `started_at`, `searches` and the most results it saw."""
+    wish = ["searched_on", "searcher", "product", "origin_market", "origin", "destination", "start_on", "end_on"]
     intents = (
         with_session(searches, wish, gap="30m")
         .group_by(*wish, "session")
@@ -154,20 +170,8 @@ def _intents(given: Inputs) -> Frame:
     return with_city(intents, given.places)
 
 
-def _bookings(given: Inputs) -> Frame:
-    """One row per item: the grain (the day being its own), `booking_id`, who and `occurred_at`."""
-    return with_city(with_origin_market(given["booking"], given.places), given.places).select(
-        "booking_id",
-        "visitor_id",
-        "customer_id",
-        "occurred_at",
-        *(n for n in MART.grain if n != MART.day),
-        searched_on="event_on",
-    )
-
-
 def _matured(intents: Frame, bookings: Frame) -> Frame:
-    """`intent_id` of each intent a booking counts for, and `matured` = 1.
+    """`intent_id` of each intent that a booking counts for, and `matured` = 1.
 
     Intents and bookings of a person are laid out in order of time, so that each booking sees the last intent before it
     whatever their number; of a visitor's and a customer's last intent the later one counts.
