@@ -1,0 +1,370 @@
+"""customer_behavior: what each customer did in the year up to a day, and what is unusual about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import narwhals as nw
+
+from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Window, key, measure, stock
+from wayfare.analyses.expressions import (
+    Frame,
+    converted,
+    days_between,
+    integer,
+    or_zero,
+    plus_days,
+    reversals,
+    when_or_zero,
+    with_rate,
+)
+from wayfare.contracts.events import BOOKING, CANCELLATION, OFFER, PURCHASE, REFUND, SEARCH
+
+if TYPE_CHECKING:
+    from wayfare.analyses.api import Inputs
+
+BEFORE = 365
+SEARCHED = 30
+REGULAR = 2
+HISTORY = 5
+UNUSUAL = 3.5
+_CUSTOMER = ("as_of_on", "customer_id")
+
+
+class CustomerBehavior(BehaviorAnalysis):
+    """How do regular customers behave?
+
+    For every as-of day, each known customer with a booking in the 365 days before it or on it (366 days in all).
+    Everything is as known at the end of the as-of day and within those days: a cancellation or refund of something
+    sold before them is left out.
+
+    - A booking is all items sold to the customer under one booking_id, on the day of the first; it is net while any
+      unit of it is left. Its trip (start, end, product) is as booked. Several products in one are a package.
+    - Regular: at least 2 net bookings. Frequency: net bookings x 365 / 366, that is per 365 days.
+    - Days between bookings: the days from the first net booking to the as-of day over the net bookings after the
+      first. The open interval since the last one counts as exposure: the maximum-likelihood mean of exponential gaps
+      under right censoring (Lawless, Statistical Models and Methods for Lifetime Data, 2003, ch. 4.1).
+    - Searches before a booking: those of the same customer from 30 days before the day of an item up to the instant it
+      was sold, of the item with the most; mean over the net bookings of which those 30 days are in the window.
+    - Usual product and market: of most net bookings; of equals the first by alphabet.
+    - Spend: bookings and ancillaries sold in the window less what cancellations and refunds give back, penalties kept,
+      each converted at the rate of the day of the sale; null where one has no rate.
+    - Unusual against the customer's own history: robust z = 0.6745 (x - median) / MAD above 3.5 (Iglewicz & Hoaglin,
+      How to Detect and Handle Outliers, 1993), for x the price of the latest net booking and the days since the one
+      before it, against at least 5 earlier ones. Without that history or with a MAD of 0 there is no z and no flag.
+    """
+
+    owner = "marketing"
+    tags = ("customers", "daily")
+    reads = (SEARCH, OFFER, BOOKING, PURCHASE, CANCELLATION, REFUND)
+    window = Window(before=BEFORE)
+    mart = Mart(
+        day="as_of_on",
+        vintage=True,
+        grain={
+            "as_of_on": key("Day at whose end this was known, in the agency's time zone", "date"),
+            "customer_id": key("Known customer"),
+        },
+        columns={
+            "is_regular": measure("At least 2 net bookings in the window", "boolean"),
+            "bookings": stock("Bookings made in the window, cancelled or not"),
+            "net_bookings": stock("Bookings of the window not wholly cancelled"),
+            "net_units": stock("Seats, rooms and vehicles booked in the window less cancelled"),
+            "frequency": measure("Net bookings per 365 days"),
+            "mean_days_between_bookings": measure("Days between net bookings, right-censored; null below 2"),
+            "mean_lead_time_days": measure("Days from booking to start, mean over net bookings"),
+            "mean_trip_nights": measure("Nights from start to end, mean over net bookings that say an end"),
+            "searches_before_booking": measure("Searches in the 30 days before a net booking, mean"),
+            "destinations_searched_before_booking": measure("Distinct destinations of those searches, mean"),
+            "offers_exposed": stock("Offers shown in the window"),
+            "offers_redeemed": stock("Offers redeemed in the window"),
+            "usual_product": measure("Product of most net bookings: flight, hotel, car, package", "text"),
+            "usual_market": measure("Point of sale of most net bookings, ISO 3166-1 alpha-2", "text"),
+            "spend_minor": stock("Net spend, reporting currency's minor units; null where an amount has no rate"),
+            "latest_value_z": measure("Robust z of the price of the latest net booking"),
+            "is_latest_value_unusual": measure("latest_value_z is above 3.5", "boolean"),
+            "latest_gap_z": measure("Robust z of the days between the latest two net bookings"),
+            "is_latest_gap_unusual": measure("latest_gap_z is above 3.5", "boolean"),
+        },
+    )
+    expect_input: ClassVar = {
+        "booking": (
+            Expect("ExpectColumnValuesToNotBeNull", {"column": "customer_id", "mostly": 0.2}, severity="info"),
+        ),
+    }
+    expect_output = (
+        *(
+            Expect("ExpectColumnValuesToBeBetween", {"column": column, "min_value": least})
+            for column, least in (
+                ("bookings", 1),
+                ("net_bookings", 0),
+                ("net_units", 0),
+                ("mean_days_between_bookings", 0),
+            )
+        ),
+        Expect("ExpectColumnValuesToNotBeNull", {"column": "spend_minor", "mostly": 0.95}, severity="warning"),
+    )
+
+    def analyze(self, given: Inputs) -> Frame:
+        """One row per as-of day and customer with a booking in its window."""
+        bookings = _bookings(given)
+        net = bookings.filter(nw.col("is_net"))
+        customers = _customers(bookings)
+        for part in (_usual(net, "product"), _usual(net, "market"), _unusual(net, customers)):
+            customers = customers.join(part, how="left", on=list(_CUSTOMER))
+        return customers.with_columns(
+            nw.col("is_latest_value_unusual").fill_null(False), nw.col("is_latest_gap_unusual").fill_null(False)
+        ).select(*self.mart.all_columns)
+
+    def totals(self, given: Inputs) -> Frame:
+        """Bookings made by known customers in the windows."""
+        age = days_between("event_on", "output_on")
+        return (
+            given["booking"]
+            .filter(~nw.col("customer_id").is_null())
+            .select("customer_id", "booking_id", "event_on")
+            .join(given.days, how="cross")
+            .filter(age >= 0, age <= BEFORE)
+            .group_by("output_on", "customer_id", "booking_id")
+            .agg(items=nw.len())
+            .select(bookings=nw.len())
+        )
+
+
+def _bookings(given: Inputs) -> Frame:
+    """What each as-of day knows of each customer's bookings; offers and loose ancillaries have a row without items."""
+    days = given.days.select(as_of_on="output_on").with_columns(
+        searched_from_on=plus_days("as_of_on", SEARCHED - BEFORE)
+    )
+    is_searched = nw.col("booked_on") >= nw.col("searched_from_on")
+    known = [_sold(given), _searches(given), _given_back(given), _ancillaries(given), _offers(given)]
+    one_product = nw.col("first_product") == nw.col("last_product")
+    return (
+        nw.concat(known, how="diagonal")
+        .with_columns(until_on=plus_days("since_on", BEFORE))
+        .join(days, how="cross")
+        .filter(nw.col("as_of_on") >= nw.col("changed_on"), nw.col("as_of_on") <= nw.col("until_on"))
+        .group_by(*_CUSTOMER, "booking_id")
+        .agg(
+            *(nw.col(c).min() for c in ("booked_on", "booked_at", "start_on", "market")),
+            *(nw.col(c).sum().cast(nw.Int64()) for c in ("items", "units", "price", "spend", "exposed", "redeemed")),
+            priceless=nw.col("is_priceless").sum(),
+            rateless=nw.col("is_rateless").sum(),
+            end_on=nw.col("end_on").max(),
+            first_product=nw.col("product").min(),
+            last_product=nw.col("product").max(),
+            searches=nw.when(is_searched).then(nw.col("searches")).max(),
+            destinations=nw.when(is_searched).then(nw.col("destinations")).max(),
+        )
+        .with_columns(
+            is_net=(nw.col("items") > 0) & (nw.col("units") > 0),
+            product=nw.when(one_product).then(nw.col("first_product")).otherwise(nw.lit("package")),
+            price=nw.when(nw.col("priceless") == 0).then(nw.col("price")),
+        )
+    )
+
+
+def _sold(given: Inputs) -> Frame:
+    """Items sold to known customers."""
+    items = given["booking"].filter(~nw.col("customer_id").is_null())
+    price = converted(nw.col("price"))
+    return with_rate(items, given.rates, "event_on").select(
+        "customer_id",
+        "booking_id",
+        "product",
+        "start_on",
+        "end_on",
+        changed_on="event_on",
+        since_on="event_on",
+        booked_on="event_on",
+        booked_at="occurred_at",
+        market="point_of_sale",
+        items=integer(1),
+        units=or_zero("units"),
+        price=price,
+        spend=price,
+        is_priceless=_is_null("to_reporting"),
+        is_rateless=_is_null("to_reporting"),
+        searches=integer(0),
+        destinations=integer(0),
+    )
+
+
+def _searches(given: Inputs) -> Frame:
+    """What the customer searched for in the days before each item sold."""
+    searches = given["search"].select("customer_id", "destination", searched_on="event_on", searched_at="occurred_at")
+    return (
+        given["booking"]
+        .select("customer_id", "booking_id", "event_id", "occurred_at", booked_on="event_on")
+        .with_columns(from_on=plus_days("booked_on", -SEARCHED))
+        .join(searches, on="customer_id")
+        .filter(nw.col("searched_at") < nw.col("occurred_at"), nw.col("searched_on") >= nw.col("from_on"))
+        .group_by("customer_id", "booking_id", "event_id", "booked_on")
+        .agg(searches=nw.len().cast(nw.Int64()), destinations=nw.col("destination").n_unique().cast(nw.Int64()))
+        .drop("event_id")
+        .with_columns(changed_on="booked_on", since_on="booked_on")
+    )
+
+
+def _given_back(given: Inputs) -> Frame:
+    """What cancellations and refunds take back of what known customers were sold."""
+    cancelled = nw.concat([reversals(given, "cancellation", kind) for kind in ("booking", "purchase")])
+    refunded = nw.concat([reversals(given, "refund", kind) for kind in ("booking", "purchase")])
+    columns = (
+        "customer_id",
+        "booking_id",
+        "currency",
+        "item_booked_on",
+        "changed_on",
+        "since_on",
+        "given_back",
+        "units",
+    )
+    units = when_or_zero(nw.col("item_kind") == "booking", -nw.col("reversed_units"))
+    taken = nw.concat(
+        [
+            rows.with_columns(customer_id="item_customer_id", currency=currency, units=units).select(*columns)
+            for rows, currency in ((cancelled, "item_currency"), (refunded, "currency"))
+        ]
+    ).filter(~nw.col("customer_id").is_null())
+    return with_rate(taken, given.rates, "item_booked_on").select(
+        "customer_id",
+        "booking_id",
+        "changed_on",
+        "since_on",
+        "units",
+        spend=-converted(nw.col("given_back")),
+        is_rateless=_is_null("to_reporting"),
+    )
+
+
+def _ancillaries(given: Inputs) -> Frame:
+    bought = given["purchase"].filter(~nw.col("customer_id").is_null())
+    return with_rate(bought, given.rates, "event_on").select(
+        "customer_id",
+        "booking_id",
+        changed_on="event_on",
+        since_on="event_on",
+        spend=converted(nw.col("price")),
+        is_rateless=_is_null("to_reporting"),
+    )
+
+
+def _offers(given: Inputs) -> Frame:
+    is_shown = nw.col("action") == "exposed"
+    return (
+        given["offer"]
+        .filter(~nw.col("customer_id").is_null())
+        .with_columns(exposed=when_or_zero(is_shown, integer(1)), redeemed=when_or_zero(~is_shown, integer(1)))
+        .group_by("customer_id", "event_on")
+        .agg(nw.col("exposed").sum().cast(nw.Int64()), nw.col("redeemed").sum().cast(nw.Int64()))
+        .select("customer_id", "exposed", "redeemed", changed_on="event_on", since_on="event_on")
+    )
+
+
+def _is_null(column: str) -> nw.Expr:
+    return nw.col(column).is_null().cast(nw.Int64())
+
+
+def _customers(bookings: Frame) -> Frame:
+    """What adds up or averages over a customer's bookings."""
+    is_booking, is_net, net = nw.col("items") > 0, nw.col("is_net"), nw.col("net_bookings")
+
+    def of_net(value: nw.Expr) -> nw.Expr:
+        return nw.when(is_net).then(value)
+
+    def mean(column: str) -> nw.Expr:
+        return nw.when(nw.col(f"{column}_n") > 0).then(nw.col(column) / nw.col(f"{column}_n"))
+
+    averaged = ("lead", "nights", "searches", "destinations")
+    exposure = days_between("first_net_on", "as_of_on")
+    return (
+        bookings.with_columns(
+            lead=of_net(days_between("booked_on", "start_on")),
+            nights=of_net(days_between("start_on", "end_on")),
+            searches=of_net(nw.col("searches")),
+            destinations=of_net(nw.col("destinations")),
+            first_net_on=of_net(nw.col("booked_on")),
+            bookings=when_or_zero(is_booking, integer(1)),
+            net_bookings=when_or_zero(is_net, integer(1)),
+            net_units=when_or_zero(is_booking, nw.col("units")),
+        )
+        .group_by(*_CUSTOMER)
+        .agg(
+            nw.col("first_net_on").min(),
+            *(nw.col(c).sum().cast(nw.Int64()) for c in ("bookings", "net_bookings", "net_units", "spend", "rateless")),
+            *(nw.col(c).sum().cast(nw.Int64()) for c in averaged),
+            **{f"{c}_n": nw.col(c).count() for c in averaged},
+            offers_exposed=nw.col("exposed").sum().cast(nw.Int64()),
+            offers_redeemed=nw.col("redeemed").sum().cast(nw.Int64()),
+        )
+        .filter(nw.col("bookings") > 0)
+        .with_columns(
+            is_regular=net >= REGULAR,
+            frequency=net * BEFORE / (BEFORE + 1),
+            mean_days_between_bookings=nw.when(net >= 2).then(exposure / (net - 1)),
+            mean_lead_time_days=mean("lead"),
+            mean_trip_nights=mean("nights"),
+            searches_before_booking=mean("searches"),
+            destinations_searched_before_booking=mean("destinations"),
+            spend_minor=nw.when(nw.col("rateless") == 0).then(nw.col("spend")),
+        )
+    )
+
+
+def _usual(net: Frame, column: str) -> Frame:
+    """The value most of a customer's net bookings have."""
+    return (
+        net.filter(~nw.col(column).is_null())
+        .group_by(*_CUSTOMER, column)
+        .agg(n=nw.len())
+        .with_columns(fewer=-nw.col("n"))
+        .unique(subset=list(_CUSTOMER), keep="first", order_by=["fewer", column])
+        .select(*_CUSTOMER, nw.col(column).alias(f"usual_{column}"))
+    )
+
+
+def _unusual(net: Frame, customers: Frame) -> Frame:
+    """Robust z of the latest net booking's price and gap, of customers with enough net bookings."""
+    enough = customers.filter(nw.col("net_bookings") > HISTORY).select(*_CUSTOMER, "net_bookings")
+    order = {"order_by": ["booked_at", "booking_id"]}
+    is_latest = nw.col("number") == nw.col("net_bookings")
+    rows = (
+        net.select(*_CUSTOMER, "booking_id", "booked_on", "booked_at", price="price", number=integer(1))
+        .join(enough, on=list(_CUSTOMER))
+        .with_columns(
+            number=nw.col("number").cum_sum().over(*_CUSTOMER, **order),
+            previous_on=nw.col("booked_on").shift(1).over(*_CUSTOMER, **order),
+        )
+        .with_columns(value=nw.col("price"), gap=days_between("previous_on", "booked_on"))
+    )
+    medians = rows.group_by(*_CUSTOMER).agg(
+        **{f"{x}_median": nw.when(~is_latest).then(nw.col(x)).median() for x in ("value", "gap")},
+        **{f"{x}_n": nw.when(~is_latest).then(nw.col(x)).count() for x in ("value", "gap")},
+        **{f"{x}_latest": nw.when(is_latest).then(nw.col(x)).max() for x in ("value", "gap")},
+    )
+    deviations = (
+        rows.join(medians, on=list(_CUSTOMER))
+        .group_by(*_CUSTOMER)
+        .agg(
+            **{
+                f"{x}_mad": nw.when(~is_latest).then((nw.col(x) - nw.col(f"{x}_median")).abs()).median()
+                for x in ("value", "gap")
+            }
+        )
+    )
+    return (
+        medians.join(deviations, on=list(_CUSTOMER))
+        .with_columns(**{f"latest_{x}_z": _robust_z(x) for x in ("value", "gap")})
+        .select(
+            *_CUSTOMER,
+            "latest_value_z",
+            "latest_gap_z",
+            **{f"is_latest_{x}_unusual": nw.col(f"latest_{x}_z") > UNUSUAL for x in ("value", "gap")},
+        )
+    )
+
+
+def _robust_z(x: str) -> nw.Expr:
+    is_judged = (nw.col(f"{x}_n") >= HISTORY) & (nw.col(f"{x}_mad") > 0)
+    return nw.when(is_judged).then((nw.col(f"{x}_latest") - nw.col(f"{x}_median")) * 0.6745 / nw.col(f"{x}_mad"))
