@@ -1,4 +1,4 @@
-"""Importing files by a mapping: the hotel data whole, refused rows, and their replay."""
+"""Importing files by a mapping: events once, refused rows, and their replay."""
 
 from __future__ import annotations
 
@@ -108,18 +108,3 @@ def test_a_file_without_the_mapped_columns_is_refused_whole(settings: Settings, 
         import_files(settings, str(mapping), [str(data)])
     with pytest.raises(DataError, match="no such file"):
         import_files(settings, str(mapping), [str(tmp_path / "missing.csv")])
-
-
-def test_the_hotel_data_lands_whole(settings: Settings, shared_data: Path) -> None:
-    landed = import_files(settings, "hotel_bookings", [str(shared_data / "hotel_bookings_resort.csv.gz")])
-    assert landed.rejected == landed.conflicts == landed.duplicates == 0
-    with engine(settings.url("owner")).connect() as connection:
-        figures = connection.execute(
-            sa.text(
-                "SELECT count(*), sum(price) FILTER (WHERE outcome = 'completed'), count(*) FILTER (WHERE outcome = "
-                "'no_show'), count(*) FILTER (WHERE c.booking_id IS NOT NULL) FROM staging.booking b "
-                "LEFT JOIN staging.travel t USING (item_id) LEFT JOIN staging.cancellation c "
-                "ON c.booking_id = b.booking_id"
-            )
-        ).one()
-    assert tuple(figures) == (40_060, 1_160_185_023, 291, 10_831)

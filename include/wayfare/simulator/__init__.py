@@ -1,0 +1,20 @@
+"""A believable travel agency that never was: its events, day by day, for demonstrations, tests and benchmarks.
+
+Belongs here: who travels where, what they look at, buy, cancel and miss, and how that is delivered. Does not: landing
+it. Everything follows from the arguments: the same ones give the same bytes.
+
+Planted, so that analyses have something to find:
+
+- `TRENDING` (Funchal): its share of searches more than doubles from the first week to the last.
+- `FULL_FLIGHT` (Lisbon to London Heathrow): fewer seats than its demand would take, so its departures fill up.
+- `BEST_CHANNEL` (email): a visit by it ends in a booking twice as often as by any other.
+- `SHORT_MEALS` (a share of departures): fewer meals are loaded than were sold.
+- bots: visitors that search for one route hundreds of times a day, 20 seconds apart, and never buy.
+"""
+
+from wayfare.simulator.agency import simulate
+from wayfare.simulator.people import BEST_CHANNEL
+from wayfare.simulator.stock import SHORT_MEALS
+from wayfare.simulator.world import FULL_FLIGHT, TRENDING
+
+__all__ = ["BEST_CHANNEL", "FULL_FLIGHT", "SHORT_MEALS", "TRENDING", "simulate"]

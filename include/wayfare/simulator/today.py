@@ -1,0 +1,42 @@
+"""What every part of a simulated day works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from wayfare.simulator.mail import Mail
+    from wayfare.simulator.stock import Stock
+    from wayfare.simulator.world import World
+
+
+@dataclass(slots=True)
+class Counters:
+    """The next number of each kind of id."""
+
+    visit: int = 0
+    search: int = 0
+    booking: int = 0
+    purchase: int = 0
+    cancellation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """A day (in days since 1970), `progress` (0 to 1) into the simulation.
+
+    `rates` are minor units of each market's currency in a euro.
+    """
+
+    day: int
+    progress: float
+    rates: npt.NDArray[np.float64]
+    rng: np.random.Generator
+    world: World
+    stock: Stock
+    mail: Mail
+    counters: Counters
