@@ -66,7 +66,7 @@ def replay(reason: _Reason = None, source: _Source = None, as_json: _Json = Fals
 
 
 @app.command()
-def rejections(
+def rejections(  # noqa: PLR0917  # typer's options, all given by name
     reason: _Reason = None,
     source: _Source = None,
     event_type: Annotated[str | None, typer.Option(help="Only this event type.")] = None,

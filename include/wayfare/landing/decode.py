@@ -49,7 +49,8 @@ class Decoder:
             if len(tables) > 1:
                 together = together.sort_by("ordinal")
             good, broken = checks.check(self._connection, self._settings, contract, together, landed_at)
-            events.append((contract, good))
+            if len(good):
+                events.append((contract, good))
             rejections += broken
         return Incoming(
             source=lines.source,
@@ -104,6 +105,7 @@ def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) ->
     with duckdb.connect(config=config) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         reference.register(connection)
+        fast.prepare(connection)
         yield Decoder(connection, settings, contracts or tuple(EVENT_TYPES.values()))
 
 

@@ -20,44 +20,61 @@ if TYPE_CHECKING:
 
     import duckdb
 
+FEW = 1_000
+"""Lines of one event type that are read row by row sooner than DuckDB has planned how to type them."""
+
 _HEX = "[0-9a-fA-F]"
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
 _DAY = "[0-9]{2}-[0-9]{2}"
-_SIGN = "(sign)"
-_PATTERNS = {
-    Kind.UUID: (
-        f'"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"',
-        "unhex(replace({text}, '-', ''))",
-    ),
-    Kind.INSTANT: (
-        rf'"20[0-9]{{2}}-{_DAY}T{_CLOCK}:[0-5][0-9](\.[0-9]{{1,6}})?(Z|[+-]{_CLOCK})"',
-        "TRY_CAST({text} AS TIMESTAMPTZ)",
-    ),
-    Kind.DATE: (f'"[12][0-9]{{3}}-{_DAY}"', "TRY_CAST({text} AS DATE)"),
-    Kind.COUNT: ("0|[1-9][0-9]{0,8}", "CAST({raw} AS INTEGER)"),
-    Kind.MONEY: (f"0|{_SIGN}[1-9][0-9]{{0,14}}", "CAST({raw} AS BIGINT)"),
-    Kind.CURRENCY: ('"[A-Z]{3}"', "{text}"),
-    Kind.COUNTRY: ('"[A-Z]{2}"', "{text}"),
-    Kind.PLACE: ('"[A-Z]{3}"', "{text}"),
-}
+_UUID = f'"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"'
+_INSTANT = rf'"20[0-9]{{2}}-{_DAY}T{_CLOCK}:[0-5][0-9](\.[0-9]{{1,6}})?(Z|[+-]{_CLOCK})"'
 
-_TEXTS = {Kind.ID, Kind.TEXT}
+# Each makes of a field's JSON text (strings in quotes) its value, or NULL where there is any doubt.
+_MACROS = f"""
+CREATE TEMP MACRO inside(x) AS (CAST(x AS VARCHAR))[2:-2];
+CREATE TEMP MACRO as_uuid(x) AS
+  CASE WHEN regexp_full_match(x, '{_UUID}') THEN unhex(replace(inside(x), '-', '')) END;
+CREATE TEMP MACRO as_instant(x) AS
+  CASE WHEN regexp_full_match(x, '{_INSTANT}') THEN TRY_CAST(inside(x) AS TIMESTAMPTZ) END;
+CREATE TEMP MACRO as_date(x) AS
+  CASE WHEN regexp_full_match(x, '"[12][0-9]{{3}}-{_DAY}"') THEN TRY_CAST(inside(x) AS DATE) END;
+CREATE TEMP MACRO as_count(x) AS CASE WHEN regexp_full_match(x, '0|[1-9][0-9]{{0,8}}') THEN CAST(x AS INTEGER) END;
+CREATE TEMP MACRO as_money(x) AS CASE WHEN regexp_full_match(x, '0|[1-9][0-9]{{0,14}}') THEN CAST(x AS BIGINT) END;
+CREATE TEMP MACRO as_signed_money(x) AS
+  CASE WHEN regexp_full_match(x, '0|-?[1-9][0-9]{{0,14}}') THEN CAST(x AS BIGINT) END;
+CREATE TEMP MACRO as_currency(x) AS CASE WHEN regexp_full_match(x, '"[A-Z]{{3}}"') THEN inside(x) END;
+CREATE TEMP MACRO as_place(x) AS CASE WHEN regexp_full_match(x, '"[A-Z]{{3}}"') THEN inside(x) END;
+CREATE TEMP MACRO as_country(x) AS CASE WHEN regexp_full_match(x, '"[A-Z]{{2}}"') THEN inside(x) END;
+CREATE TEMP MACRO as_flag(x) AS CASE x WHEN 'true' THEN true WHEN 'false' THEN false END;
+CREATE TEMP MACRO as_id(x) AS
+  CASE WHEN starts_with(x, '"') AND strlen(x) BETWEEN 3 AND {MAX_ID + 2} THEN inside(x) END;
+CREATE TEMP MACRO as_text(x) AS CASE WHEN starts_with(x, '"') AND strlen(x) <= {MAX_TEXT + 2} THEN inside(x) END;
+CREATE TEMP MACRO has(x) AS CAST(x IS NOT NULL AS INTEGER);
+"""
 
-_EVENT_TYPES = """
+_ROUTE = """
 CREATE OR REPLACE TEMP TABLE routed AS
 SELECT ordinal, json, TRY(json ->> '$.event_type') AS event_type FROM lines
 """
+_MANY = "SELECT event_type FROM routed GROUP BY event_type HAVING count(*) > $1"
+
+
+def prepare(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give a connection what `accept` needs, once."""
+    connection.execute(_MACROS)
 
 
 def accept(
     connection: duckdb.DuckDBPyConnection, texts: pa.Table, contracts: Sequence[EventType]
 ) -> dict[EventType, pa.Table]:
     """Type what can be typed of `texts` (`ordinal`, `json`): by contract, `ordinal` (int64) and its Arrow schema."""
+    if len(texts) <= FEW:
+        return {}
     connection.register("lines", texts)
-    connection.execute(_EVENT_TYPES)
+    connection.execute(_ROUTE)
     connection.unregister("lines")
-    present = {name for (name,) in connection.execute("SELECT DISTINCT event_type FROM routed").fetchall()}
-    return {contract: _accept(connection, contract) for contract in contracts if contract.name in present}
+    many = {name for (name,) in connection.execute(_MANY, [FEW]).fetchall()}
+    return {contract: _accept(connection, contract) for contract in contracts if contract.name in many}
 
 
 def typed_schema(contract: EventType) -> pa.Schema:
@@ -84,53 +101,36 @@ def statement(contract: EventType) -> str:
     fields = contract.fields
     names = ["event_type", *contract.by_name]
     shape = ", ".join(f'"{n}":"JSON"' for n in names)
-    texts = [f'"{f.name}"' for f in fields if f.kind in _TEXTS]
+    texts = [f.name for f in fields if f.kind in {Kind.ID, Kind.TEXT}]
     return f"""
-SELECT ordinal,
-  {_each(",", (_defaulted(f) for f in fields))},
-  whole AND given = {_each(" +", (_one_if(f'"{f.name}" IS NOT NULL') for f in fields))}
-  AND {_each(" AND", (f'"{f.name}" IS NOT NULL' for f in fields if f.required))} AS accepted
+SELECT ordinal, {", ".join(map(_defaulted, fields))},
+  whole AND given = {_has(f.name for f in fields)}
+    AND {" AND ".join(f"{f.name} IS NOT NULL" for f in fields if f.required)} AS accepted
 FROM (
-SELECT ordinal,
-  {_each(",", (f'{_typed(f)} AS "{f.name}"' for f in fields))},
-  {_each(" +", (_one_if(f'"{f.name}" IS NOT NULL') for f in fields))} AS given,
-  coalesce(regexp_full_match(schema_version, '"{contract.version.split("-")[0]}-[0-9]+-[0-9]+"')
-  AND NOT regexp_matches(json, ',\\s*\\}}\\s*$')
-  AND CASE WHEN contains(json, '\\') THEN NOT contains(concat({", ".join(texts)}), '\\') ELSE true END
-  AND CASE WHEN len(json_keys(json)) = {_each(" +", (_one_if(f'"{n}" IS NOT NULL') for n in names))} THEN true
-      ELSE list_has_all({names}, json_keys(json)) AND list_unique(json_keys(json)) = len(json_keys(json)) END,
-  false) AS whole
-FROM (SELECT ordinal, json, unnest(TRY(json_transform(json, '{{{shape}}}'))) FROM routed
-      WHERE event_type = '{contract.name}'))
+  SELECT ordinal, {", ".join(f"{_typed(f)} AS {f.name}" for f in fields)},
+    {_has(f.name for f in fields)} AS given,
+    coalesce(
+      regexp_full_match(schema_version, '"{contract.version.split("-")[0]}-[0-9]+-[0-9]+"')
+      AND NOT regexp_matches(json, ',\\s*\\}}\\s*$')
+      AND CASE WHEN contains(json, '\\') THEN NOT contains(concat({", ".join(texts)}), '\\') ELSE true END
+      AND CASE WHEN len(json_keys(json)) = {_has(names)} THEN true
+        ELSE list_has_all({names}, json_keys(json)) AND list_unique(json_keys(json)) = len(json_keys(json)) END,
+      false) AS whole
+  FROM (SELECT ordinal, json, unnest(TRY(json_transform(json, '{{{shape}}}')))
+        FROM routed WHERE event_type = '{contract.name}'))
 """  # noqa: S608  # identifiers come from the contracts
 
 
-def _each(separator: str, parts: Iterable[str]) -> str:
-    return f"{separator}\n  ".join(parts)
-
-
-def _one_if(condition: str) -> str:
-    return f"CAST({condition} AS INTEGER)"
+def _has(names: Iterable[str]) -> str:
+    return " + ".join(f"has({name})" for name in names)
 
 
 def _defaulted(field: Field) -> str:
-    name = f'"{field.name}"'
-    return name if field.default is None else f"coalesce({name}, {str(field.default).lower()}) AS {name}"
+    return field.name if field.default is None else f"coalesce({field.name}, {field.default}) AS {field.name}"
 
 
 def _typed(field: Field) -> str:
-    """SQL of a field's value out of its JSON text (strings in quotes), NULL where there is any doubt."""
-    raw = f'CAST("{field.name}" AS VARCHAR)'
-    text = f"substring({raw}, 2, strlen({raw}) - 2)"
-    if field.kind is Kind.FLAG:
-        return f"CASE {raw} WHEN 'true' THEN true WHEN 'false' THEN false END"
     if field.kind is Kind.CHOICE:
         choices = ", ".join(f"'\"{c}\"'" for c in field.choices)
-        return f"CASE WHEN {raw} IN ({choices}) THEN {text} END"
-    if field.kind in _TEXTS:
-        least, most = (3, MAX_ID + 2) if field.kind is Kind.ID else (2, MAX_TEXT + 2)
-        return f"CASE WHEN starts_with({raw}, '\"') AND strlen({raw}) BETWEEN {least} AND {most} THEN {text} END"
-    pattern, value = _PATTERNS[field.kind]
-    sign = "-?" if field.signed else ""
-    value = value.format(raw=raw, text=text)
-    return f"CASE WHEN regexp_full_match({raw}, '{pattern.replace(_SIGN, sign)}') THEN {value} END"
+        return f"CASE WHEN {field.name} IN ({choices}) THEN inside({field.name}) END"
+    return f"as_{'signed_' if field.signed else ''}{field.kind.value}({field.name})"

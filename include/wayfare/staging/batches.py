@@ -26,7 +26,6 @@ _REFERRING = tuple(e.table for e in EVENT_TYPES.values() if e.refers)
 _TOUCHES = dict.fromkeys(("booking", "purchase", "cancellation", "refund"), _REFERRING) | {"travel": ("travel",)}
 """Whose day files carry what an event of a type changes: see `wayfare.snapshots.references`."""
 
-_OLD_SCHEMA = {"42P01", "42703"}
 _INSTANT = pa.timestamp("us", "UTC")
 
 _TEMPORARY = (
@@ -114,8 +113,8 @@ class Stager:
         except adbc.Error as error:
             with contextlib.suppress(adbc.Error):
                 self._connection.rollback()
-            if getattr(error, "sqlstate", None) in _OLD_SCHEMA:
-                raise ConfigurationError(f"the database lacks what the contracts know; migrate it: {error}") from error
+            if isinstance(error, adbc.ProgrammingError):
+                raise ConfigurationError(f"the database does not fit the contracts; migrate it: {error}") from error
             raise ServiceError(f"landing stopped; land the same again to go on, nothing doubles: {error}") from error
         return landed
 

@@ -1,0 +1,57 @@
+"""The landing commands: closing line, JSON, exit statuses."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from landing.sample_events import event, write
+from wayfare.cli.landing import app
+from wayfare.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUNNER = CliRunner()
+pytestmark = pytest.mark.usefixtures("settings")
+
+
+def test_land_says_what_became_of_the_lines(tmp_path: Path) -> None:
+    good = write(tmp_path / "a.jsonl", [event("search", n) for n in range(3)])
+    done = RUNNER.invoke(app, ["land", good])
+    assert (done.exit_code, done.output) == (0, "3 lines read: 3 landed, 0 duplicates, 0 conflicts, 0 rejected\n")
+    mixed = write(tmp_path / "b.jsonl", [event("search", 1), event("search", 2, adults=5), b"nonsense"])
+    done = RUNNER.invoke(app, ["land", mixed, good])
+    assert done.exit_code == 1
+    assert done.output.startswith("6 lines read: 0 landed, 4 duplicates, 1 conflicts, 1 rejected\n")
+    assert RUNNER.invoke(app, ["land", "--quiet", good]).output == ""
+
+
+def test_land_answers_a_program() -> None:
+    line = json.dumps(event())
+    done = RUNNER.invoke(app, ["land", "-", "--json"], input=line)
+    assert json.loads(done.output) == {"read": 1, "landed": 1, "duplicates": 0, "conflicts": 0, "rejected": 0}
+    done = RUNNER.invoke(app, ["land", "-", "--format", "csv", "--json"], input="event_type\nsearch\n")
+    assert (json.loads(done.output)["rejected"], done.exit_code) == (1, 1)
+
+
+def test_faults_are_no_tracebacks(tmp_path: Path) -> None:
+    assert RUNNER.invoke(app, ["land"]).exit_code == 2
+    assert RUNNER.invoke(app, ["land", "x.jsonl", "--format", "xml"]).exit_code == 2
+    assert isinstance(RUNNER.invoke(app, ["land", str(tmp_path / "x.jsonl")]).exception, DataError)
+
+
+def test_rejections_and_replay(tmp_path: Path) -> None:
+    assert RUNNER.invoke(app, ["rejections"]).output == "no open rejections\n"
+    path = write(tmp_path / "a.jsonl", [event(destination="QQQ"), b"\xff"])
+    RUNNER.invoke(app, ["land", path])
+    listed = RUNNER.invoke(app, ["rejections", "--reason", "unknown_place", "--since", "2026-01-01"]).output
+    assert listed.startswith(f'{path}:1: [unknown_place] destination "QQQ" is not an IATA')
+    rows = [json.loads(row) for row in RUNNER.invoke(app, ["rejections", "--json"]).output.splitlines()]
+    assert [(row["line"], row["raw"]) for row in rows] == [(2, "\\xff"), (1, json.dumps(event(destination="QQQ")))]
+    done = RUNNER.invoke(app, ["replay", "--source", "a.jsonl", "--json"])
+    assert (json.loads(done.output)["rejected"], done.exit_code) == (2, 1)
+    assert RUNNER.invoke(app, ["replay", "--source", "b.jsonl"]).output.startswith("0 lines read")

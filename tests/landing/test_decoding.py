@@ -1,0 +1,260 @@
+"""The two ways to type a line agree, and every refusal says what is wrong and where."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import hmac
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from landing.sample_events import event
+from wayfare.contracts import EVENT_TYPES, Field, Kind
+from wayfare.landing import fast
+from wayfare.landing.careful import CarefulDecoder, Refused, to_table
+from wayfare.landing.decode import Decoder, decoder
+from wayfare.landing.lines import Lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from wayfare.staging.incoming import Incoming
+
+CONTRACTS = tuple(EVENT_TYPES.values())
+
+
+@pytest.fixture(scope="module")
+def decode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decoder]:
+    from wayfare.settings import Settings
+
+    with decoder(Settings(home=tmp_path_factory.mktemp("home"))) as made, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast, "FEW", 0)
+        yield made
+
+
+def lines(*texts: str) -> Lines:
+    table = {
+        "line": pa.array(range(1, len(texts) + 1), pa.int64()),
+        "raw": pa.array([t.encode() for t in texts], pa.binary()),
+        "json": pa.array(texts, pa.string()),
+    }
+    return Lines("test", "jsonl", pa.table(table))
+
+
+_ODD_TEXT = st.one_of(
+    st.text(max_size=6),
+    st.sampled_from(
+        [
+            "",
+            "EUR",
+            "LIS",
+            "PT",
+            "eur",
+            'a"b',
+            "a\\b",
+            "tab\t",
+            "é",
+            "\0",
+            "x" * 200,
+            "x" * 201,
+            "é" * 150,
+            "null",
+            ",}",
+        ]
+    ),
+)
+_ODD = st.one_of(
+    _ODD_TEXT,
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.sampled_from([0, -0.0, 1.0, 2**31 - 1, 2**31, 2**53, 2**53 + 1, 10**9, 10**15, [], {}, {"a": None}]),
+)
+_INSTANTS = st.sampled_from(
+    [
+        "2026-03-01T10:00:00Z", "2026-03-01T10:00:00.123456+05:30", "2026-03-01T10:00:00.1234567Z",
+        "2026-02-30T10:00:00Z", "2026-03-01T24:00:00Z", "2026-03-01 10:00:00Z", "2026-03-01T10:00:00",
+        "2026-03-01T10:00:00-23:59", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "2026-03-01t10:00:00z",
+        "1999-12-31T23:59:59Z", "2026-03-01T23:59:60Z",
+    ]
+)  # fmt: skip
+_DATES = st.sampled_from(
+    ["2026-04-01", "2026-02-29", "2028-02-29", "0000-01-01", "20260401", "9999-12-31", "1000-01-01"]
+)
+_UUIDS = st.one_of(
+    st.uuids().map(str),
+    st.sampled_from(["{00000000-0000-0000-0000-000000000001}", "0" * 32, "A" * 8 + "-AAAA-AAAA-AAAA-" + "a" * 12, "x"]),
+)
+
+
+def _plain(field: Field) -> st.SearchStrategy[Any]:
+    strategies: dict[Kind, st.SearchStrategy[Any]] = {
+        Kind.UUID: _UUIDS,
+        Kind.ID: st.text("abc-/é", min_size=1, max_size=5),
+        Kind.TEXT: st.text("abc é", max_size=5),
+        Kind.INSTANT: _INSTANTS,
+        Kind.DATE: _DATES,
+        Kind.COUNT: st.integers(0, 5),
+        Kind.MONEY: st.integers(-1000 if field.signed else 0, 10**6),
+        Kind.CURRENCY: st.sampled_from(["EUR", "USD", "XQZ"]),
+        Kind.COUNTRY: st.sampled_from(["PT", "QQ"]),
+        Kind.PLACE: st.sampled_from(["LIS", "QQQ"]),
+        Kind.FLAG: st.booleans(),
+        Kind.CHOICE: st.sampled_from(field.choices or ("",)),
+    }
+    if field.name == "schema_version":
+        return st.sampled_from(["1-0-0", "1-2-13", "2-0-0", "1-0", "1"])
+    return strategies[field.kind]
+
+
+@st.composite
+def odd_lines(draw: st.DrawFn) -> str:
+    """A line that is nearly, or quite, a plain event."""
+    contract = draw(st.sampled_from(CONTRACTS))
+    fields = [f for f in contract.fields if f.required or draw(st.booleans())]
+    members = [("event_type", contract.name), *((f.name, draw(_plain(f))) for f in fields)]
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(members) - 1))
+        change = draw(st.sampled_from(["drop", "odd", "null", "twice", "unknown"]))
+        if change == "drop":
+            del members[at]
+        elif change == "twice":
+            members.append(members[at])
+        elif change == "unknown":
+            members.append((draw(_ODD_TEXT), draw(_ODD)))
+        else:
+            members[at] = (members[at][0], None if change == "null" else draw(_ODD))
+    ascii_only, space = draw(st.booleans()), draw(st.sampled_from(["", " "]))
+    body = f",{space}".join(
+        f"{json.dumps(n, ensure_ascii=ascii_only)}:{space}{json.dumps(v, ensure_ascii=ascii_only)}" for n, v in members
+    )
+    end = draw(st.sampled_from(["}", "}\n", " }\r\n", ",}", ", }\n", "}}", "", "} x"]))
+    return "{" + body + (end if draw(st.integers(0, 4)) == 0 else "}")
+
+
+@given(st.lists(odd_lines(), min_size=1, max_size=40))
+@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_columnar_path_gives_what_the_row_path_gives(decode: Decoder, texts: list[str]) -> None:
+    table = pa.table({"ordinal": np.arange(len(texts)), "json": pa.array(texts, pa.string())})
+    careful = CarefulDecoder(CONTRACTS)
+    for contract, typed in fast.accept(decode._connection, table, CONTRACTS).items():
+        ordinals = typed["ordinal"].to_pylist()
+        decoded = [careful.decode(texts[ordinal]) for ordinal in ordinals]
+        assert all(told is contract for told, _ in decoded)
+        rows = [(ordinal, *values) for ordinal, (_, values) in zip(ordinals, decoded, strict=True)]
+        assert typed.combine_chunks().equals(to_table(contract, rows))
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_the_columnar_path_takes_every_plain_event(decode: Decoder, separators: tuple[str, str]) -> None:
+    names = ("search", "booking", "cancellation", "travel", "inventory")
+    events = [event(name, n, channel=None, customer_id="ü") for name in names for n in range(3)]
+    texts = [json.dumps(e, separators=separators) for e in events]
+    table = pa.table({"ordinal": np.arange(len(texts)), "json": pa.array(texts, pa.string())})
+    typed = fast.accept(decode._connection, table, CONTRACTS)
+    assert {c.name: len(t) for c, t in typed.items()} == dict.fromkeys(names, 3)
+
+
+REFUSALS = [
+    ("nonsense", "bad_json", None),
+    ("[1]", "not_an_object", None),
+    ('{"event_type":"search","a":NaN}', "bad_json", None),
+    ("[" * 100_000, "bad_json", None),
+    ('{"a":1,"a":2}', "duplicate_key", "a"),
+    (json.dumps(event() | {"event_type": "serch"}), "unknown_type", "event_type"),
+    ("{}", "missing_field", "event_type"),
+    (json.dumps(event(schema_version="7-0-0")), "unknown_version", "schema_version"),
+    (json.dumps(event(adults="2")), "bad_count", "adults"),
+    (json.dumps(event(adults=1.0)), "bad_count", "adults"),
+    (json.dumps(event(adults=None)), "missing_field", "adults"),
+    (json.dumps(event(product="boat")), "bad_choice", "product"),
+    (json.dumps(event(customer_id="")), "bad_id", "customer_id"),
+    (json.dumps(event(customer_id="a\0b")), "nul_character", "customer_id"),
+    (json.dumps(event(nobody_knows=["a\0b"])), "nul_character", None),
+    (json.dumps(event(customer_id="\ud800")), "bad_unicode", "customer_id"),
+    (json.dumps(event(nobody_knows="\ud800")), "bad_unicode", None),
+    (json.dumps(event(occurred_at="2026-03-01T10:00:00")), "bad_instant", "occurred_at"),
+    (json.dumps(event(occurred_at="1999-12-31T23:00:00Z")), "too_old", "occurred_at"),
+    (json.dumps(event(occurred_at="9999-12-31T23:59:59-05:00")), "bad_instant", "occurred_at"),
+    (json.dumps(event(point_of_sale="ZZ")), "unknown_country", "point_of_sale"),
+    (json.dumps(event(destination="QQQ")), "unknown_place", "destination"),
+    (json.dumps(event(min_price=100)), "currency_missing", "currency"),
+    (json.dumps(event(end_on="2026-04-01")), "ends_before_start", "end_on"),
+    (json.dumps(event(adults=1, infants=2)), "infants_exceed_adults", "infants"),
+    (json.dumps(event("booking", units=0)), "no_units", "units"),
+    (json.dumps(event("booking", price=-5)), None, None),
+    (json.dumps(event("booking", cost=-5)), "bad_money", "cost"),
+    (json.dumps(event("booking", start_on="2026-02-28", end_on="2026-03-09")), "starts_before_booking", "start_on"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "reason", "field"), REFUSALS)
+def test_a_refusal_names_reason_and_field(decode: Decoder, text: str, reason: str | None, field: str | None) -> None:
+    incoming = decode(lines(text, json.dumps(event("travel"))))
+    assert incoming.read == 2
+    assert [(r.ordinal, r.reason, r.field) for r in incoming.rejections] == ([(0, reason, field)] if reason else [])
+    for rejection in incoming.rejections:
+        assert len(rejection.message) < 300
+        if field and field != "a":
+            assert rejection.message.startswith(field)
+
+
+def test_an_event_of_the_future_waits_for_its_time(decode: Decoder) -> None:
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=55)
+    late = soon + dt.timedelta(minutes=10)
+    incoming = decode(
+        lines(*(json.dumps(event("travel", n, occurred_at=t.isoformat())) for n, t in enumerate((soon, late))))
+    )
+    assert [(r.ordinal, r.reason) for r in incoming.rejections] == [(1, "in_future")]
+
+
+def _contents(incoming: Incoming) -> list[bytes]:
+    contents: list[bytes] = incoming.keys["content"].to_pylist()
+    return contents
+
+
+def test_content_is_the_same_however_it_is_written(decode: Decoder) -> None:
+    one = event(customer_id="é", extra_b=1, extra_a={"y": 1, "x": 2}, occurred_at="2026-03-01T11:00:00+01:00")
+    same = {**one, "extra_a": {"x": 2, "y": 1}, "channel": None, "is_test": False}
+    other = {**dict(reversed(same.items())), "occurred_at": "2026-03-01T10:00:00.000Z"}
+    first = _contents(decode(lines(json.dumps(one))))
+    assert first == _contents(decode(lines(json.dumps(other, ensure_ascii=False, indent=1))))
+    assert first != _contents(decode(lines(json.dumps(one | {"adults": 3}))))
+    assert first != _contents(decode(lines(json.dumps(one | {"extra_b": 2}))))
+
+
+def test_nanoseconds_are_rounded_to_microseconds(decode: Decoder) -> None:
+    ((_, table),) = decode(lines(json.dumps(event(occurred_at="2026-03-01T10:00:00.123456789Z")))).events
+    assert table["occurred_at"][0].as_py() == dt.datetime(2026, 3, 1, 10, 0, 0, 123457, dt.UTC)
+
+
+@pytest.mark.parametrize("key", ["secret", "k" * 100])
+def test_customers_are_pseudonymized_by_hmac(tmp_path: Path, key: str) -> None:
+    from wayfare.settings import Settings
+
+    with decoder(Settings(home=tmp_path, customer_key=SecretStr(key))) as keyed:
+        incoming = keyed(lines(json.dumps(event(customer_id="Zoë")), json.dumps(event("search", 2))))
+    ((_, table),) = incoming.events
+    expected = hmac.new(key.encode(), "Zoë".encode(), hashlib.sha256).hexdigest()
+    assert table["customer_id"].to_pylist() == [expected, None]
+
+
+def test_what_could_be_read_of_a_refused_event_is_told(decode: Decoder) -> None:
+    (rejection,) = decode(lines(json.dumps(event("travel", 3, outcome="lost")))).rejections
+    assert (rejection.event_type, rejection.event_id) == ("travel", str(uuid.uuid5(uuid.NAMESPACE_OID, "travel3")))
+    assert rejection.message == 'outcome "lost" is not one of completed, no_show'
+
+
+def test_careful_refuses_what_is_no_contract() -> None:
+    with pytest.raises(Refused, match="did you mean booking"):
+        CarefulDecoder(CONTRACTS).decode('{"event_type": "bookings"}')

@@ -1,0 +1,133 @@
+"""Landing files: every format and packing, the account of lines, exactly once in effect."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from landing.sample_events import event, query, staging, write
+from wayfare.errors import DataError
+from wayfare.landing import Landed, land, rejections
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wayfare.settings import Settings
+
+EVENTS = [
+    event("search", 1),
+    event("booking", 2, fee=50, extra_field={"b": [1.5, None], "a": "é"}),
+    event("travel", 3),
+]
+
+
+def test_lands_each_type_in_its_table(settings: Settings, tmp_path: Path) -> None:
+    landed = land(settings, [write(tmp_path / "a.jsonl", EVENTS)])
+    assert landed == Landed(read=3, landed=3)
+    (booking,) = query(settings, "SELECT price, fee, end_on::text, is_test, extra, event_on::text FROM staging.booking")
+    assert booking == (10050, 50, "2026-04-03", False, '{"extra_field":{"a":"é","b":[1.5,null]}}', "2026-03-03")
+    assert query(settings, "SELECT batch_id, landed FROM control.batch") == [(1, 3)]
+
+
+def test_event_day_is_the_agency_s(settings: Settings, tmp_path: Path) -> None:
+    tokyo = settings.model_copy(update={"timezone": "Asia/Tokyo"})
+    land(tokyo, [write(tmp_path / "a.jsonl", [event("search", 1, occurred_at="2026-03-02T15:00:00Z")])])
+    assert query(settings, "SELECT event_on::text FROM staging.search") == [("2026-03-03",)]
+
+
+def _csv(events: list[dict[str, Any]]) -> bytes:
+    names = list(dict.fromkeys(name for e in events for name in e))
+    rows = [
+        ",".join(json.dumps(e[n]) if n in e and not isinstance(e[n], str) else e.get(n, "") for n in names)
+        for e in events
+    ]
+    return "\n".join([",".join(names), *rows]).encode()
+
+
+def _parquet(events: list[dict[str, Any]]) -> bytes:
+    sink = io.BytesIO()
+    names = list(dict.fromkeys(name for e in events for name in e))
+    pq.write_table(pa.Table.from_pylist([{n: e.get(n) for n in names} for e in events]), sink)
+    return sink.getvalue()
+
+
+def _jsonl(events: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(e).encode() + b"\r\n" for e in events)
+
+
+@pytest.mark.parametrize("packed", ["", ".gz", ".zst"])
+@pytest.mark.parametrize(("suffix", "written"), [("jsonl", _jsonl), ("csv", _csv), ("parquet", _parquet)])
+def test_formats_stage_the_same_events(
+    settings: Settings, tmp_path: Path, suffix: str, written: Any, packed: str
+) -> None:
+    events = [event("search", 1, channel="seo"), event("inventory", 2), event("booking", 3)]
+    land(settings, [write(tmp_path / "reference.jsonl", events)])
+    names = list(dict.fromkeys(name for e in events for name in e))
+    content = written([{name: e.get(name) for name in names if name in e} for e in events])
+    pack = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}[packed]
+    path = tmp_path / f"again.{suffix}{packed}"
+    path.write_bytes(pack(content))
+    assert land(settings, [str(path)]) == Landed(read=3, duplicates=3)
+
+
+def test_standard_input_with_a_byte_order_mark(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf" + _jsonl([event()])))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert land(settings, ["-"]) == Landed(read=1, landed=1)
+
+
+def test_blank_lines_are_no_lines(settings: Settings, tmp_path: Path) -> None:
+    line = json.dumps(event()).encode()
+    path = write(tmp_path / "a.jsonl", [b"", line, b"   \t\r", b"nonsense", b""])
+    assert land(settings, [path]) == Landed(read=2, landed=1, rejected=1)
+    assert [(r["line"], r["raw"]) for r in rejections(settings)] == [(4, b"nonsense")]
+
+
+def test_landing_again_changes_nothing(settings: Settings, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [*EVENTS, event("search", 1, adults=3), event("search", 9, adults=-1)])
+    assert land(settings, [path]) == Landed(5, 3, 0, 1, 1)
+    before = (
+        staging(settings),
+        query(settings, "SELECT * FROM control.batch"),
+        query(settings, "TABLE staging.rejection"),
+    )
+    assert land(settings, [path]) == Landed(5, 0, 3, 1, 1)
+    assert land(settings, [path, path]) == Landed(10, 0, 6, 2, 2)
+    assert before == (
+        staging(settings), query(settings, "SELECT * FROM control.batch"), query(settings, "TABLE staging.rejection")
+    )  # fmt: skip
+
+
+def test_repeats_within_a_batch_are_judged_by_what_is_staged(settings: Settings, tmp_path: Path) -> None:
+    land(settings, [write(tmp_path / "a.jsonl", [event(adults=1)])])
+    later = write(tmp_path / "b.jsonl", [event(adults=2), event(adults=1), event(adults=2), event("search", 2)])
+    assert land(settings, [later]) == Landed(read=4, landed=1, duplicates=1, conflicts=2)
+    assert query(settings, "SELECT adults FROM staging.search ORDER BY event_on") == [(1,), (2,)]
+    assert {r["reason"] for r in rejections(settings)} == {"conflict"}
+
+
+def test_a_missing_file_stops_before_anything_lands(settings: Settings, tmp_path: Path) -> None:
+    good = write(tmp_path / "a.jsonl", EVENTS)
+    with pytest.raises(DataError, match="no such file"):
+        land(settings, [good, str(tmp_path / "b.jsonl")])
+    assert query(settings, "SELECT * FROM control.batch") == []
+
+
+def test_a_damaged_file_keeps_what_came_before(settings: Settings, tmp_path: Path) -> None:
+    small = settings.model_copy(update={"landing_rows": 100})
+    content = gzip.compress(_jsonl([event("search", n, customer_id=str(n) * 9) for n in range(20_000)]))
+    (tmp_path / "a.jsonl.gz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"a\.jsonl\.gz"):
+        land(small, [str(tmp_path / "a.jsonl.gz")])
+    (tmp_path / "a.jsonl.gz").write_bytes(content)
+    landed = land(small, [str(tmp_path / "a.jsonl.gz")])
+    assert landed.landed + landed.duplicates == 20_000
+    assert landed.duplicates > 0
