@@ -1,0 +1,47 @@
+"""`wayfare import`: counts, exit statuses and JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from wayfare.cli.importing import app
+from wayfare.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOTEL = (
+    "src_row,reservation_status,reservation_status_date,lead_time,arrival_date_year,arrival_date_month,"
+    "arrival_date_day_of_month,stays_in_weekend_nights,stays_in_week_nights,adults,children,babies,meal,country,"
+    "market_segment,distribution_channel,is_repeated_guest,reserved_room_type,assigned_room_type,deposit_type,agent,"
+    "company,customer_type,adr,required_car_parking_spaces,total_of_special_requests\n"
+)
+ROW = "1,Check-Out,2016-07-04,30,2016,July,1,1,2,2,0,0,BB,PRT,Direct,Direct,0,A,A,No Deposit,,,Transient,{},1,0\n"
+
+
+@pytest.mark.usefixtures("settings")
+def test_import_counts_events_and_says_what_was_refused(tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    data.write_text(HOTEL + ROW.format("80.5"), encoding="utf-8")
+    done = CliRunner().invoke(app, ["--mapping", "hotel_bookings", str(data)])
+    assert done.exit_code == 0, done.output
+    assert "4 landed" in done.output
+
+    data.write_text(HOTEL + ROW.format("80.5") + ROW.format("eighty"), encoding="utf-8")
+    again = CliRunner().invoke(app, ["--mapping", "hotel_bookings", "--json", str(data)])
+    assert again.exit_code == 1
+    counts = json.loads(again.output)
+    assert (counts["read"], counts["duplicates"], counts["rejected"]) == (5, 4, 1)
+
+
+@pytest.mark.usefixtures("settings")
+def test_an_unknown_mapping_is_named_with_the_nearest(tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    data.write_text(HOTEL + ROW.format("1"), encoding="utf-8")
+    done = CliRunner().invoke(app, ["--mapping", "hotel_booking", str(data)])
+    assert isinstance(done.exception, DeclarationError)
+    assert "did you mean 'hotel_bookings'?" in str(done.exception)
