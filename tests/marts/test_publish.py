@@ -20,6 +20,7 @@ from wayfare.analyses.api import Column, Window, count, key, measure
 from wayfare.analyses.chunk import Chunk
 from wayfare.errors import DataError, DeclarationError, ServiceError
 from wayfare.marts import plan, publish
+from wayfare.marts.publish import ROWS_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,10 +118,12 @@ def test_a_vintage_closes_what_changed_and_keeps_what_did_not(settings: Settings
     ]
 
 
-def test_two_rows_for_one_key_publish_nothing(settings: Settings) -> None:
+@pytest.mark.parametrize("others", [0, ROWS_AT_ONCE - 1, 2 * ROWS_AT_ONCE])
+def test_two_rows_for_one_key_publish_nothing(others: int, settings: Settings) -> None:
     put(settings, chunk([0]), [("LIS", day(0), 1, None)])
-    with pytest.raises(DataError, match=r"two rows for one key(?s:.*)2026-03-01, LIS"):
-        put(settings, chunk([0], through=2), [("LIS", day(0), 1, None), ("LIS", day(0), 2, None)])
+    rows = [(f"A{n:09}", day(0), 1, None) for n in range(others)] + [("LIS", day(0), n, None) for n in (1, 2)]
+    with pytest.raises(DataError, match=r"two rows for one key: {'city': 'LIS', .*2026, 3, 1"):
+        put(settings, chunk([0], through=2), rows)
     assert tiny.query(settings, SALES) == [("LIS", day(0), 1, None)]
     assert tiny.query(settings, "SELECT through_batch FROM control.published_day") == [(1,)]
 
@@ -206,10 +209,6 @@ _BROKEN = {
     "removed": {"columns": {"sold": count("Items sold.")}},
     "retyped": {"columns": {**tiny.Sales.mart.columns, "mean": measure("Mean price.", "text")}},
     "grown": {"grain": {**tiny.Sales.mart.grain, "product": key("The product.")}},
-    "shrunk": {
-        "grain": {"search_on": tiny.Sales.mart.grain["search_on"]},
-        "columns": {"city": measure("", "text"), **tiny.Sales.mart.columns},
-    },
     "revised": {"vintage": True},
 }
 
@@ -229,6 +228,16 @@ def test_a_breaking_change_wants_a_new_version_beside_the_old(
     put(settings, chunk([0], through=2), [row])
     assert tiny.query(settings, "SELECT sold FROM bi.sales_v2") == [(4,)]
     assert tiny.query(settings, SALES) == [("LIS", day(0), 1, 2.5)]
+
+
+def test_a_column_may_become_nullable(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(settings, chunk([0]), [("LIS", day(0), 1, None)])
+    with pytest.raises(DataError, match="sold"):
+        put(settings, chunk([0]), [("LIS", day(0), None, None)])
+    columns = {**tiny.Sales.mart.columns, "sold": Column("Items sold.", "bigint")}
+    monkeypatch.setattr(tiny.Sales, "mart", dataclasses.replace(tiny.Sales.mart, columns=columns))
+    put(settings, chunk([0]), [("LIS", day(0), None, None)])
+    assert tiny.query(settings, SALES) == [("LIS", day(0), None, None)]
 
 
 def test_bi_reads_views_and_nothing_else(settings: Settings) -> None:

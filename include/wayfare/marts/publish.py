@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -20,7 +22,6 @@ from wayfare.marts import schema
 from wayfare.staging.database import connect_adbc
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterable, Iterator
 
     from wayfare.analyses.api import Mart
@@ -75,8 +76,10 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
             return {**outcome, "publication_id": None, "rows": 0}
         schema.create_table(cursor, analysis)
         publication = _Publication(_next_id(cursor), schema.relation(analysis), analysis.mart, days)
-        result = _Result(path, analysis.mart, days)
+        result = _Result(path, publication)
         (_revise if analysis.mart.vintage else _restate)(cursor, publication, result)
+        if result.twin:
+            raise DataError(f"{chunk.analysis}, chunk {chunk.key}: the result has two rows for one key: {result.twin}")
         schema.create_views(cursor, analysis)
         _account(cursor, publication, chunk, result.rows)
         _record(cursor, publication, chunk, run_id=run_id, rows=result.rows.total(), seconds=time.monotonic() - started)
@@ -96,24 +99,49 @@ class _Publication:
 
 
 class _Result:
-    """The rows of a result that belong to `days`, as a stream that counts rows per day in `rows`."""
+    """The rows of a result that belong to a publication's days, as a stream; a vintage's name the publication.
 
-    def __init__(self, path: str, mart: Mart, days: Iterable[dt.date]) -> None:
+    Once it is read, `rows` has the number of rows per day, and `twin` a key that two rows have, if any: the stream
+    ends there. No index finds it, because a unique one would cost as much again as everything else.
+    """
+
+    def __init__(self, path: str, publication: _Publication) -> None:
         self.rows: Counter[dt.date] = Counter()
-        self._path, self._mart, self._days = path, mart, pa.array(days, pa.date32())
-        self._schema = pa.schema([(n, _ARROW[c.type]) for n, c in mart.all_columns.items()])
+        self.twin: dict[str, object] | None = None
+        self._path, self._mart, self._id = path, publication.mart, publication.id
+        self._days = pa.array(publication.days, pa.date32())
+        self._stored = pa.schema([(n, _ARROW[c.type]) for n, c in self._mart.all_columns.items()])
+        named = [pa.field("published_in", pa.int64())] if self._mart.vintage else []
+        self._schema = pa.schema([*self._stored, *named])
 
     def stream(self) -> pa.RecordBatchReader:
         return pa.RecordBatchReader.from_batches(self._schema, self._batches())
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         fs, path = storage.filesystem(self._path)
+        grain = list(self._mart.grain)
+        last_key = self._stored.empty_table().select(grain).to_batches()
         with fs.open(path) as file, pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=self._schema.names):
+            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=self._stored.names):
                 kept = batch.filter(pc.is_in(batch[self._mart.day], self._days))
+                kept = kept.select(self._stored.names).cast(self._stored)
+                keys = pa.concat_batches([*last_key, kept.select(grain)])
+                self.twin = _twin(keys)
+                if self.twin:
+                    return
+                last_key = [keys.slice(max(0, keys.num_rows - 1))]
                 for day in pc.value_counts(kept[self._mart.day]):
                     self.rows[day["values"].as_py()] += day["counts"].as_py()
-                yield kept.select(self._schema.names).cast(self._schema)
+                named = [pa.repeat(self._id, kept.num_rows)] if self._mart.vintage else []
+                yield pa.record_batch([*kept.columns, *named], schema=self._schema)
+
+
+def _twin(keys: pa.RecordBatch) -> dict[str, object] | None:
+    """The first key that equals the one before it; keys come in order."""
+    same = functools.reduce(pc.and_, (pc.equal(c.slice(1), c.slice(0, max(0, len(c) - 1))) for c in keys.columns))
+    place = pc.index(same, True).as_py()
+    twin: dict[str, object] | None = keys.slice(place, 1).to_pylist()[0] if place >= 0 else None
+    return twin
 
 
 @contextmanager
@@ -126,7 +154,7 @@ def _transaction(settings: Settings, chunk: Chunk) -> Iterator[adbc.Cursor]:
             yield cursor
             connection.commit()
     except adbc.IntegrityError as error:
-        raise DataError(f"{chunk.analysis}, chunk {chunk.key}: the result has two rows for one key: {error}") from error
+        raise DataError(f"{chunk.analysis}, chunk {chunk.key}: a row does not fit its mart: {error}") from error
     except adbc.Error as error:
         raise ServiceError(f"{chunk.analysis}, chunk {chunk.key}: publishing was refused: {error}") from error
 
@@ -152,32 +180,49 @@ def _standing_on_later(cursor: adbc.Cursor, chunk: Chunk) -> set[dt.date]:
 
 def _restate(cursor: adbc.Cursor, publication: _Publication, result: _Result) -> None:
     """Replace the days."""
-    of_days = f'"{publication.mart.day}" = ANY($1::text::date[])'
-    cursor.execute(f"DELETE FROM {publication.table} WHERE {of_days}", (_array(publication.days),))  # noqa: S608 - declared names
+    of_days, days = _within(f'"{publication.mart.day}"', publication.days)
+    cursor.execute(f"DELETE FROM {publication.table} WHERE {of_days}", days)  # noqa: S608 - declared names
     cursor.adbc_ingest(publication.name, result.stream(), mode="append", db_schema_name="marts")
 
 
 def _revise(cursor: adbc.Cursor, publication: _Publication, result: _Result) -> None:
     """Close the rows of the days that changed or vanished, and append the changed and new ones."""
     mart, table = publication.mart, publication.table
-    names = schema.quoted(mart.all_columns)
+    names = schema.quoted([*mart.all_columns, "published_in"])
     same_key = f"({schema.quoted(mart.grain, 'old.')}) = ({schema.quoted(mart.grain, 'new.')})"
     old, new = schema.quoted(mart.all_columns, "old."), schema.quoted(mart.all_columns, "new.")
     same_row = f"({old}) IS NOT DISTINCT FROM ({new})"
-    current = f'old.superseded_in IS NULL AND old."{mart.day}" = ANY($1::text::date[])'
+    of_days, days = _within(f'old."{mart.day}"', publication.days)
+    current = f"old.superseded_in IS NULL AND {of_days}"
+    cursor.execute(f"SELECT EXISTS (SELECT FROM {table} AS old WHERE {current})", days)  # noqa: S608 - declared names
+    if cursor.fetchone() == (False,):
+        cursor.adbc_ingest(publication.name, result.stream(), mode="append", db_schema_name="marts")
+        return
     cursor.execute(f"CREATE TEMPORARY TABLE revision ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0")  # noqa: S608 - declared names
     cursor.adbc_ingest("revision", result.stream(), mode="append", temporary=True)
     cursor.execute("ANALYZE pg_temp.revision")
     close = f"""
-        UPDATE {table} AS old SET superseded_in = $2
+        UPDATE {table} AS old SET superseded_in = ${len(days) + 1}
         WHERE {current} AND NOT EXISTS (SELECT FROM pg_temp.revision AS new WHERE {same_key} AND {same_row})
     """  # noqa: S608 - declared names
     append = f"""
-        INSERT INTO {table} ({names}, published_in) SELECT {names}, $2 FROM pg_temp.revision AS new
+        INSERT INTO {table} ({names}) SELECT {names} FROM pg_temp.revision AS new
         WHERE NOT EXISTS (SELECT FROM {table} AS old WHERE {current} AND {same_key})
     """  # noqa: S608 - declared names
-    for statement in (close, append):
-        cursor.execute(statement, (_array(publication.days), publication.id))
+    cursor.execute(close, (*days, publication.id))
+    cursor.execute(append, days)
+
+
+def _within(column: str, days: list[dt.date]) -> tuple[str, tuple[dt.date, ...]]:
+    """A condition that `column` is one of `days`, by ranges so that the planner knows their share; its parameters."""
+    ends: list[dt.date] = []
+    for day in days:
+        if ends and day - ends[-1] == dt.timedelta(1):
+            ends[-1] = day
+        else:
+            ends += [day, day]
+    ranges = (f"{column} BETWEEN ${n} AND ${n + 1}" for n in range(1, len(ends), 2))
+    return f"({' OR '.join(ranges)})", tuple(ends)
 
 
 def _account(cursor: adbc.Cursor, publication: _Publication, chunk: Chunk, rows: Counter[dt.date]) -> None:

@@ -7,18 +7,21 @@ changed in a later batch than the one it was published through, or when its fing
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from wayfare.analyses import registry
 from wayfare.analyses.chunk import Chunk
+from wayfare.errors import ServiceError
 from wayfare.marts.fingerprint import fingerprint
 from wayfare.staging.database import engine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -71,10 +74,12 @@ def plan(
     ------
     DeclarationError
         There is no such analysis.
+    ServiceError
+        PostgreSQL does not answer.
     """
     found = registry.get(analysis)
     digest = fingerprint(settings, found)
-    with engine(settings.url("pipeline")).connect() as connection:
+    with reading(settings) as connection:
         through = latest_batch(connection)
         state = days(connection, found, through, digest)
     wanted = [
@@ -84,6 +89,22 @@ def plan(
     ]
     groups = _group(wanted, {d.on: d.rows for d in state}, found.window, settings.chunk_rows)
     return [Chunk(analysis, tuple(group), through, digest) for group in groups]
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Connection]:
+    """A connection to read the pipeline's accounts with.
+
+    Raises
+    ------
+    ServiceError
+        PostgreSQL does not answer.
+    """
+    try:
+        with engine(settings.url("pipeline")).connect() as connection:
+            yield connection
+    except OperationalError as error:
+        raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
 
 
 def latest_batch(connection: Connection) -> int:

@@ -9,7 +9,6 @@ from sqlalchemy import text
 from wayfare.analyses import registry
 from wayfare.marts import staleness
 from wayfare.marts.fingerprint import fingerprint
-from wayfare.staging.database import engine
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -65,8 +64,13 @@ def status(settings: Settings) -> list[dict[str, object]]:
     `analysis`; `rows` of the mart; `last_on`, its last output day; `latest_batch`; `fresh_through`, the last batch
     that every output day takes account of; `stale_days`; `publication_id`, `published_at` and `run_id` of the last
     publication; `audit` ("passed", "warned", "failed") and `audited_at`. None where there is nothing yet.
+
+    Raises
+    ------
+    ServiceError
+        PostgreSQL does not answer.
     """
-    with engine(settings.url("pipeline")).connect() as connection:
+    with staleness.reading(settings) as connection:
         latest = staleness.latest_batch(connection)
         return [_status(settings, connection, found, latest) for found in registry.analyses().values()]
 

@@ -1,0 +1,62 @@
+"""The generated pages: complete, and what is committed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from marts import tiny
+from wayfare.analyses import registry
+from wayfare.contracts import EVENT_TYPES
+from wayfare.marts import dictionary
+from wayfare.snapshots import REFERENCE_COLUMNS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_the_committed_pages_are_what_the_code_says() -> None:
+    assert registry.analyses()
+    assert dictionary.main(["--check"]) == 0
+
+
+def test_every_field_rule_and_column_has_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.install(monkeypatch, tiny.Sales(), tiny.Stock())
+    text = dictionary.pages()["data-dictionary.md"]
+    for event_type in EVENT_TYPES.values():
+        section = text.split(f"### {event_type.name}\n")[1].split("\n###")[0]
+        assert all(f"| `{rule.code}` |" in section for rule in event_type.rules)
+        for field in event_type.fields:
+            assert f"| `{field.name}` |" in text.split("### search\n")[0] + section
+    assert all(f"| `{column.name}` |" in text for column in REFERENCE_COLUMNS)
+    assert "| `sold` | bigint | additive | Items sold. |" in text
+    assert "| `on_hand` | bigint | semi-additive | What is there. |" in text
+    assert text.count("| `is_complete` | boolean |") == 2
+    assert "| `search_on` | date | key, output day | The day of the search. |" in text
+    assert "`bi.stock_history`" in text
+
+
+def test_the_catalog_has_one_row_per_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.install(monkeypatch, tiny.Sales(), tiny.Stock())
+    rows = [line for line in dictionary.pages()["analyses.md"].splitlines() if line.startswith("| [")]
+    question = "How many were sold, and what's the mean price?"
+    assert rows == [
+        f"| [sales](#sales) | {question} | analytics |  | search, booking | 2 days after | city, search_on |",
+        "| [stock](#stock) | How much is there? | analytics |  | inventory | 3 days before | resource_id, service_on |",
+    ]
+
+
+def test_check_names_the_page_that_drifted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dictionary, "PROJECT", tmp_path)
+    (tmp_path / "docs").mkdir()
+    assert dictionary.main(["--check"]) == 1
+    assert dictionary.main([]) == 0
+    assert dictionary.main(["--check"]) == 0
+    page = tmp_path / "docs" / "analyses.md"
+    page.write_text(page.read_text() + "by hand\n")
+    capsys.readouterr()
+    assert dictionary.main(["--check"]) == 1
+    assert capsys.readouterr().err == ("docs/analyses.md is not what the contracts and analyses say: run `make docs`\n")
