@@ -14,12 +14,20 @@ RETRY_POLICY = ExceptionRetryPolicy(
         RetryRule(
             exception=[DataError, ConfigurationError, DeclarationError],
             action=RetryAction.FAIL,
-            reason="A retry would give the same answer",
-        )
+            reason="The data, a setting or a declaration is at fault: a retry would give the same answer",
+        ),
+        RetryRule(
+            exception=[
+                ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError,
+                NotImplementedError, SyntaxError, TypeError, ValueError,
+            ],
+            action=RetryAction.FAIL,
+            reason="The code is at fault: a retry would give the same answer",
+        ),
     ],
     default=RetryAction.DEFAULT,
-)
-"""Faults of data, settings and declarations fail at once; all else (databases, storage, timeouts) is worth a retry."""
+)  # fmt: skip
+"""Faults that a retry cannot mend fail at once; all else (databases, storage, timeouts) is retried with backoff."""
 
 DEFAULT_ARGS: dict[str, Any] = {
     "retries": 4,

@@ -8,8 +8,11 @@ from sqlalchemy.exc import OperationalError
 from wayfare.errors import ConfigurationError, DataError, DeclarationError, GateError, ServiceError
 
 
-@pytest.mark.parametrize("kind", [DataError, GateError, ConfigurationError, DeclarationError])
-def test_faults_of_data_fail_at_once(kind: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [DataError, GateError, ConfigurationError, DeclarationError, KeyError, TypeError, ImportError, ZeroDivisionError],
+)
+def test_faults_that_no_retry_mends_fail_at_once(kind: type[Exception]) -> None:
     assert _decision(kind("wrong")) == "fail"
 
 
