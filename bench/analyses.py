@@ -1,0 +1,166 @@
+"""Each analysis through the engine, and hand-written DuckDB SQL over the same day files, side by side.
+
+    python bench/analyses.py [--events 10000000] [--days 60] [ANALYSIS ...]
+
+Prints seconds (the best of `--repeat` runs that take turns), peak memory of the process, the ratio, and whether both
+gave the same rows. The hand-written query of an analysis is `sql/<analysis>.sql`: it reads views named after the event
+types it reads and `rates`, `places` and `days`, and yields the mart's columns; an analysis without one is timed alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import multiprocessing
+import resource
+import secrets
+import socket
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import duckdb
+import psycopg
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
+
+import day_files
+
+from wayfare import engines, snapshots
+from wayfare.analyses import registry
+from wayfare.analyses.chunk import Chunk
+from wayfare.local.postgres import EmbeddedPostgres
+from wayfare.settings import Settings
+from wayfare.staging import database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+HEART = ("economic_results", "destination_demand", "customer_behavior", "inventory_requirements", "capacity_alerts")
+ALLOWED_RATIO = 1.5
+SQL = Path(__file__).parent / "sql"
+
+
+def main() -> None:
+    """Make the day files, then time each analysis."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("analyses", nargs="*", metavar="ANALYSIS", help="default: the five heart analyses")
+    parser.add_argument("--events", type=int, default=10_000_000)
+    parser.add_argument("--days", type=int, default=60)
+    parser.add_argument("--repeat", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="wayfare-bench-", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres(Path(folder) / "data", _free_port(), secrets.token_urlsafe(16))
+        server.start()
+        try:
+            settings = _installation(server, Path(folder), arguments.events, arguments.days)
+            for name in arguments.analyses or [n for n in HEART if n in registry.analyses()]:
+                _report(settings, _chunk(name, arguments.days), arguments.repeat)
+        finally:
+            server.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _installation(server: EmbeddedPostgres, folder: Path, events: int, days: int) -> Settings:
+    """A migrated database whose change log says what the day files hold."""
+    url = server.url("bench")
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE bench")
+    settings = Settings(home=folder / "home", database_url=url)  # type: ignore[arg-type]  # pydantic makes it a secret
+    database.migrate(settings)
+    database.engine(url).dispose()
+    started = time.monotonic()
+    files = _in_process(day_files.write, settings.storage, events, days)
+    rows = sum(rows for _, _, rows in files)
+    print(f"{rows:,} events of {days} days in {len(files)} day files, made in {time.monotonic() - started:.0f} s")
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        insert = "INSERT INTO control.change (event_type, event_on, batch_id, rows) VALUES (%s, %s, 1, %s)"
+        cursor.executemany(insert, files)
+    print(f"{'':24}{'engine':>10}{'peak':>10}{'SQL':>10}{'peak':>10}{'ratio':>8}  rows")
+    return settings
+
+
+def _chunk(name: str, days: int) -> Chunk:
+    every = tuple(day_files.FIRST_DAY + dt.timedelta(n) for n in range(days))
+    return Chunk(name, every, 1, "bench")
+
+
+def _report(settings: Settings, chunk: Chunk, repeat: int) -> None:
+    written = (SQL / f"{chunk.analysis}.sql").exists()
+    runs: dict[str, list[tuple[float, float]]] = {"engine": [], "sql": []}
+    for _ in range(repeat):
+        runs["engine"].append(_in_process(_timed, _by_engine, settings, chunk))
+        if written:
+            runs["sql"].append(_in_process(_timed, _by_hand, settings, chunk))
+    engine = f"{min(runs['engine'])[0]:8.2f} s{max(m for _, m in runs['engine']):7.0f} MB"
+    if not written:
+        print(f"{chunk.analysis:24}{engine}  no {SQL.name}/{chunk.analysis}.sql to compare with")
+        return
+    ratio = min(runs["engine"])[0] / min(runs["sql"])[0]
+    by_hand = f"{min(runs['sql'])[0]:8.2f} s{max(m for _, m in runs['sql']):7.0f} MB"
+    verdict = "" if ratio <= ALLOWED_RATIO else f"  SLOWER than {ALLOWED_RATIO} times"
+    print(f"{chunk.analysis:24}{engine}{by_hand}{ratio:8.2f}  {_compared(settings, chunk)}{verdict}")
+
+
+def _in_process(work: Callable[..., T], *arguments: object) -> T:
+    """The work's result, from a process of its own: a small parent keeps the peak memory of its children apart."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def _timed(work: Callable[[Settings, Chunk], None], settings: Settings, chunk: Chunk) -> tuple[float, float]:
+    """Seconds and peak resident MB."""
+    registry.analyses()
+    started = time.monotonic()
+    work(settings, chunk)
+    return time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _by_engine(settings: Settings, chunk: Chunk) -> None:
+    engines.analyze(settings, chunk)
+
+
+def _by_hand(settings: Settings, chunk: Chunk) -> None:
+    with engines.session(settings) as connection:
+        for name, files in snapshots.paths(settings, chunk).items():
+            source = connection.read_parquet(files)
+            left_out = "is_test" + (" OR item_is_test" if "item_is_test" in source.columns else "")
+            source.filter(f"({left_out}) IS NOT TRUE").create_view(name)
+        given = engines.inputs(connection, settings, chunk)
+        for name in ("rates", "places", "days"):
+            getattr(given, name).to_native().create_view(name)
+        mart = registry.get(chunk.analysis).mart
+        columns = ", ".join(f"CAST({n} AS {c.type}) AS {n}" for n, c in mart.all_columns.items())
+        connection.execute(f"""
+            COPY (SELECT {columns} FROM ({(SQL / f"{chunk.analysis}.sql").read_text()})
+                  SEMI JOIN days ON output_on = {mart.day} ORDER BY {", ".join(mart.grain)})
+            TO '{_by_hand_url(settings, chunk)}' (FORMAT parquet, COMPRESSION zstd)
+        """)
+
+
+def _by_hand_url(settings: Settings, chunk: Chunk) -> str:
+    return f"{chunk.folder(settings.storage)}/by_hand.parquet"
+
+
+def _compared(settings: Settings, chunk: Chunk) -> str:
+    files = [engines.result_url(settings, chunk), _by_hand_url(settings, chunk)]
+    ours, theirs = (duckdb.read_parquet(file) for file in files)
+    rows, differ = (
+        relation.aggregate("count(*)").fetchall()[0][0]
+        for relation in (ours, ours.except_(theirs).union(theirs.except_(ours)))
+    )
+    return f"{rows:,}, {'equal' if not differ else f'{differ:,} DIFFER'}"
+
+
+if __name__ == "__main__":
+    main()
