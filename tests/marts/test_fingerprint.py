@@ -54,9 +54,9 @@ class Demand(BehaviorAnalysis):
         # one row a search
         return tools.counted(given["search"], LIMIT)
 ''',
-    "tools.py": "from agency import deep\n\n\n"
+    "tools.py": "from agency import deep\n\nunused = 1\n\n\n"
     "def counted(frame, limit):\n    return deep.filtered(frame).head(limit)\n",
-    "deep.py": "def filtered(frame):\n    return frame.filter('result_count')\n",
+    "deep.py": "STRICT = []\nSTRICT.append(2)\n\n\ndef filtered(frame):\n    return frame.filter('result_count')\n",
     "words.py": "LIMIT = 10\n",
     "other.py": "UNRELATED = 1\n",
 }
@@ -94,6 +94,9 @@ def analysis(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: tuple[str
         ("demand", '("demand",)', '("demand", "daily")'),
         ("demand", '"min_value": 1', '"min_value": 2'),
         ("other", "UNRELATED = 1", "UNRELATED = 2"),
+        ("tools", "import deep", "import deep, other"),
+        ("tools", "unused = 1", "unused = 2"),
+        ("tools", "unused = 1", "unused = 1\n\n\ndef another():\n    return unused"),
     ],
 )
 def test_what_changes_no_number_leaves_it(
@@ -117,6 +120,9 @@ def test_what_changes_no_number_leaves_it(
         ("words", "10", "11"),
         ("tools", "head(limit)", "tail(limit)"),
         ("deep", "result_count", "adults"),
+        ("deep", "'result_count'", "'result_count', STRICT"),
+        ("deep", "STRICT = []", "STRICT = [1]"),
+        ("deep", "STRICT.append(2)", "STRICT.append(3)"),
     ],
 )
 def test_what_may_change_a_number_moves_it(

@@ -1,8 +1,8 @@
 """A digest of everything that decides an analysis's numbers, so that a change of any of it makes its days stale.
 
-In it: the code, the declared window, grain and columns, the input expectations (they decide what is quarantined), the
-contract fields the code names, and the settings it reads. Not in it: comments, docstrings, descriptions, tags, owner
-and output expectations, which change no number.
+In it: the code as far as the class reaches it, the declared window, grain and columns, the input expectations (they
+decide what is quarantined), the contract fields the code names, and the settings it reads. Not in it: comments,
+docstrings, descriptions, tags, owner and output expectations, which change no number.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def fingerprint(settings: Settings, analysis: BehaviorAnalysis) -> str:
     DeclarationError
         The source of the analysis cannot be read.
     """
-    code = {name: canonical(tree) for name, tree in _modules(type(analysis)).items()}
-    names = set(re.findall(r"\w+", json.dumps(code)))
+    code = _reached(_modules(type(analysis)), type(analysis).__name__)
+    names = _words(code)
     parts = {
         "code": code,
         "declaration": _declaration(analysis),
@@ -148,10 +148,51 @@ def _imported(tree: ast.Module, module: str) -> Iterator[str]:
 def _without_declarations(tree: ast.Module, classes: set[str]) -> ast.Module:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name in classes:
-            node.body = [part for part in node.body if not (_assigned(part) & _DECLARED)]
+            node.body = [part for part in node.body if not ((_bound(part) or set()) & _DECLARED)]
     return tree
 
 
-def _assigned(statement: ast.stmt) -> set[str]:
+def _reached(modules: dict[str, ast.Module], start: str) -> dict[str, list[Any]]:
+    """The statements of each module that bind a name used from `start` on, and those that bind none; canonical.
+
+    A name is taken for used wherever the word occurs: rather one day too many rebuilt than one too few.
+    """
+    pending = [(name, place, s) for name, tree in modules.items() for place, s in enumerate(_statements(tree))]
+    reached: list[tuple[str, int, Any]] = []
+    words = {start}
+    while found := [p for p in pending if (bound := _bound(p[2])) is None or bound & words]:
+        pending = [p for p in pending if p not in found]
+        reached += [(name, place, canonical(statement)) for name, place, statement in found]
+        words |= _words([canonical(statement) for *_, statement in found])
+    code: dict[str, list[Any]] = {}
+    for name, _, statement in sorted(reached, key=lambda r: r[:2]):
+        code.setdefault(name, []).append(statement)
+    return code
+
+
+def _words(code: object) -> set[str]:
+    return set(re.findall(r"\w+", json.dumps(code)))
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Top-level statements, an import of several names as one for each; what is for type checkers only left out."""
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (ast.Import([alias]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (ast.ImportFrom(node.module, [alias], node.level) for alias in node.names)
+        elif not _is_docstring(node) and not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+
+
+def _bound(statement: ast.stmt) -> set[str] | None:
+    """Names that a statement binds and does nothing else; None if it may do more."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {statement.name}
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        names = {(alias.asname or alias.name).split(".")[0] for alias in statement.names}
+        return None if "*" in names else names
     targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-    return {target.id for target in targets if isinstance(target, ast.Name)}
+    if isinstance(statement, ast.AugAssign) or not all(isinstance(t, ast.Name) for t in targets):
+        return None
+    return {t.id for t in targets if isinstance(t, ast.Name)}
