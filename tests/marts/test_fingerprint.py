@@ -18,11 +18,10 @@ from wayfare.contracts import Field, Kind, Rule
 from wayfare.contracts.events import SEARCH
 from wayfare.errors import DeclarationError
 from wayfare.marts.fingerprint import canonical, fingerprint
+from wayfare.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from wayfare.settings import Settings
 
 FILES = {
     "__init__.py": "",
@@ -60,6 +59,12 @@ class Demand(BehaviorAnalysis):
     "words.py": "LIMIT = 10\n",
     "other.py": "UNRELATED = 1\n",
 }
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings without a database: none is asked."""
+    return Settings(home=tmp_path / "home")
 
 
 def analysis(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: tuple[str, str]) -> BehaviorAnalysis:
