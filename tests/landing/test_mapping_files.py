@@ -90,6 +90,10 @@ def test_a_refused_row_is_kept_as_it_came_and_lands_after_a_fix(
     assert refused[4]["field"] == "destination"
     assert refused[5]["reason"] == "wrong_columns"
 
+    mapping.unlink()
+    assert replay(settings).rejected == 3
+    assert all("is neither a file nor a mapping that ships" in r["message"] for r in rejections(settings))
+
     mended = MAPPING.replace('on = "{day}"', 'on = "{when}"').replace("{place}", "{where}")
     values = '[values]\nwhen = { lookup = "days", of = "{day}", otherwise = "{day}" }\n'
     values += 'where = { lookup = "places", of = "{place}", otherwise = "{place}" }\n'

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wayfare.errors import DataError
+from wayfare.errors import DataError, DeclarationError
 from wayfare.landing import csv_lines, sources
 from wayfare.landing.decode import decoder
 from wayfare.landing.files import stage_all
@@ -68,7 +68,10 @@ def import_files(
 
 
 def reread(rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:
-    """Rows of `staging.rejection` that a mapping refused, mapped again; their line is the id of the rejection."""
+    """Rows of `staging.rejection` that a mapping refused, mapped again; their line is the id of the rejection.
+
+    Where the mapping itself is gone or wrong, its rows stay refused and say so.
+    """
 
     def belongs(row: dict[str, Any]) -> tuple[str, str]:
         return row["format"], row["header"]
@@ -84,8 +87,14 @@ def reread(rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:
             }
         )
         faults = {i: fault for i, (_, fault) in enumerate(texts) if fault}
-        with _mapper(form.removeprefix(FORMAT)) as mapped:
-            yield mapped(Lines("replay", "csv", table, faults, header))
+        lines = Lines("replay", "csv", table, faults, header)
+        try:
+            with _mapper(form.removeprefix(FORMAT)) as mapped:
+                lines = mapped(lines)
+        except DeclarationError as error:
+            unread = table.set_column(2, "json", pa.nulls(len(table), pa.string()))
+            lines = replace(lines, table=unread, faults=dict.fromkeys(range(len(table)), Fault("mapping", str(error))))
+        yield lines
 
 
 @contextmanager
