@@ -21,8 +21,9 @@ Role = Literal["owner", "landing", "pipeline"]
 
 
 def _env_files() -> tuple[Path, Path]:
+    """Files of settings, the later ones winning."""
     home = Path(os.environ.get("WAYFARE_HOME", PROJECT / ".wayfare"))
-    return PROJECT / ".env", home / "secrets.env"
+    return home / "secrets.env", PROJECT / ".env"
 
 
 class Settings(BaseSettings):

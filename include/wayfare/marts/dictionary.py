@@ -156,8 +156,8 @@ def _catalog_row(analysis: BehaviorAnalysis) -> tuple[str, ...]:
 
 def _settings() -> Iterator[str]:
     yield from (GENERATED, "", "# Settings", "")
-    yield "Read from the environment, then from `.env` in the project's folder, then from `secrets.env` in the home folder,"
-    yield "where `wayfare up` keeps what it generated."
+    yield "Read from the environment, else from `.env` in the project's folder, else from `secrets.env` in the home"
+    yield "folder, where `wayfare up` keeps what it generated."
     yield ""
     rows = (
         (f"`WAYFARE_{name.upper()}`", _default(field.default), field.description)
