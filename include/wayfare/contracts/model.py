@@ -114,7 +114,7 @@ class Rule:
     says: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EventType:
     """One event type at one major version.
 
