@@ -8,14 +8,14 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
-import duckdb
-
-from wayfare import storage
+from wayfare import duck, storage
 from wayfare.storage import ABANDONED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import duckdb
 
     from wayfare.settings import Settings
 
@@ -28,20 +28,19 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     settings.spill_dir.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(settings.spill_dir)
-    with tempfile.TemporaryDirectory(dir=settings.spill_dir, ignore_cleanup_errors=True) as spill:
-        limits: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": settings.duckdb_memory_limit,
-            "threads": settings.duckdb_threads,
-            "temp_directory": spill,
-            "preserve_insertion_order": False,
-        }
-        with duckdb.connect(":memory:", config=limits) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET enable_progress_bar = false")
-            connection.execute("SET parquet_metadata_cache = true")
-            if not storage.is_local(settings.storage):
-                connection.register_filesystem(storage.filesystem(settings.storage)[0])
-            yield connection
+    with (
+        tempfile.TemporaryDirectory(dir=settings.spill_dir, ignore_cleanup_errors=True) as spill,
+        duck.connect(
+            memory_limit=settings.duckdb_memory_limit,
+            threads=settings.duckdb_threads,
+            temp_directory=spill,
+            preserve_insertion_order=False,
+        ) as connection,
+    ):
+        connection.execute("SET parquet_metadata_cache = true")
+        if not storage.is_local(settings.storage):
+            connection.register_filesystem(storage.filesystem(settings.storage)[0])
+        yield connection
 
 
 def _remove_abandoned(spill_dir: Path) -> None:

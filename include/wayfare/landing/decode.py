@@ -6,10 +6,10 @@ import datetime as dt
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
+from wayfare import duck
 from wayfare.contracts import EVENT_TYPES, EventType, reference
 from wayfare.landing import checks, fast
 from wayfare.landing.careful import CarefulDecoder, Refused, to_table
@@ -17,6 +17,8 @@ from wayfare.staging.incoming import KEYS, Incoming, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import duckdb
 
     from wayfare.landing.lines import Fault, Lines
     from wayfare.settings import Settings
@@ -97,13 +99,11 @@ class Decoder:
 def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) -> Iterator[Decoder]:
     """A decoder with a DuckDB of its own, within the settings' limits."""
     settings.spill_dir.mkdir(parents=True, exist_ok=True)
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": settings.duckdb_memory_limit,
-        "threads": settings.duckdb_threads,
-        "temp_directory": str(settings.spill_dir),
-    }
-    with duckdb.connect(config=config) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with duck.connect(
+        memory_limit=settings.duckdb_memory_limit,
+        threads=settings.duckdb_threads,
+        temp_directory=str(settings.spill_dir),
+    ) as connection:
         reference.register(connection)
         fast.prepare(connection)
         yield Decoder(connection, settings, contracts or tuple(EVENT_TYPES.values()))

@@ -134,7 +134,6 @@ class Mapping:
 
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Give `connection` the relations that the mapping reads."""
-        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         reference.register(connection)
         for index, table in enumerate(self.lookups.values()):
             connection.register(f"lookup_{index}", table)

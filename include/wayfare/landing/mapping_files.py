@@ -9,11 +9,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wayfare import duck
 from wayfare.errors import DataError, DeclarationError
 from wayfare.landing import csv_lines, sources
 from wayfare.landing.decode import decoder
@@ -24,6 +24,8 @@ from wayfare.staging.batches import Stager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    import duckdb
 
     from wayfare.settings import Settings
     from wayfare.staging.incoming import Landed
@@ -101,7 +103,7 @@ def reread(rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:
 def _mapper(mapping: str) -> Iterator[Callable[[Lines], Lines]]:
     """A function from lines of CSV to lines of events, which keep the row they came from as `raw`."""
     compiled: dict[str, Mapping] = {}
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with duck.connect(threads=1) as connection:
 
         def mapped(lines: Lines) -> Lines:
             header = lines.header or ""

@@ -9,12 +9,12 @@ import functools
 import json
 from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from wayfare import duck
 from wayfare.contracts import EVENT_TYPES, Kind
 from wayfare.errors import DataError
 from wayfare.landing.lines import MAX_LINE, Lines, too_long
@@ -41,8 +41,7 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     metadata = file.schema_arrow.metadata or {}
     event_type = metadata.get(b"event_type", b"").decode()
     line = 1
-    with duckdb.connect(config={"threads": 1}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with duck.connect(threads=1) as connection:
         for batch in file.iter_batches(min(rows, _ROWS)):
             connection.register("rows", pa.table(batch))
             query = f"SELECT {_json(batch.schema, event_type)} AS json FROM rows"  # noqa: S608  # names are quoted
