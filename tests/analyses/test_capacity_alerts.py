@@ -54,7 +54,7 @@ def test_pickup_of_completed_departures(runner: Runner) -> None:
     (row,) = runner.analyze(ANALYSIS, events, [day(12)])
     assert (row["capacity"], row["capacity_basis"]) == (30, "own allotment")
     assert (row["expected_pickup"], row["demand_mean"], row["comparables"]) == (6.0, 26.0, 3)
-    sigma = math.sqrt(14 / 3 * 0 + _variance([4, 6, 0]) + _variance([0, 0, 8]))
+    sigma = math.sqrt(_variance([4, 6, 0]) + _variance([0, 0, 8]))
     assert row["demand_deviation"] == pytest.approx(sigma)
     z = (30 - 26) / sigma
     assert row["full_probability"] == pytest.approx(1 - NORMAL.cdf(z), abs=1e-6)

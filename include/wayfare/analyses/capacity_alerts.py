@@ -15,9 +15,10 @@ from wayfare.analyses.expressions import (
     normal_density,
     plus_days,
     shortfall,
-    sold_units,
     spread,
 )
+from wayfare.analyses.pickup import completed, pickup
+from wayfare.analyses.sales import sold_units
 from wayfare.contracts.events import BOOKING, CANCELLATION, INVENTORY
 
 if TYPE_CHECKING:
@@ -113,11 +114,11 @@ class CapacityAlerts(BehaviorAnalysis):
         looks = nw.concat(
             [given.days.select(as_of_on=plus_days("output_on", -back)) for back in range(REBUILT + 1)]
         ).unique()
-        states = _states(given, looks)
+        states = given.keep(_states(given, looks))
         return _with_levels(states, given.days).select(*self.mart.all_columns)
 
     def totals(self, given: Inputs) -> Frame:
-        """Units on the books of departures to come, and how many of those have a snapshot."""
+        """Units on the books of departures to come that have a snapshot."""
         days = given.days.with_columns(opens_on=plus_days("output_on", -HISTORY))
         is_ahead = nw.col("service_on") >= nw.col("output_on")
         departures = (
@@ -154,9 +155,10 @@ def _states(given: Inputs, looks: Frame) -> Frame:
         .join(booked, how="left", on=list(_DEPARTURE))
         .with_columns(nw.col("on_the_books").fill_null(0), days_out=days_between("as_of_on", "service_on"))
     )
-    sales, over = _completed(given, sold, looks)
+    departures = given.keep(departures)
+    sales, over = (given.keep(frame) for frame in completed(given, sold, looks, HISTORY))
     for by in ("resource_id", "product"):
-        departures = departures.join(_pickup(sales, over, departures, by), how="left", on=["as_of_on", by, "days_out"])
+        departures = departures.join(pickup(sales, over, departures, by), how="left", on=["as_of_on", by, "days_out"])
     return _demand(departures)
 
 
@@ -177,76 +179,6 @@ def _capacities(given: Inputs, looks: Frame) -> Frame:
         .join(looks, how="cross")
         .filter(nw.col("as_of_on") >= nw.col("event_on"), nw.col("as_of_on") <= nw.col("until_on"))
         .select(*_DEPARTURE, "product", "capacity", "capacity_basis")
-    )
-
-
-def _completed(given: Inputs, sold: Frame, looks: Frame) -> tuple[Frame, Frame]:
-    """What departures that are over sold at each day out, and how far out the history of each of them reaches.
-
-    A departure is over from the day after its service, and known while a sale or snapshot of it is in the history.
-    """
-    looks = looks.with_columns(opens_on=plus_days("as_of_on", -HISTORY))
-    is_over = (nw.col("as_of_on") > nw.col("service_on")) & (nw.col("opens_on") <= nw.col("since_on"))
-    sales = (
-        sold.filter(nw.col("changed_on") <= nw.col("service_on"))
-        .join(looks, how="cross")
-        .filter(is_over)
-        .with_columns(at=days_between("changed_on", "service_on"))
-        .group_by("as_of_on", "resource_id", "product", "service_on", "at")
-        .agg(units=nw.col("units").sum().cast(nw.Int64()))
-    )
-    seen = given["inventory"].filter(nw.col("sku").is_null()).select(*_HEARD, since_on="event_on")
-    over = (
-        nw.concat([sold.select(*_HEARD, "since_on"), seen])
-        .filter(nw.col("since_on") <= nw.col("service_on"))
-        .group_by(*_HEARD)
-        .agg(nw.col("since_on").max())
-        .join(looks, how="cross")
-        .filter(is_over)
-        .with_columns(reach=days_between("opens_on", "service_on"))
-        .filter(nw.col("reach") >= 0)
-    )
-    return sales, over
-
-
-_HEARD = ("resource_id", "product", "service_on")
-
-
-def _pickup(sales: Frame, over: Frame, departures: Frame, by: str) -> Frame:
-    """Mean, variance and number of comparables of the pickup over the days out that are left, of each `by`.
-
-    One pass over days out, ascending: departures leave the comparables after the day their history reaches, and the
-    mean and variance of each day out add up (days out taken as independent) to what is asked for: the pickup over the
-    days out below `days_out`.
-    """
-    rows = nw.concat(
-        [
-            sales.with_columns(square=nw.col("units") * nw.col("units"))
-            .group_by("as_of_on", by, "at")
-            .agg(nw.col("units").sum().cast(nw.Int64()), nw.col("square").sum().cast(nw.Int64()))
-            .with_columns(turn=integer(0), leaving=integer(0)),
-            departures.group_by("as_of_on", by, "days_out")
-            .agg(units=nw.len())
-            .select("as_of_on", by, at=nw.col("days_out") - 1, units=integer(0), square=integer(0), turn=integer(1))
-            .with_columns(leaving=integer(0)),
-            over.group_by("as_of_on", by, "reach")
-            .agg(leaving=nw.len().cast(nw.Int64()))
-            .select(
-                "as_of_on", by, at="reach", units=integer(0), square=integer(0), turn=integer(2), leaving="leaving"
-            ),
-        ]
-    )
-    group, order = ["as_of_on", by], ["at", "turn"]
-    n, units, square = nw.col("n"), nw.col("units"), nw.col("square")
-    gone = nw.col("leaving").cum_sum().over(*group, order_by=order)
-    mean = nw.when(n > 0).then(units / n).otherwise(nw.lit(0.0))
-    variance = nw.when(n > 1).then((n * square - units * units) / (n * (n - 1))).otherwise(nw.lit(0.0))
-    return (
-        rows.with_columns(n=(nw.col("leaving").sum().over(*group) - gone).cast(nw.Int64()))
-        .with_columns(mean=mean, variance=variance)
-        .with_columns(*(nw.col(c).cum_sum().over(*group, order_by=order).round(9) for c in ("mean", "variance")))
-        .filter(nw.col("turn") == 1)
-        .select(*group, days_out=nw.col("at") + 1, **{f"{by}_{c}": nw.col(c) for c in ("n", "mean", "variance")})
     )
 
 

@@ -14,10 +14,12 @@ from wayfare.analyses.expressions import (
     integer,
     or_zero,
     plus_days,
-    reversals,
+    robust_z,
+    sum_if_complete,
     when_or_zero,
     with_rate,
 )
+from wayfare.analyses.sales import reversals
 from wayfare.contracts.events import BOOKING, CANCELLATION, OFFER, PURCHASE, REFUND, SEARCH
 
 if TYPE_CHECKING:
@@ -107,13 +109,16 @@ class CustomerBehavior(BehaviorAnalysis):
 
     def analyze(self, given: Inputs) -> Frame:
         """One row per as-of day and customer with a booking in its window."""
-        bookings = _bookings(given)
+        bookings = given.keep(_bookings(given))
         net = bookings.filter(nw.col("is_net"))
-        customers = _customers(bookings)
-        for part in (_usual(net, "product"), _usual(net, "market"), _unusual(net, customers)):
-            customers = customers.join(part, how="left", on=list(_CUSTOMER))
-        return customers.with_columns(
-            nw.col("is_latest_value_unusual").fill_null(False), nw.col("is_latest_gap_unusual").fill_null(False)
+        customers = given.keep(_customers(bookings))
+        history = _history(net, customers)
+        rows = customers
+        for part in (_usual(net, "product"), _usual(net, "market"), _z(history, "value"), _z(history, "gap")):
+            rows = rows.join(part, how="left", on=list(_CUSTOMER))
+        return rows.with_columns(
+            is_latest_value_unusual=(nw.col("latest_value_z") > UNUSUAL).fill_null(value=False),
+            is_latest_gap_unusual=(nw.col("latest_gap_z") > UNUSUAL).fill_null(value=False),
         ).select(*self.mart.all_columns)
 
     def totals(self, given: Inputs) -> Frame:
@@ -133,11 +138,9 @@ class CustomerBehavior(BehaviorAnalysis):
 
 def _bookings(given: Inputs) -> Frame:
     """What each as-of day knows of each customer's bookings; offers and loose ancillaries have a row without items."""
-    days = given.days.select(as_of_on="output_on").with_columns(
-        searched_from_on=plus_days("as_of_on", SEARCHED - BEFORE)
-    )
-    is_searched = nw.col("booked_on") >= nw.col("searched_from_on")
+    days = given.days.select(as_of_on="output_on").with_columns(whole_on=plus_days("as_of_on", SEARCHED - BEFORE))
     known = [_sold(given), _searches(given), _given_back(given), _ancillaries(given), _offers(given)]
+    is_searched = nw.col("booked_on") >= nw.col("whole_on")
     one_product = nw.col("first_product") == nw.col("last_product")
     return (
         nw.concat(known, how="diagonal")
@@ -147,19 +150,16 @@ def _bookings(given: Inputs) -> Frame:
         .group_by(*_CUSTOMER, "booking_id")
         .agg(
             *(nw.col(c).min() for c in ("booked_on", "booked_at", "start_on", "market")),
-            *(nw.col(c).sum().cast(nw.Int64()) for c in ("items", "units", "price", "spend", "exposed", "redeemed")),
-            priceless=nw.col("is_priceless").sum(),
-            rateless=nw.col("is_rateless").sum(),
+            *(nw.col(c).sum().cast(nw.Int64()) for c in ("items", "units", "exposed", "redeemed")),
+            *(sum_if_complete(c).cast(nw.Int64()).alias(c) for c in ("price", "spend")),
+            *(nw.when(is_searched).then(nw.col(c)).max().alias(c) for c in ("searches", "destinations")),
             end_on=nw.col("end_on").max(),
             first_product=nw.col("product").min(),
             last_product=nw.col("product").max(),
-            searches=nw.when(is_searched).then(nw.col("searches")).max(),
-            destinations=nw.when(is_searched).then(nw.col("destinations")).max(),
         )
         .with_columns(
             is_net=(nw.col("items") > 0) & (nw.col("units") > 0),
             product=nw.when(one_product).then(nw.col("first_product")).otherwise(nw.lit("package")),
-            price=nw.when(nw.col("priceless") == 0).then(nw.col("price")),
         )
     )
 
@@ -167,7 +167,6 @@ def _bookings(given: Inputs) -> Frame:
 def _sold(given: Inputs) -> Frame:
     """Items sold to known customers."""
     items = given["booking"].filter(~nw.col("customer_id").is_null())
-    price = converted(nw.col("price"))
     return with_rate(items, given.rates, "event_on").select(
         "customer_id",
         "booking_id",
@@ -181,10 +180,8 @@ def _sold(given: Inputs) -> Frame:
         market="point_of_sale",
         items=integer(1),
         units=or_zero("units"),
-        price=price,
-        spend=price,
-        is_priceless=_is_null("to_reporting"),
-        is_rateless=_is_null("to_reporting"),
+        price=converted(nw.col("price")),
+        spend=converted(nw.col("price")),
         searches=integer(0),
         destinations=integer(0),
     )
@@ -200,114 +197,83 @@ def _searches(given: Inputs) -> Frame:
         .join(searches, on="customer_id")
         .filter(nw.col("searched_at") < nw.col("occurred_at"), nw.col("searched_on") >= nw.col("from_on"))
         .group_by("customer_id", "booking_id", "event_id", "booked_on")
-        .agg(searches=nw.len().cast(nw.Int64()), destinations=nw.col("destination").n_unique().cast(nw.Int64()))
+        .agg(searches=nw.len(), destinations=nw.col("destination").n_unique())
         .drop("event_id")
-        .with_columns(changed_on="booked_on", since_on="booked_on")
+        .with_columns(changed_on="booked_on", since_on="booked_on", price=integer(0), spend=integer(0))
     )
 
 
 def _given_back(given: Inputs) -> Frame:
     """What cancellations and refunds take back of what known customers were sold."""
-    cancelled = nw.concat([reversals(given, "cancellation", kind) for kind in ("booking", "purchase")])
-    refunded = nw.concat([reversals(given, "refund", kind) for kind in ("booking", "purchase")])
-    columns = (
-        "customer_id",
-        "booking_id",
-        "currency",
-        "item_booked_on",
-        "changed_on",
-        "since_on",
-        "given_back",
-        "units",
-    )
-    units = when_or_zero(nw.col("item_kind") == "booking", -nw.col("reversed_units"))
-    taken = nw.concat(
-        [
-            rows.with_columns(customer_id="item_customer_id", currency=currency, units=units).select(*columns)
-            for rows, currency in ((cancelled, "item_currency"), (refunded, "currency"))
-        ]
-    ).filter(~nw.col("customer_id").is_null())
+    kinds = ("booking", "purchase")
+    cancelled = [reversals(given, "cancellation", kind).with_columns(currency="item_currency") for kind in kinds]
+    refunded = [reversals(given, "refund", kind) for kind in kinds]
+    taken = nw.concat(cancelled + refunded, how="diagonal").filter(~nw.col("item_customer_id").is_null())
     return with_rate(taken, given.rates, "item_booked_on").select(
-        "customer_id",
         "booking_id",
         "changed_on",
         "since_on",
-        "units",
+        customer_id="item_customer_id",
+        units=when_or_zero(nw.col("item_kind") == "booking", -nw.col("reversed_units")),
+        price=integer(0),
         spend=-converted(nw.col("given_back")),
-        is_rateless=_is_null("to_reporting"),
     )
 
 
 def _ancillaries(given: Inputs) -> Frame:
+    """Ancillaries sold to known customers."""
     bought = given["purchase"].filter(~nw.col("customer_id").is_null())
     return with_rate(bought, given.rates, "event_on").select(
         "customer_id",
         "booking_id",
         changed_on="event_on",
         since_on="event_on",
+        price=integer(0),
         spend=converted(nw.col("price")),
-        is_rateless=_is_null("to_reporting"),
     )
 
 
 def _offers(given: Inputs) -> Frame:
+    """Offers that known customers were shown or redeemed, by day."""
     is_shown = nw.col("action") == "exposed"
     return (
         given["offer"]
         .filter(~nw.col("customer_id").is_null())
         .with_columns(exposed=when_or_zero(is_shown, integer(1)), redeemed=when_or_zero(~is_shown, integer(1)))
         .group_by("customer_id", "event_on")
-        .agg(nw.col("exposed").sum().cast(nw.Int64()), nw.col("redeemed").sum().cast(nw.Int64()))
+        .agg(nw.col("exposed", "redeemed").sum())
         .select("customer_id", "exposed", "redeemed", changed_on="event_on", since_on="event_on")
+        .with_columns(price=integer(0), spend=integer(0))
     )
-
-
-def _is_null(column: str) -> nw.Expr:
-    return nw.col(column).is_null().cast(nw.Int64())
 
 
 def _customers(bookings: Frame) -> Frame:
     """What adds up or averages over a customer's bookings."""
-    is_booking, is_net, net = nw.col("items") > 0, nw.col("is_net"), nw.col("net_bookings")
+    is_booking, net = nw.col("items") > 0, nw.col("net_bookings")
 
     def of_net(value: nw.Expr) -> nw.Expr:
-        return nw.when(is_net).then(value)
+        return nw.when(nw.col("is_net")).then(value)
 
-    def mean(column: str) -> nw.Expr:
-        return nw.when(nw.col(f"{column}_n") > 0).then(nw.col(column) / nw.col(f"{column}_n"))
-
-    averaged = ("lead", "nights", "searches", "destinations")
-    exposure = days_between("first_net_on", "as_of_on")
     return (
-        bookings.with_columns(
-            lead=of_net(days_between("booked_on", "start_on")),
-            nights=of_net(days_between("start_on", "end_on")),
-            searches=of_net(nw.col("searches")),
-            destinations=of_net(nw.col("destinations")),
-            first_net_on=of_net(nw.col("booked_on")),
-            bookings=when_or_zero(is_booking, integer(1)),
-            net_bookings=when_or_zero(is_net, integer(1)),
-            net_units=when_or_zero(is_booking, nw.col("units")),
-        )
-        .group_by(*_CUSTOMER)
+        bookings.group_by(*_CUSTOMER)
         .agg(
-            nw.col("first_net_on").min(),
-            *(nw.col(c).sum().cast(nw.Int64()) for c in ("bookings", "net_bookings", "net_units", "spend", "rateless")),
-            *(nw.col(c).sum().cast(nw.Int64()) for c in averaged),
-            **{f"{c}_n": nw.col(c).count() for c in averaged},
-            offers_exposed=nw.col("exposed").sum().cast(nw.Int64()),
-            offers_redeemed=nw.col("redeemed").sum().cast(nw.Int64()),
+            bookings=when_or_zero(is_booking, integer(1)).sum(),
+            net_bookings=nw.col("is_net").cast(nw.Int64()).sum(),
+            net_units=when_or_zero(is_booking, nw.col("units")).sum(),
+            first_net_on=of_net(nw.col("booked_on")).min(),
+            mean_lead_time_days=of_net(days_between("booked_on", "start_on")).mean(),
+            mean_trip_nights=of_net(days_between("start_on", "end_on")).mean(),
+            searches_before_booking=of_net(nw.col("searches")).mean(),
+            destinations_searched_before_booking=of_net(nw.col("destinations")).mean(),
+            offers_exposed=nw.col("exposed").sum(),
+            offers_redeemed=nw.col("redeemed").sum(),
+            spend_minor=sum_if_complete("spend"),
         )
         .filter(nw.col("bookings") > 0)
         .with_columns(
             is_regular=net >= REGULAR,
             frequency=net * BEFORE / (BEFORE + 1),
-            mean_days_between_bookings=nw.when(net >= 2).then(exposure / (net - 1)),
-            mean_lead_time_days=mean("lead"),
-            mean_trip_nights=mean("nights"),
-            searches_before_booking=mean("searches"),
-            destinations_searched_before_booking=mean("destinations"),
-            spend_minor=nw.when(nw.col("rateless") == 0).then(nw.col("spend")),
+            mean_days_between_bookings=nw.when(net > 1).then(days_between("first_net_on", "as_of_on") / (net - 1)),
         )
     )
 
@@ -324,47 +290,25 @@ def _usual(net: Frame, column: str) -> Frame:
     )
 
 
-def _unusual(net: Frame, customers: Frame) -> Frame:
-    """Robust z of the latest net booking's price and gap, of customers with enough net bookings."""
+def _history(net: Frame, customers: Frame) -> Frame:
+    """Net bookings in order, with price and days since the one before, of customers with enough of them to judge."""
     enough = customers.filter(nw.col("net_bookings") > HISTORY).select(*_CUSTOMER, "net_bookings")
-    order = {"order_by": ["booked_at", "booking_id"]}
-    is_latest = nw.col("number") == nw.col("net_bookings")
-    rows = (
-        net.select(*_CUSTOMER, "booking_id", "booked_on", "booked_at", price="price", number=integer(1))
-        .join(enough, on=list(_CUSTOMER))
-        .with_columns(
-            number=nw.col("number").cum_sum().over(*_CUSTOMER, **order),
-            previous_on=nw.col("booked_on").shift(1).over(*_CUSTOMER, **order),
-        )
-        .with_columns(value=nw.col("price"), gap=days_between("previous_on", "booked_on"))
-    )
-    medians = rows.group_by(*_CUSTOMER).agg(
-        **{f"{x}_median": nw.when(~is_latest).then(nw.col(x)).median() for x in ("value", "gap")},
-        **{f"{x}_n": nw.when(~is_latest).then(nw.col(x)).count() for x in ("value", "gap")},
-        **{f"{x}_latest": nw.when(is_latest).then(nw.col(x)).max() for x in ("value", "gap")},
-    )
-    deviations = (
-        rows.join(medians, on=list(_CUSTOMER))
-        .group_by(*_CUSTOMER)
-        .agg(
-            **{
-                f"{x}_mad": nw.when(~is_latest).then((nw.col(x) - nw.col(f"{x}_median")).abs()).median()
-                for x in ("value", "gap")
-            }
-        )
-    )
+    order = ["booked_at", "booking_id"]
     return (
-        medians.join(deviations, on=list(_CUSTOMER))
-        .with_columns(**{f"latest_{x}_z": _robust_z(x) for x in ("value", "gap")})
+        net.join(enough, on=list(_CUSTOMER))
+        .with_columns(number=integer(1))
+        .with_columns(
+            number=nw.col("number").cum_sum().over(*_CUSTOMER, order_by=order),
+            previous_on=nw.col("booked_on").shift(1).over(*_CUSTOMER, order_by=order),
+        )
         .select(
             *_CUSTOMER,
-            "latest_value_z",
-            "latest_gap_z",
-            **{f"is_latest_{x}_unusual": nw.col(f"latest_{x}_z") > UNUSUAL for x in ("value", "gap")},
+            is_latest=nw.col("number") == nw.col("net_bookings"),
+            value="price",
+            gap=days_between("previous_on", "booked_on"),
         )
     )
 
 
-def _robust_z(x: str) -> nw.Expr:
-    is_judged = (nw.col(f"{x}_n") >= HISTORY) & (nw.col(f"{x}_mad") > 0)
-    return nw.when(is_judged).then((nw.col(f"{x}_latest") - nw.col(f"{x}_median")) * 0.6745 / nw.col(f"{x}_mad"))
+def _z(history: Frame, x: str) -> Frame:
+    return robust_z(history, list(_CUSTOMER), x, least=HISTORY).rename({"z": f"latest_{x}_z"})

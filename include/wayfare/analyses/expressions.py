@@ -8,12 +8,9 @@ its sorted rows.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import narwhals as nw
-
-if TYPE_CHECKING:
-    from wayfare.analyses.api import Inputs
 
 Frame: TypeAlias = nw.LazyFrame[Any]
 
@@ -244,72 +241,20 @@ def shortfall(level: nw.Expr, mean: nw.Expr, deviation: nw.Expr) -> nw.Expr:
     return nw.when(deviation > 0).then(1 - normal_cdf((level - mean) / deviation)).otherwise(certain)
 
 
-def reversals(given: Inputs, event_type: str, kind: str) -> Frame:
-    """Events of a type that takes back, a row for each item ("booking") or ancillary ("purchase") that is an input too.
+def robust_z(frame: Frame, by: list[str], column: str, least: int) -> Frame:
+    """`by` and `z` = 0.6745 (x - median) / MAD of the row with `is_latest` against the others of its group.
 
-    Adds `changed_on`, when it takes effect, and `since_on`: a window that opens after that day does not see both the
-    sale and its reversal, so it leaves the reversal out, and nothing bought before a window is taken off within it.
+    Null where fewer than `least` others are known or their MAD is 0 (Iglewicz & Hoaglin 1993).
+
+    >>> paid = frame("SELECT 'c' AS who, unnest([10, 12, 14, 30]) AS n").with_columns(is_latest=nw.col("n") > 20)
+    >>> rows(robust_z(paid, ["who"], "n", least=3).select("who", nw.col("z").round(3)))
+    [('c', 6.071)]
     """
-    rows = (
-        given[event_type]
-        .filter(nw.col("item_kind") == kind)
-        .with_columns(
-            changed_on=nw.max_horizontal("event_on", "item_booked_on"),
-            since_on=nw.min_horizontal("event_on", "item_booked_on"),
-        )
-    )
-    if kind == "booking":
-        items = given["booking"].select("booking_id", item_key="item_id")
-        return rows.join(items, how="semi", on=["booking_id", "item_key"])
-    return rows.join(given["purchase"].select(item_key="purchase_id"), how="semi", on="item_key")
-
-
-def sold_units(given: Inputs) -> Frame:
-    """Changes of the seats, rooms and vehicles sold: each booked item, and each reversal of one as a negative.
-
-    Columns: resource_id, sku (''), product, service_on, changed_on, since_on, units; see `reversals` for the days.
-    """
-    sold = given["booking"].select(
-        "resource_id",
-        "product",
-        sku=nw.lit(""),
-        service_on="start_on",
-        changed_on="event_on",
-        since_on="event_on",
-        units=or_zero("units"),
-    )
-    return nw.concat([sold, _given_back(given, "booking", nw.lit(""))])
-
-
-def sold_articles(given: Inputs) -> Frame:
-    """Changes of the ancillaries sold that name where and when they are served; columns as of `sold_units`."""
-    sold = given["purchase"].select(
-        "resource_id",
-        "sku",
-        product="category",
-        service_on="service_on",
-        changed_on="event_on",
-        since_on="event_on",
-        units=or_zero("quantity"),
-    )
-    sold = nw.concat([sold.select(*_CHANGE), _given_back(given, "purchase", nw.col("item_sku"))])
-    return sold.filter(~nw.col("resource_id").is_null(), ~nw.col("service_on").is_null())
-
-
-_CHANGE = ("resource_id", "product", "sku", "service_on", "changed_on", "since_on", "units")
-
-
-def _given_back(given: Inputs, kind: str, sku: nw.Expr) -> Frame:
-    return (
-        reversals(given, "cancellation", kind)
-        .select(
-            "changed_on",
-            "since_on",
-            resource_id="item_resource_id",
-            product="item_product",
-            sku=sku,
-            service_on="item_start_on",
-            units=-or_zero("reversed_units"),
-        )
-        .select(*_CHANGE)
-    )
+    past = nw.when(~nw.col("is_latest")).then(nw.col(column))
+    latest = nw.when(nw.col("is_latest")).then(nw.col(column))
+    middle = frame.group_by(*by).agg(median=past.median(), known=past.count(), latest=latest.max())
+    away = (past - nw.col("median")).abs()
+    spread = frame.join(middle, on=by).group_by(*by).agg(mad=away.median())
+    z = (nw.col("latest") - nw.col("median")) * 0.6745 / nw.col("mad")
+    is_judged = (nw.col("known") >= least) & (nw.col("mad") > 0)
+    return middle.join(spread, on=by).select(*by, z=nw.when(is_judged).then(z))

@@ -14,11 +14,10 @@ from wayfare.analyses.expressions import (
     integer,
     plus_days,
     shortfall,
-    sold_articles,
-    sold_units,
     spread,
     when_or_zero,
 )
+from wayfare.analyses.sales import sold_articles, sold_units
 from wayfare.contracts.events import BOOKING, CANCELLATION, INVENTORY, PURCHASE
 
 if TYPE_CHECKING:
@@ -229,7 +228,7 @@ def _judge(rows: Frame, given: Inputs) -> Frame:
         )
         .with_columns(
             backorder=nw.when(short > 0).then(short).otherwise(short * 0),
-            shortage_probability=shortfall(on_hand + 0.5, demand, deviation).round(9),
+            shortage_probability=shortfall(on_hand + 0.5, demand, deviation).round(6),
             order_quantity=nw.when(order > 0).then(order).otherwise(short * 0),
         )
     )
