@@ -167,7 +167,7 @@ def _intents(searches: Frame, given: Inputs) -> Frame:
             most_results=nw.col("result_count").max(),
         )
     )
-    return with_city(intents, given.places)
+    return with_city(intents, given.places).drop("origin", "start_on", "end_on", "session")
 
 
 def _matured(intents: Frame, bookings: Frame) -> Frame:
