@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import logging
@@ -10,6 +11,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import duckdb
 
 
@@ -28,12 +31,14 @@ def great_expectations() -> Any:
     finally:
         if hidden:
             del sys.modules["pyspark"]
+    logging.captureWarnings(False)  # importing it turns this on for the whole process
     # it warns on every query that it knows no dialect of ours, and falls back to what is right for it
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     return module
 
 
-def datasource(connection: duckdb.DuckDBPyConnection) -> Any:
+@contextlib.contextmanager
+def datasource(connection: duckdb.DuckDBPyConnection) -> Iterator[Any]:
     """A Great Expectations SQL data source over the tables and views of `connection`.
 
     It reads views as they are (`create_temp_table=False`): DuckDB then decodes only the columns that a rule names, and
@@ -49,9 +54,11 @@ def datasource(connection: duckdb.DuckDBPyConnection) -> Any:
         progress_bars=base.ProgressBarsConfig(globally=False),
     )
     context = gx.get_context(mode="ephemeral", project_config=quiet)
-    return context.data_sources.add_sql(
-        "duckdb",
-        connection_string=URL,
-        create_temp_table=False,
-        kwargs={"creator": lambda: shared(connection)},
+    source = context.data_sources.add_sql(
+        "duckdb", connection_string=URL, create_temp_table=False, kwargs={"creator": lambda: shared(connection)}
     )
+    try:
+        yield source
+    finally:  # each holds a connection, and with it the whole database, until Python collects its cycles
+        source.get_engine().dispose()
+        source.get_execution_engine().close()

@@ -29,14 +29,19 @@ def page_path(docs_dir: Path, analysis: str, gate: str, chunk_key: str) -> Path:
 
 
 def write(docs_dir: Path, analysis: str, gate: str, chunk_key: str, judgments: Sequence[Judgment]) -> Path:
-    """Write the page of one validation, remove the oldest past `KEPT`, bring the index up to date; return the page."""
+    """Write the page of one validation and tidy up; return the page."""
     page = page_path(docs_dir, analysis, gate, chunk_key)
     _write(page, _rendered(f"{analysis} {gate}", chunk_key, judgments))
+    tidy(docs_dir, analysis)
+    return page
+
+
+def tidy(docs_dir: Path, analysis: str) -> None:
+    """Remove an analysis's oldest pages past `KEPT`, and bring the index up to date."""
     by_age = sorted(_pages(docs_dir, analysis), key=_changed_at, reverse=True)
     for old in by_age[KEPT:]:
         shutil.rmtree(old.parent, ignore_errors=True)
     _write(docs_dir / "index.html", _index(docs_dir))
-    return page
 
 
 def _rendered(title: str, run_name: str, judgments: Sequence[Judgment]) -> str:

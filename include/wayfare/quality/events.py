@@ -7,6 +7,7 @@ import itertools
 import statistics
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from sqlalchemy import text
 
 from wayfare.quality.suites import LEAST_WEEKS, WEEKS
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import duckdb
-    import pyarrow as pa
 
     from wayfare.analyses.api import BehaviorAnalysis
     from wayfare.analyses.chunk import Chunk
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from wayfare.snapshots import DayFile
 
 Day = tuple[str, dt.date]
-
-_TABLES = """
-CREATE TABLE quarantined (event_type text, event_id uuid, rule text);
-CREATE TABLE volume (event_type text, event_on date, counted bigint, logged bigint, usual double);
-"""
 
 _LOGGED = text("""
 SELECT event_type, event_on, sum(rows)::bigint FROM control.change
@@ -47,19 +42,27 @@ def register(
     files: Sequence[DayFile],
 ) -> dict[str, int]:
     """Make a view named as each event type that has day files, and the tables; return events to judge by type."""
-    connection.execute(_TABLES)
+    connection.execute("CREATE TABLE quarantined (event_type text, event_id uuid, rule text)")
     judged: dict[str, int] = {}
     counted: dict[Day, int] = {}
     types = {e.name: e for e in analysis.reads}
     for name, of_type in itertools.groupby(files, key=lambda f: f.event_type):
-        days = _register_type(connection, types[name], [f.url(settings.storage) for f in of_type])
+        days = register_type(connection, types[name], [f.url(settings.storage) for f in of_type])
         counted |= {(name, day): events for day, events, _ in days}
         judged[name] = sum(real for _, _, real in days)
     logged = {(f.event_type, f.event_on): f.events for f in files}
     usual = _usual(settings, analysis, chunk)
-    for key in sorted(logged.keys() | usual.keys()):
-        volume = [*key, counted.get(key, 0), logged.get(key, 0), usual.get(key)]
-        connection.execute("INSERT INTO volume VALUES (?, ?, ?, ?, ?)", volume)
+    keys = sorted({*logged, *usual})
+    volume = pa.table(
+        {
+            "event_type": pa.array([name for name, _ in keys], pa.string()),
+            "event_on": pa.array([day for _, day in keys], pa.date32()),
+            "counted": pa.array([counted.get(key, 0) for key in keys], pa.int64()),
+            "logged": pa.array([logged.get(key, 0) for key in keys], pa.int64()),
+            "usual": pa.array([usual.get(key) for key in keys], pa.float64()),
+        }
+    )
+    connection.from_arrow(volume).create("volume")
     return judged
 
 
@@ -73,7 +76,7 @@ def quarantined(connection: duckdb.DuckDBPyConnection, judged: Iterable[str]) ->
     ).to_arrow_table()
 
 
-def _register_type(
+def register_type(
     connection: duckdb.DuckDBPyConnection, event_type: EventType, urls: list[str]
 ) -> list[tuple[dt.date, int, int]]:
     """Make the view of one type; return its days with all events and with those to judge.
@@ -81,14 +84,15 @@ def _register_type(
     Day files written before the contract gained an optional field lack it: the view has it, as NULL.
     """
     name = event_type.name
-    connection.from_arrow(schema(event_type).empty_table()).create(f"{name}_columns")
-    connection.read_parquet(urls, union_by_name=True).create_view(f"{name}_files")
-    real, once = (
-        ("NOT is_test AND item_is_test IS NOT TRUE", "item_rank = 1") if event_type.refers else ("NOT is_test", "true")
-    )
-    connection.execute(
-        f"CREATE VIEW {name} AS SELECT * FROM (FROM {name}_columns UNION ALL BY NAME FROM {name}_files) WHERE {real}"  # noqa: S608 - names come from the contracts
-    )
+    declared = connection.from_arrow(schema(event_type).empty_table())
+    files = connection.read_parquet(urls, union_by_name=True)
+    files.create_view(f"{name}_files")
+    later = (c for c in zip(declared.columns, declared.types, strict=True) if c[0] not in files.columns)
+    real = "NOT is_test AND item_is_test IS NOT TRUE" if event_type.refers else "NOT is_test"
+    once = "item_rank = 1" if event_type.refers else "true"
+    files.filter(real).project(
+        ", ".join(["*", *(f"NULL::{type_} AS {column}" for column, type_ in later)])
+    ).create_view(name)
     return connection.execute(
         f"SELECT event_on, count(*), count(*) FILTER ({real}) FROM {name}_files WHERE {once} GROUP BY event_on"  # noqa: S608 - names come from the contracts
     ).fetchall()

@@ -50,10 +50,9 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
     analysis = registry.get(chunk.analysis)
     files = snapshots.day_files(settings, chunk)
     _require(settings, chunk, files)
-    with session(settings) as connection:
+    with session(settings) as connection, datasource(connection) as source:
         judged = events.register(connection, settings, analysis, chunk, files)
-        source = datasource(connection)
-        suites = [*(input_suite(analysis, e) for e in analysis.reads if e.name in judged), VOLUME]
+        suites = [*(input_suite(analysis, e) for e in analysis.reads if judged.get(e.name)), VOLUME]
         judgments = [judge(source, suite, _columns(connection, suite)) for suite in suites]
         failures = [v for judgment in judgments for v in breaking_events(connection, judgment)]
         page = docs.write(settings.docs_dir, chunk.analysis, "input", chunk.key, judgments)
@@ -64,7 +63,7 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
         (quarantined,) = connection.execute("SELECT count(DISTINCT event_id) FROM quarantined").fetchone() or (0,)
         broken = connection.execute(_BROKEN).fetchall()
     rows = sum(judged.values())
-    reasons = [_reason(v) for v in failures]
+    reasons = [f"{v.asset}: {v.message}" for v in failures]
     if quarantined > settings.quarantine_share * rows:
         reasons.append(
             f"{quarantined:,} of {rows:,} events break a rule, and WAYFARE_QUARANTINE_SHARE lets "
@@ -97,13 +96,13 @@ def audit(settings: Settings, chunk: Chunk) -> dict[str, Any]:
     result = f"{chunk.folder(settings.storage)}/result.parquet"
     if not exists(result):
         raise GateError(f"analysis {chunk.analysis}: there is no {result}; run analyze for this chunk first")
-    with session(settings) as connection:
+    with session(settings) as connection, datasource(connection) as source:
         rows = output.register(connection, analysis, chunk, result)
-        suite = output.suite(connection, analysis, inputs(connection, settings, chunk))
-        judgment = judge(datasource(connection), suite, _columns(connection, suite))
+        suite = output.suite(connection, analysis, inputs(connection, settings, chunk), rows)
+        judgment = judge(source, suite, _columns(connection, suite))
     page = docs.write(settings.docs_dir, chunk.analysis, "output", chunk.key, [judgment])
     records.record_verdicts(settings, chunk, "output", judgment.verdicts, {suite.asset: rows})
-    reasons = [_reason(v) for v in judgment.failed("critical")]
+    reasons = [f"{v.asset}: {v.message}" for v in judgment.failed("critical")]
     advice = "correct the analysis, or what it declares in expect_output and totals, then run it again"
     _refuse(chunk, "result", reasons, page, advice)
     return {"rows": rows, "warnings": _warnings([judgment]), "docs": str(page)}
@@ -128,10 +127,6 @@ def _verdicts(judgments: Sequence[Judgment]) -> list[Verdict]:
 
 def _warnings(judgments: Sequence[Judgment]) -> int:
     return sum(len(judgment.failed("warning")) for judgment in judgments)
-
-
-def _reason(verdict: Verdict) -> str:
-    return f"{verdict.asset}: {verdict.message}; seen: {verdict.observed_json}"
 
 
 def _refuse(chunk: Chunk, what: str, reasons: Sequence[str], page: Path, advice: str) -> None:

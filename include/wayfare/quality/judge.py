@@ -43,12 +43,12 @@ class Verdict:
         rule = text_of(self.expect)
         if self.success:
             return f"{rule} holds"
-        seen = f"{self.unexpected} rows break it" if self.unexpected is not None else f"seen: {_json(self.observed)}"
-        return f"{rule} does not hold: {seen}"
+        rows = "" if self.unexpected is None else f"{self.unexpected:,} rows break it, "
+        return f"{rule} does not hold: {rows}seen: {self.observed_json}"
 
     @property
     def observed_json(self) -> str | None:
-        """What was seen, at most 2,000 characters."""
+        """What was seen, shortened where it is long."""
         return None if self.observed is None else _json(self.observed)
 
 
@@ -79,16 +79,16 @@ def judge(source: Any, suite: Suite, columns: Sequence[str]) -> Judgment:
     asset = source.add_table_asset(suite.asset, table_name=suite.asset)
     batch = asset.add_batch_definition_whole_table("all").get_batch()
     name = suite.declared.replace(".", " ")
-    by_row = [e for e in built if _row_rule(e) and e.mostly == 1]
-    quick = batch.validate(gx.ExpectationSuite(name, expectations=by_row), result_format="BOOLEAN_ONLY")
-    _refuse_crashes(batch, quick, built, suite)
-    held = {_number(r): r for r in quick.results if r.success}
-    rest = [e for n, e in enumerate(built) if n not in held]
-    details = batch.validate(gx.ExpectationSuite(name, expectations=rest), result_format=_DETAILS)
-    _refuse_crashes(batch, details, built, suite)
-    found = held | {_number(r): r for r in details.results}
+    quick = [e for e in built if _row_rule(e)]
+    result = batch.validate(gx.ExpectationSuite(name, expectations=quick), result_format="BOOLEAN_ONLY")
+    _refuse_crashes(batch, result, built, suite)
+    found = {_number(r): r for r in result.results if r.success}
+    if rest := [e for n, e in enumerate(built) if n not in found]:
+        details = batch.validate(gx.ExpectationSuite(name, expectations=rest), result_format=_DETAILS)
+        _refuse_crashes(batch, details, built, suite)
+        found |= {_number(r): r for r in details.results}
     verdicts = tuple(_verdict(suite.asset, expect, found[n]) for n, expect in enumerate(suite.expects))
-    return Judgment(verdicts, built, batch, _whole(details, [found[n] for n in range(len(built))]))
+    return Judgment(verdicts, built, batch, _whole(result, [found[n] for n in range(len(built))]))
 
 
 def breaking_events(connection: duckdb.DuckDBPyConnection, judgment: Judgment) -> list[Verdict]:
@@ -118,24 +118,26 @@ def _number(result: Any) -> int:
 def _verdict(asset: str, expect: Expect, result: Any) -> Verdict:
     observed = result.result.get("partial_unexpected_list", result.result.get("observed_value"))
     unexpected = result.result.get("unexpected_count")
+    if not result.result and expect.arguments.get("mostly", 1) == 1:
+        unexpected = 0  # it held in the first pass, which counts nothing
     if expect.expectation == ROWS:
         unexpected = int(observed)
         observed = result.result.get("details", {}).get("unexpected_rows", [])[:20]
     return Verdict(asset, expect, bool(result.success), unexpected, observed)
 
 
-def _whole(details: Any, results: list[Any]) -> Any:
-    """The second pass's result with the verdicts of the first in it, so that one page shows all."""
+def _whole(result: Any, results: list[Any]) -> Any:
+    """The first pass's result with the verdicts of both, so that one page shows all."""
     good = sum(bool(r.success) for r in results)
-    details.results = results
-    details.success = good == len(results)
-    details.statistics = {
+    result.results = results
+    result.success = good == len(results)
+    result.statistics = {
         "evaluated_expectations": len(results),
         "successful_expectations": good,
         "unsuccessful_expectations": len(results) - good,
         "success_percent": 100 * good / len(results) if results else None,
     }
-    return details
+    return result
 
 
 def _refuse_crashes(batch: Any, result: Any, built: tuple[Any, ...], suite: Suite) -> None:
@@ -205,4 +207,6 @@ def _add_by_query(connection: duckdb.DuckDBPyConnection, verdict: Verdict) -> bo
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, default=str)[:2000]
+    """JSON of a value; past 2,000 characters, the beginning of it as a JSON string."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 2000 else json.dumps(f"{text[:1800]}...")

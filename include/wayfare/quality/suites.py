@@ -14,7 +14,6 @@ from wayfare.analyses.api import Expect
 from wayfare.contracts import EVENT_TYPES, Kind
 from wayfare.errors import DeclarationError
 from wayfare.quality.context import great_expectations
-from wayfare.snapshots import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,6 +108,8 @@ def check(analysis: BehaviorAnalysis) -> None:
     DeclarationError
         An expectation, an argument, a column or an event type that does not exist; names the nearest one that does.
     """
+    from wayfare.snapshots import schema  # imported late: it brings Arrow along
+
     read = {e.name for e in analysis.reads}
     for name, expects in analysis.expect_input.items():
         if name not in read:

@@ -1,0 +1,61 @@
+"""What the gates record, by several at once."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+
+from quality.selling import DAY, chunk_of, rows
+from wayfare.errors import ServiceError
+from wayfare.quality.records import record_quarantine
+from wayfare.snapshots import DayFile
+
+if TYPE_CHECKING:
+    from wayfare.settings import Settings
+
+FILES = [DayFile("booking", DAY, 1, 4)]
+
+
+def events(*numbers: int) -> pa.Table:
+    """Events set aside on the day."""
+    n = len(numbers)
+    return pa.table(
+        {
+            "event_type": pa.array(["booking"] * n, pa.string()),
+            "event_on": pa.array([DAY] * n, pa.date32()),
+            "event_id": pa.array([uuid.UUID(int=i).bytes for i in numbers], pa.binary()),
+            "rule": pa.array(["r"] * n, pa.string()),
+        }
+    )
+
+
+def test_chunks_recording_the_same_day_at_once_leave_it_once(settings: Settings) -> None:
+    at_once = threading.Barrier(4)
+
+    def record() -> None:
+        at_once.wait()
+        record_quarantine(settings, chunk_of(), FILES, events(1, 2, 3))
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(record) for _ in range(4)]:
+            done.result()
+    assert sorted(rows(settings, "SELECT event_id FROM control.quarantine")) == [(uuid.UUID(int=n),) for n in (1, 2, 3)]
+
+
+def test_days_that_were_not_judged_stay(settings: Settings) -> None:
+    record_quarantine(settings, chunk_of(), FILES, events(1))
+    record_quarantine(settings, chunk_of(), [DayFile("search", DAY, 1, 1)], events())
+    assert len(rows(settings, "SELECT * FROM control.quarantine")) == 1
+    record_quarantine(settings, chunk_of(), FILES, events())
+    assert rows(settings, "SELECT * FROM control.quarantine") == []
+
+
+def test_a_database_that_is_not_there_is_a_service_error(settings: Settings) -> None:
+    gone = settings.model_copy(update={"database_url": type(settings.database_url)("postgresql://x:y@127.0.0.1:1/z")})
+    with pytest.raises(ServiceError, match="does not answer"):
+        record_quarantine(gone, chunk_of(), FILES, events(1))
