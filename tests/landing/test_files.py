@@ -15,7 +15,7 @@ import zstandard
 
 from landing.sample_events import event, query, staging, write
 from wayfare.errors import DataError
-from wayfare.landing import Landed, land, rejections
+from wayfare.landing import Landed, fast, land, rejections
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +122,7 @@ def test_a_missing_file_stops_before_anything_lands(settings: Settings, tmp_path
 
 
 def test_a_damaged_file_keeps_what_came_before(settings: Settings, tmp_path: Path) -> None:
-    small = settings.model_copy(update={"landing_rows": 100})
+    small = settings.model_copy(update={"landing_rows": 2_000})
     content = gzip.compress(_jsonl([event("search", n, customer_id=str(n) * 9) for n in range(20_000)]))
     (tmp_path / "a.jsonl.gz").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"a\.jsonl\.gz"):
@@ -131,3 +131,12 @@ def test_a_damaged_file_keeps_what_came_before(settings: Settings, tmp_path: Pat
     landed = land(small, [str(tmp_path / "a.jsonl.gz")])
     assert landed.landed + landed.duplicates == 20_000
     assert landed.duplicates > 0
+
+
+def test_both_ways_to_type_lines_end_in_one_batch(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast, "FEW", 0)
+    events = [event("travel", 1), event("travel", 29, unknown=1), event("travel", 57, outcome="lost")]
+    assert land(settings, [write(tmp_path / "a.jsonl", events)]) == Landed(read=3, landed=2, rejected=1)
+    assert query(settings, "SELECT event_on::text, rows FROM control.change") == [("2026-03-02", 2)]

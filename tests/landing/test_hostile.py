@@ -100,13 +100,15 @@ def test_csv_files_are_read_as_their_json_says(shared_data: Path) -> None:
     for file in _corpus(shared_data, "csv-spectrum", "csvs"):
         text = (file.parents[1] / "json" / f"{file.stem}.json").read_text(encoding="utf-8")
         expected = json.loads(text.replace("1234567890", "2095257564"))  # a slip of the corpus: its CSV has the latter
-        with file.open("rb") as stream:
-            runs = list(csv_lines.read(stream, file.name, 100))
+        content = file.read_bytes()
+        if file.stem == "newlines_crlf":  # whose line endings the corpus lost
+            content = content.replace(b"\n", b"\r\n")
+        runs = list(csv_lines.read(io.BytesIO(content), file.name, 100))
         rows = expected if isinstance(expected, list) else [expected]
         read = [json.loads(text) for run in runs for text in run.table["json"].to_pylist()]
         assert read == [{k: v for k, v in row.items() if v} for row in rows], file.name
         raw = b"".join(r for run in runs for r in run.table["raw"].to_pylist())
-        assert file.read_bytes().endswith(raw)
+        assert content.endswith(raw)
 
 
 def test_csv_files_land_without_loss(settings: Settings, shared_data: Path) -> None:

@@ -124,7 +124,7 @@ SEARCH = _event(
         Rule(
             "nobody_travels",
             "adults",
-            "adults + coalesce(children, 0) + coalesce(infants, 0) >= 1",
+            "greatest(adults, children, infants) >= 1",
             "with children and infants come to nobody; a search is for at least one traveler",
         ),
         _INFANTS,

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from wayfare.contracts import EventType, Field, Kind
 from wayfare.contracts.model import MAX_ID, MAX_TEXT
-from wayfare.landing.fast import typed_schema
 from wayfare.landing.lines import Fault
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def shown(value: object) -> str:
 
 def to_table(contract: EventType, rows: list[tuple[Any, ...]]) -> pa.Table:
     """Rows of (ordinal, *values) as typed events."""
-    schema = typed_schema(contract)
+    schema = contract.arrow_schema.insert(0, pa.field("ordinal", pa.int64(), nullable=False))
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
 

@@ -10,8 +10,6 @@ import hashlib
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from wayfare.contracts import EventType, Field, Kind
 from wayfare.landing.careful import shown
 from wayfare.staging.incoming import Rejection
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
     import duckdb
+    import pyarrow as pa
 
     from wayfare.settings import Settings
 
@@ -28,58 +27,43 @@ _BLOCK = 64
 
 
 def check(
-    connection: duckdb.DuckDBPyConnection,
-    settings: Settings,
-    contract: EventType,
-    typed: pa.Table,
-    landed_at: dt.datetime,
-) -> tuple[pa.Table, list[Rejection]]:
-    """Events that keep every rule, with `event_on` and `content` (16 bytes) appended, and those that break one.
+    connection: duckdb.DuckDBPyConnection, settings: Settings, contract: EventType, source: str, landed_at: dt.datetime
+) -> pa.Table:
+    """Typed events of the relation `source` (`ordinal` and the contract's Arrow schema), and what is computed of them.
 
-    `typed` is in the order of `ordinal`.
-
-    `content` digests the fields that have a value, under their names: the same event has the same content whatever
-    format it came in, and keeps it when its contract gains a field.
+    Appended are `event_on`, `broken` (index of the first broken rule, or null) and `content` (16 bytes). `content`
+    digests the fields that have a value, under their names: the same event has the same content whatever format it
+    came in, and keeps it when its contract gains a field.
     """
-    keyed = settings.customer_key is not None
-    connection.register("typed", typed)
+    key = settings.customer_key
     parameters: dict[str, Any] = {"zone": settings.timezone, "landed_at": landed_at}
-    if settings.customer_key is not None:
-        parameters |= _pads(settings.customer_key.get_secret_value().encode())
-    found = connection.sql(statement(contract, keyed=keyed), params=parameters).to_arrow_table()
-    connection.unregister("typed")
-    if keyed:
-        at = typed.schema.get_field_index(PSEUDONYMIZED)
-        typed = typed.set_column(at, typed.schema.field(at), found[PSEUDONYMIZED])
-    typed = typed.append_column("event_on", found["event_on"])
-    typed = typed.append_column("content", found["content"].cast(pa.binary(16)))
-    broken = found["broken"]
-    if broken.null_count == len(broken):
-        return typed, []
-    events = typed.filter(broken.is_valid()).to_pylist()
-    refused = [
-        _rejection(contract, rule, event) for rule, event in zip(broken.drop_null().to_pylist(), events, strict=True)
-    ]
-    return typed.filter(broken.is_null()), refused
+    if key is not None:
+        parameters |= _pads(key.get_secret_value().encode())
+    return connection.sql(statement(contract, source, keyed=key is not None), params=parameters).to_arrow_table()
+
+
+def rejections(contract: EventType, broken: pa.Table) -> list[Rejection]:
+    """Why each of these checked events is refused; all of them are `broken`."""
+    columns = ["ordinal", "broken", *contract.by_name]
+    return [_rejection(contract, event) for event in broken.select(columns).to_pylist()]
 
 
 @functools.cache
-def statement(contract: EventType, *, keyed: bool) -> str:
-    """SQL over `typed`, row for row in the order of `ordinal`."""
+def statement(contract: EventType, source: str, *, keyed: bool) -> str:
+    """SQL of `check`."""
     rules = "\n".join(f"    WHEN NOT ({rule.holds}) THEN {i}" for i, rule in enumerate(contract.rules))
     broken = f"CASE\n{rules}\n  END" if rules else "NULL"
-    parts = [f"'{f.name}=' || {_rendered(f)}" for f in sorted(contract.fields, key=lambda f: f.name)]
-    content = ",\n    ".join([f"'event_type={contract.name}'", *parts, "'=' || extra"])
+    fields = ",\n    ".join(_digested(f) for f in sorted(contract.fields, key=lambda f: f.name))
     replaced = f"REPLACE ({_PSEUDONYM} AS {PSEUDONYMIZED})" if keyed else ""
     return f"""
-SELECT ordinal, {PSEUDONYMIZED}, event_on,
+SELECT * EXCLUDE (landed_at),
   {broken} AS broken,
-  unhex(md5(concat_ws(chr(0),
-    {content}))) AS content
+  unhex(md5(concat('{contract.name}', chr(0),
+    {fields},
+    '=' || extra))) AS content
 FROM (SELECT * {replaced}, CAST(timezone($zone, occurred_at) AS DATE) AS event_on,
         CAST($landed_at AS TIMESTAMPTZ) AS landed_at
-      FROM typed)
-ORDER BY ordinal
+      FROM {source})
 """  # noqa: S608  # identifiers come from the contracts
 
 
@@ -90,6 +74,13 @@ def _pads(key: bytes) -> dict[str, bytes]:
     """The two keyed prefixes of HMAC-SHA256 (RFC 2104)."""
     key = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
     return {"inner": bytes(b ^ 0x36 for b in key), "outer": bytes(b ^ 0x5C for b in key)}
+
+
+def _digested(field: Field) -> str:
+    """Arguments of concat() that end in NUL, which no text holds; nothing where there is no value."""
+    if field.required:
+        return f"'{field.name}=', {_rendered(field)}, chr(0)"
+    return f"'{field.name}=' || {_rendered(field)} || chr(0)"
 
 
 def _rendered(field: Field) -> str:
@@ -105,9 +96,9 @@ def _rendered(field: Field) -> str:
             return field.name
 
 
-def _rejection(contract: EventType, rule: int, event: dict[str, Any]) -> Rejection:
-    broken = contract.rules[rule]
-    value = event[broken.field]
-    told = broken.field if value is None else f"{broken.field} {shown(value)}"
+def _rejection(contract: EventType, event: dict[str, Any]) -> Rejection:
+    rule = contract.rules[event["broken"]]
+    value = event[rule.field]
+    told = rule.field if value is None else f"{rule.field} {shown(value)}"
     event_id = str(uuid.UUID(bytes=event["event_id"]))
-    return Rejection(event["ordinal"], broken.code, f"{told} {broken.says}", broken.field, contract.name, event_id)
+    return Rejection(event["ordinal"], rule.code, f"{told} {rule.says}", rule.field, contract.name, event_id)

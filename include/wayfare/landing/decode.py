@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from wayfare import duck
-from wayfare.contracts import EVENT_TYPES, EventType, reference
+from wayfare.contracts import EVENT_TYPES, EventType, Kind, reference
 from wayfare.landing import checks, fast
 from wayfare.landing.careful import CarefulDecoder, Refused, to_table
 from wayfare.staging.incoming import KEYS, Incoming, Rejection
@@ -38,22 +38,17 @@ class Decoder:
     def __call__(self, lines: Lines) -> Incoming:
         """What a batch stages of `lines`. Blank lines count as nothing."""
         landed_at = dt.datetime.now(dt.UTC)
-        typed = self._fast(lines)
-        rows, rejections, blank = self._row_by_row(lines, typed)
+        checked = self._columnar(lines, landed_at)
+        rows, rejections, blank = self._row_by_row(lines, [t["ordinal"] for t in checked.values()])
+        self._add_careful(checked, rows, landed_at)
         events = []
-        for contract in self._contracts:
-            tables = [typed[contract]] if contract in typed else []
-            if contract in rows:
-                tables.append(to_table(contract, rows[contract]))
-            if not tables or not any(map(len, tables)):
-                continue
-            together = pa.concat_tables(tables)
-            if len(tables) > 1:
-                together = together.sort_by("ordinal")
-            good, broken = checks.check(self._connection, self._settings, contract, together, landed_at)
+        for contract, table in checked.items():
+            broken = table["broken"]
+            if broken.null_count < len(broken):
+                rejections += checks.rejections(contract, table.filter(broken.is_valid()))
+            good = table.filter(broken.is_null()) if broken.null_count < len(broken) else table
             if len(good):
-                events.append((contract, good))
-            rejections += broken
+                events.append((contract, good.drop_columns(["broken"])))
         return Incoming(
             source=lines.source,
             format=lines.format,
@@ -67,21 +62,43 @@ class Decoder:
             rejections=sorted(rejections, key=lambda r: r.ordinal),
         )
 
-    def _fast(self, lines: Lines) -> dict[EventType, pa.Table]:
+    def _columnar(self, lines: Lines, landed_at: dt.datetime) -> dict[EventType, pa.Table]:
+        """What the columnar path accepts, checked."""
         texts = pa.table({"ordinal": np.arange(len(lines.table)), "json": lines.table["json"]})
-        return fast.accept(self._connection, texts, self._contracts)
+        names = fast.route(self._connection, texts)
+        found = {}
+        for contract in self._contracts:
+            if contract.name in names:
+                table = self._checked(contract, f"({fast.statement(contract)})", landed_at)
+                found[contract] = table.filter(table["accepted"]).drop_columns(["accepted"])
+        return found
+
+    def _add_careful(
+        self, checked: dict[EventType, pa.Table], rows: dict[str, list[tuple[Any, ...]]], landed_at: dt.datetime
+    ) -> None:
+        for contract in self._contracts:
+            if contract.table in rows:
+                self._connection.register("careful", to_table(contract, rows[contract.table]))
+                table = self._checked(contract, "careful", landed_at)
+                self._connection.unregister("careful")
+                checked[contract] = pa.concat_tables([checked[contract], table]) if contract in checked else table
+
+    def _checked(self, contract: EventType, source: str, landed_at: dt.datetime) -> pa.Table:
+        table = checks.check(self._connection, self._settings, contract, source, landed_at)
+        uuids = {f.name for f in contract.fields if f.kind is Kind.UUID} | {"content"}
+        return table.cast(pa.schema([f.with_type(pa.binary(16)) if f.name in uuids else f for f in table.schema]))
 
     def _row_by_row(
-        self, lines: Lines, typed: dict[EventType, pa.Table]
-    ) -> tuple[dict[EventType, list[tuple[Any, ...]]], list[Rejection], int]:
-        """Events and rejections of the lines that the fast path left, and how many of those were blank."""
+        self, lines: Lines, taken: list[pa.ChunkedArray]
+    ) -> tuple[dict[str, list[tuple[Any, ...]]], list[Rejection], int]:
+        """By table, events of the lines whose ordinals are not `taken`; their rejections; how many were blank."""
         left = np.ones(len(lines.table), bool)
-        for table in typed.values():
-            left[table["ordinal"].to_numpy()] = False
-        ordinals = np.flatnonzero(left)
-        rows: dict[EventType, list[tuple[Any, ...]]] = {}
+        for ordinals in taken:
+            left[ordinals.to_numpy()] = False
+        rest = np.flatnonzero(left)
+        rows: dict[str, list[tuple[Any, ...]]] = {}
         rejections, blank = [], 0
-        for ordinal, text in zip(ordinals.tolist(), lines.table["json"].take(ordinals).to_pylist(), strict=True):
+        for ordinal, text in zip(rest.tolist(), lines.table["json"].take(rest).to_pylist(), strict=True):
             if ordinal in lines.faults:
                 rejections.append(_rejection(ordinal, lines.faults[ordinal], None))
             elif not text.strip(" \t\r\n"):
@@ -89,7 +106,7 @@ class Decoder:
             else:
                 try:
                     contract, values = self._careful.decode(text)
-                    rows.setdefault(contract, []).append((ordinal, *values))
+                    rows.setdefault(contract.table, []).append((ordinal, *values))
                 except Refused as refused:
                     rejections.append(_rejection(ordinal, refused.fault, refused.event))
         return rows, rejections, blank

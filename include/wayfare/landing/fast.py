@@ -9,16 +9,14 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from wayfare.contracts import EventType, Field, Kind
 from wayfare.contracts.model import MAX_ID, MAX_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     import duckdb
+    import pyarrow as pa
 
 FEW = 1_000
 """Lines of one event type that are read row by row sooner than DuckDB has planned how to type them."""
@@ -60,50 +58,34 @@ _MANY = "SELECT event_type FROM routed GROUP BY event_type HAVING count(*) > $1"
 
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give a connection what `accept` needs, once."""
+    """Give a connection what `route` and `statement` need, once."""
     connection.execute(_MACROS)
 
 
-def accept(
-    connection: duckdb.DuckDBPyConnection, texts: pa.Table, contracts: Sequence[EventType]
-) -> dict[EventType, pa.Table]:
-    """Type what can be typed of `texts` (`ordinal`, `json`): by contract, `ordinal` (int64) and its Arrow schema."""
+def route(connection: duckdb.DuckDBPyConnection, texts: pa.Table) -> set[str]:
+    """Make the table `routed` of `texts` (`ordinal`, `json`); names of the event types that are worth a `statement`."""
     if len(texts) <= FEW:
-        return {}
+        return set()
     connection.register("lines", texts)
     connection.execute(_ROUTE)
     connection.unregister("lines")
-    many = {name for (name,) in connection.execute(_MANY, [FEW]).fetchall()}
-    return {contract: _accept(connection, contract) for contract in contracts if contract.name in many}
-
-
-def typed_schema(contract: EventType) -> pa.Schema:
-    """Schema of typed events: `ordinal`, their position among the lines, then the contract's own."""
-    return contract.arrow_schema.insert(0, pa.field("ordinal", pa.int64(), nullable=False))
-
-
-def _accept(connection: duckdb.DuckDBPyConnection, contract: EventType) -> pa.Table:
-    table = connection.sql(statement(contract)).to_arrow_table()
-    accepted = table["accepted"]
-    if not pc.all(accepted).as_py():
-        table = table.filter(accepted)
-    table = table.drop_columns(["accepted"]).append_column("extra", pa.nulls(len(table), pa.string()))
-    return table.cast(typed_schema(contract))
+    return {name for (name,) in connection.execute(_MANY, [FEW]).fetchall()}
 
 
 @functools.cache
 def statement(contract: EventType) -> str:
-    """SQL that types one event type's lines of `routed`; its column `accepted` says which rows to believe.
+    """SQL that types one event type's lines of `routed`: `ordinal`, the contract's Arrow schema, `accepted`.
 
-    `accepted` is a column and no filter: DuckDB would push the filter down and compute every value twice. DuckDB's
-    JSON allows a comma before the closing brace and keeps quiet about repeated and unknown keys, hence `whole`.
+    Only rows that are `accepted` are to be believed. It is a column and no filter: DuckDB would push the filter down
+    and compute every value twice. DuckDB's JSON allows a comma before the closing brace and keeps quiet about repeated
+    and unknown keys, hence `whole`.
     """
     fields = contract.fields
     names = ["event_type", *contract.by_name]
     shape = ", ".join(f'"{n}":"JSON"' for n in names)
     texts = [f.name for f in fields if f.kind in {Kind.ID, Kind.TEXT}]
     return f"""
-SELECT ordinal, {", ".join(map(_defaulted, fields))},
+SELECT ordinal, {", ".join(map(_defaulted, fields))}, CAST(NULL AS VARCHAR) AS extra,
   whole AND given = {_has(f.name for f in fields)}
     AND {" AND ".join(f"{f.name} IS NOT NULL" for f in fields if f.required)} AS accepted
 FROM (
