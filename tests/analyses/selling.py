@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -40,58 +41,51 @@ def cancellation(item: Row, on: dt.date, units: int, **more: Any) -> Row:
     }
 
 
-@st.composite
-def histories(draw: st.DrawFn, last: int = 70) -> Events:
-    """Bookings, purchases, cancellations and snapshots on days 0 to `last` for service days around them.
+def _history(seed: int, size: int, last: int = 75) -> Events:
+    """`size` sales, some of them cancelled, and as many snapshots, on days 0 to `last` for service days among them.
 
+    Dense where it matters: few resources, service days on a weekly grid, sales close to service or a window away.
     Some cancellations are partial, some are dated before what they cancel, some name a sale that is not an input.
     """
     events: Events = {"booking": [], "purchase": [], "cancellation": [], "inventory": []}
-    lead = st.sampled_from([*range(22), 28, 55, 56, 57])
-    service = st.builds(
-        lambda week, weekday: 7 * week + weekday, st.integers(0, last // 7 + 5), st.sampled_from([0, 0, 0, 1])
-    )
-    sale = st.tuples(
-        service,  # day of service
-        lead,  # days it is sold before
-        st.sampled_from(["a", "a", "b", "c", None]),  # resource
-        st.sampled_from([False, False, True]),  # is an ancillary
-        st.integers(1, 4),  # units
-        st.lists(st.tuples(st.integers(-2, 20), st.integers(1, 4)), max_size=2),  # days until, units cancelled
-        st.sampled_from([True, True, True, False]),  # is an input
-    )
-    for number, (served, ahead, resource, is_ancillary, units, cancelled, is_input) in enumerate(
-        draw(st.lists(sale, min_size=1, max_size=30))
-    ):
-        sold = max(0, served - ahead)
-        item: Row = {"event_on": day(sold), "resource_id": resource, "booking_id": f"k{number}"}
+    chance = random.Random(seed)
+    for number in range(size):
+        served, ahead = _service(chance, last)
+        is_ancillary, resource = chance.random() < 0.3, chance.choice("aaaabbc")
+        item: Row = {"event_on": day(served - ahead), "resource_id": resource, "booking_id": f"k{number}"}
+        units = chance.randint(1, 4)
         if is_ancillary:
             item |= {"purchase_id": f"p{number}", "category": "meal", "sku": "m", "quantity": units}
-            item["service_on"] = day(served) if ahead != 1 else None
+            item |= {"service_on": chance.choice([day(served)] * 9 + [None])}
+            item |= {"resource_id": chance.choice([resource] * 9 + [None])}
         else:
-            product = "car" if resource == "c" else "flight"
-            item |= {"resource_id": resource or "a", "item_id": "1", "product": product}
-            item |= {"start_on": day(served), "units": units}
-        if is_input:
+            item |= {"item_id": "1", "product": _PRODUCTS[resource], "start_on": day(served), "units": units}
+        if chance.random() < 0.9:
             events["purchase" if is_ancillary else "booking"].append(item)
-        left = units
-        for after, wanted in sorted(cancelled):
-            events["cancellation"].append(cancellation(item, day(sold + after), min(left, wanted)))
-            left -= min(left, wanted)
-    snapshot = st.tuples(
-        service,
-        lead,
-        st.sampled_from(["a", "b", "c"]),
-        st.sampled_from([None, None, "m"]),
-        st.sampled_from([None, "X", "Y"]),
-        st.integers(0, 9),
-        st.integers(0, 9),
-    )
-    for served, ahead, resource, sku, location, capacity, on_hand in draw(st.lists(snapshot, max_size=15)):
-        row = {"event_on": day(max(0, served - ahead)), "service_on": day(served), "resource_id": resource, "sku": sku}
-        row |= {"location": location, "capacity": capacity, "on_hand": on_hand}
-        events["inventory"].append(row | {"product": "car" if resource == "c" else "flight"})
+        for after in sorted(chance.randint(-3, ahead + 3) for _ in range(chance.choice([0, 0, 1, 2]))):
+            taken = min(units, chance.randint(1, 3))
+            events["cancellation"].append(cancellation(item, day(max(0, served - ahead + after)), taken))
+            units -= taken
+    for _ in range(size):
+        served, ahead = _service(chance, last)
+        resource, sku = chance.choice("aaaabbc"), chance.choice([None, None, "m"])
+        row = {"event_on": day(served - ahead), "service_on": day(served), "resource_id": resource, "sku": sku}
+        row |= {"location": chance.choice([None, "X", "X", "Y"]), "product": _PRODUCTS[resource]}
+        events["inventory"].append(row | {"capacity": chance.randint(0, 12), "on_hand": chance.randint(0, 12)})
     return events
+
+
+def _service(chance: random.Random, last: int) -> tuple[int, int]:
+    """A service day and how many days before it something happens, no earlier than day 0."""
+    served = 7 * chance.randint(0, last // 7) + chance.choice([0, 0, 0, 1])
+    ahead = chance.choice([chance.randint(0, 10), chance.randint(0, 30), chance.choice([48, 49, 50, 55, 56, 57])])
+    return served, min(ahead, served)
+
+
+_PRODUCTS = {"a": "flight", "b": "flight", "c": "car"}
+
+histories = st.builds(_history, st.integers(0, 2**32), st.integers(1, 150))
+"""Histories of up to 150 sales and as many snapshots."""
 
 
 def changes(events: Events) -> list[tuple[tuple[str, str], str, dt.date, dt.date, dt.date, int]]:

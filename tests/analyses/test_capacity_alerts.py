@@ -127,8 +127,8 @@ def _walk(levels: list[tuple[float | None, bool] | None]) -> str:
     return LEVELS[level]
 
 
-@settings(max_examples=20, deadline=None)
-@given(histories())
+@settings(max_examples=12, deadline=None)
+@given(histories)
 def test_equals_a_walk_over_the_events(runner: Runner, events: Events) -> None:
     output = [day(n) for n in (0, 5, 20, 21, 22, 34, 48, 49, 50, 56, 62, 70)]
     got = runner.analyze(ANALYSIS, events, output)
@@ -157,8 +157,8 @@ def _check_demand(row: Row) -> None:
     assert row["expected_spill"] == pytest.approx(max(spill, 0.0), abs=1e-5)
 
 
-@settings(max_examples=6, deadline=None)
-@given(histories())
+@settings(max_examples=5, deadline=None)
+@given(histories)
 def test_levels_remember_the_seven_days_before(runner: Runner, events: Events) -> None:
     output = [day(n) for n in range(13, 30)]
     got = {(g["as_of_on"], g["resource_id"], g["service_on"]): g for g in runner.analyze(ANALYSIS, events, output)}
@@ -170,7 +170,7 @@ def test_levels_remember_the_seven_days_before(runner: Runner, events: Events) -
 
 
 @settings(max_examples=2, deadline=None)
-@given(histories())
+@given(histories)
 def test_a_day_alone_gives_what_it_gives_among_others(runner: Runner, events: Events) -> None:
     output = [day(n) for n in (10, 35, 49, 64)]
     together = runner.analyze(ANALYSIS, events, output)
