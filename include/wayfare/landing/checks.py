@@ -31,9 +31,9 @@ def check(
 ) -> pa.Table:
     """Typed events of the relation `source` (`ordinal` and the contract's Arrow schema), and what is computed of them.
 
-    Appended are `event_on`, `broken` (index of the first broken rule, or null) and `content` (16 bytes). `content`
-    digests the fields that have a value, under their names: the same event has the same content whatever format it
-    came in, and keeps it when its contract gains a field.
+    Appended are `event_on`, `broken` (index of the first broken rule, or null) and `content` (16 bytes), a digest of
+    all values but the id: the same event has the same content whatever format it came in, and keeps it when its
+    contract gains an optional field.
     """
     key = settings.customer_key
     parameters: dict[str, Any] = {"zone": settings.timezone, "landed_at": landed_at}
@@ -53,7 +53,9 @@ def statement(contract: EventType, source: str, *, keyed: bool) -> str:
     """SQL of `check`."""
     rules = "\n".join(f"    WHEN NOT ({rule.holds}) THEN {i}" for i, rule in enumerate(contract.rules))
     broken = f"CASE\n{rules}\n  END" if rules else "NULL"
-    fields = ",\n    ".join(_digested(f) for f in sorted(contract.fields, key=lambda f: f.name))
+    fields = ",\n    ".join(
+        _digested(f) for f in sorted(contract.fields, key=lambda f: f.name) if f.kind is not Kind.UUID
+    )
     replaced = f"REPLACE ({_PSEUDONYM} AS {PSEUDONYMIZED})" if keyed else ""
     return f"""
 SELECT * EXCLUDE (landed_at),
@@ -77,17 +79,18 @@ def _pads(key: bytes) -> dict[str, bytes]:
 
 
 def _digested(field: Field) -> str:
-    """Arguments of concat() that end in NUL, which no text holds; nothing where there is no value."""
+    """Arguments of concat() that end in NUL, which no text holds; nothing where there is no value.
+
+    Required fields need no name: within a major version none comes or goes.
+    """
     if field.required:
-        return f"'{field.name}=', {_rendered(field)}, chr(0)"
+        return f"{_rendered(field)}, chr(0)"
     return f"'{field.name}=' || {_rendered(field)} || chr(0)"
 
 
 def _rendered(field: Field) -> str:
     """SQL of a value as text that no format and no version of DuckDB changes."""
     match field.kind:
-        case Kind.UUID:
-            return f"hex({field.name})"
         case Kind.INSTANT:
             return f"epoch_us({field.name})"
         case Kind.FLAG:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import duckdb
+    import numpy.typing as npt
 
     from wayfare.landing.lines import Fault, Lines
     from wayfare.settings import Settings
+
+_SLICE = 10_000
 
 
 class Decoder:
@@ -39,8 +43,8 @@ class Decoder:
         """What a batch stages of `lines`. Blank lines count as nothing."""
         landed_at = dt.datetime.now(dt.UTC)
         checked = self._columnar(lines, landed_at)
-        rows, rejections, blank = self._row_by_row(lines, [t["ordinal"] for t in checked.values()])
-        self._add_careful(checked, rows, landed_at)
+        careful, rejections, blank = self._row_by_row(lines, [t["ordinal"] for t in checked.values()])
+        self._add_careful(checked, careful, landed_at)
         events = []
         for contract, table in checked.items():
             broken = table["broken"]
@@ -74,14 +78,13 @@ class Decoder:
         return found
 
     def _add_careful(
-        self, checked: dict[EventType, pa.Table], rows: dict[str, list[tuple[Any, ...]]], landed_at: dt.datetime
+        self, checked: dict[EventType, pa.Table], careful: dict[EventType, list[pa.Table]], landed_at: dt.datetime
     ) -> None:
-        for contract in self._contracts:
-            if contract.table in rows:
-                self._connection.register("careful", to_table(contract, rows[contract.table]))
-                table = self._checked(contract, "careful", landed_at)
-                self._connection.unregister("careful")
-                checked[contract] = pa.concat_tables([checked[contract], table]) if contract in checked else table
+        for contract, tables in careful.items():
+            self._connection.register("careful", pa.concat_tables(tables))
+            table = self._checked(contract, "careful", landed_at)
+            self._connection.unregister("careful")
+            checked[contract] = pa.concat_tables([checked[contract], table]) if contract in checked else table
 
     def _checked(self, contract: EventType, source: str, landed_at: dt.datetime) -> pa.Table:
         table = checks.check(self._connection, self._settings, contract, source, landed_at)
@@ -90,15 +93,32 @@ class Decoder:
 
     def _row_by_row(
         self, lines: Lines, taken: list[pa.ChunkedArray]
-    ) -> tuple[dict[str, list[tuple[Any, ...]]], list[Rejection], int]:
-        """By table, events of the lines whose ordinals are not `taken`; their rejections; how many were blank."""
+    ) -> tuple[dict[EventType, list[pa.Table]], list[Rejection], int]:
+        """Events of the lines whose ordinals are not `taken`, their rejections, and how many were blank.
+
+        Rows become columns slice by slice: as Python objects they take many times the memory of their lines.
+        """
         left = np.ones(len(lines.table), bool)
         for ordinals in taken:
             left[ordinals.to_numpy()] = False
         rest = np.flatnonzero(left)
+        events: dict[EventType, list[pa.Table]] = {}
+        rejections, blank = list[Rejection](), 0
+        for start in range(0, len(rest), _SLICE):
+            rows, refused, blanks = self._slice(lines, rest[start : start + _SLICE])
+            for contract in self._contracts:
+                if contract.table in rows:
+                    events.setdefault(contract, []).append(to_table(contract, rows[contract.table]))
+            rejections += refused
+            blank += blanks
+        return events, rejections, blank
+
+    def _slice(
+        self, lines: Lines, ordinals: npt.NDArray[np.int64]
+    ) -> tuple[dict[str, list[tuple[Any, ...]]], list[Rejection], int]:
         rows: dict[str, list[tuple[Any, ...]]] = {}
         rejections, blank = [], 0
-        for ordinal, text in zip(rest.tolist(), lines.table["json"].take(rest).to_pylist(), strict=True):
+        for ordinal, text in zip(ordinals.tolist(), lines.table["json"].take(ordinals).to_pylist(), strict=True):
             if ordinal in lines.faults:
                 rejections.append(_rejection(ordinal, lines.faults[ordinal], None))
             elif not text.strip(" \t\r\n"):
@@ -116,11 +136,12 @@ class Decoder:
 def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) -> Iterator[Decoder]:
     """A decoder with a DuckDB of its own, within the settings' limits."""
     settings.spill_dir.mkdir(parents=True, exist_ok=True)
-    with duck.connect(
-        memory_limit=settings.duckdb_memory_limit,
-        threads=settings.duckdb_threads,
-        temp_directory=str(settings.spill_dir),
-    ) as connection:
+    with (
+        tempfile.TemporaryDirectory(dir=settings.spill_dir, ignore_cleanup_errors=True) as spill,
+        duck.connect(
+            memory_limit=settings.duckdb_memory_limit, threads=settings.duckdb_threads, temp_directory=spill
+        ) as connection,
+    ):
         reference.register(connection)
         fast.prepare(connection)
         yield Decoder(connection, settings, contracts or tuple(EVENT_TYPES.values()))

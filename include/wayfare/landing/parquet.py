@@ -1,7 +1,4 @@
-"""Parquet, row by row as JSON text, so that one path types every format.
-
-Column names are field names; a file without a column `event_type` may name it in its key-value metadata.
-"""
+"""Parquet whose columns are named after the fields: row by row as JSON text, so that one path types every format."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-_ROWS = 50_000
+_ROWS = 100_000
 
 
 def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
@@ -32,19 +29,20 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     Raises
     ------
     DataError
-        The file is not Parquet.
+        The file is not Parquet, or names a column twice.
     """
     try:
         file = pq.ParquetFile(stream)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{source}: is not Parquet: {error}") from error
-    metadata = file.schema_arrow.metadata or {}
-    event_type = metadata.get(b"event_type", b"").decode()
+    names = file.schema_arrow.names
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise DataError(f"{source}: names the columns {', '.join(twice)} more than once; write each field once")
     line = 1
     with duck.connect(threads=1) as connection:
         for batch in file.iter_batches(min(rows, _ROWS)):
             connection.register("rows", pa.table(batch))
-            query = f"SELECT {_json(batch.schema, event_type)} AS json FROM rows"  # noqa: S608  # names are quoted
+            query = f"SELECT {_json(batch.schema)} AS json FROM rows"  # noqa: S608  # names are quoted
             text = connection.sql(query).to_arrow_table()["json"]
             yield _lines(text, source, line)
             line += len(batch)
@@ -63,11 +61,9 @@ def _lines(text: pa.ChunkedArray, source: str, first: int) -> Lines:
     return Lines(source, "parquet", table, faults)
 
 
-def _json(schema: pa.Schema, event_type: str) -> str:
+def _json(schema: pa.Schema) -> str:
     """SQL of one row as a JSON object without its nulls."""
     members = [f"{_literal(json.dumps(f.name) + ':')} || {_value(f)}" for f in schema]
-    if event_type and "event_type" not in schema.names:
-        members.append(_literal(f'"event_type":{json.dumps(event_type)}'))
     return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"
 
 
@@ -79,11 +75,13 @@ def _value(field: pa.Field) -> str:
         return f"'\"' || strftime({column}, '%Y-%m-%dT%H:%M:%S.%f{zone}') || '\"'"
     if kinds == {Kind.UUID} and (pa.types.is_binary(field.type) or pa.types.is_fixed_size_binary(field.type)):
         return f"to_json(CAST({column} AS UUID))"
-    if kinds <= {Kind.COUNT, Kind.MONEY} and pa.types.is_floating(field.type):
+    if kinds and kinds <= {Kind.COUNT, Kind.MONEY} and pa.types.is_floating(field.type):
         return (
             f"CASE WHEN {column} = trunc({column}) AND abs({column}) <= {2**53} "
             f"THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) WHEN NOT isnan({column}) THEN to_json({column}) END"
         )
+    if pa.types.is_decimal(field.type):
+        return f"CAST({column} AS VARCHAR)"
     if pa.types.is_dictionary(field.type):
         return f"to_json(CAST({column} AS VARCHAR))"
     return f"to_json({column})"

@@ -12,6 +12,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
+import pyarrow as pa
 import zstandard
 
 from wayfare.errors import DataError
@@ -79,7 +81,7 @@ def read(source: str, chosen: str | None, rows: int, progress: Callable[[int], N
     try:
         with _open(source, progress) as stream, _seekable(stream, form) as readable:
             yield from FORMATS[form](readable, name, rows)
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError, pa.ArrowException, duckdb.Error) as error:
         raise DataError(
             f"{source}: {error}; what was read before that is landed, mend the file and land it again"
         ) from error

@@ -1,0 +1,79 @@
+"""Parquet columns of every plausible type become what the contract holds."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from landing.sample_events import event, query
+from wayfare.contracts import EVENT_TYPES
+from wayfare.errors import DataError
+from wayfare.landing import Landed, land, rejections
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wayfare.settings import Settings
+
+AT = dt.datetime(2026, 3, 2, 10, 0, 0, 250_000, dt.UTC)
+
+
+def test_columns_of_many_types(settings: Settings, tmp_path: Path) -> None:
+    rows = 2
+    columns = {
+        **{name: pa.array([value] * rows) for name, value in event("search").items()},
+        "event_id": pa.array([uuid.uuid4().bytes for _ in range(rows)], pa.binary(16)),
+        "occurred_at": pa.array([AT] * rows, pa.timestamp("ns", "Europe/Lisbon")),
+        "start_on": pa.array([dt.date(2026, 4, 1)] * rows),
+        "adults": pa.array([2.0, 1.0], pa.float64()),
+        "children": pa.array([float("nan"), None], pa.float64()),
+        "product": pa.array(["hotel", "hotel"]).dictionary_encode(),
+        "min_price": pa.array([100, 200], pa.uint16()),
+        "currency": pa.array(["EUR", "EUR"], pa.large_string()),
+        "is_test": pa.array([None, True]),
+        "own_list": pa.array([[1, 2], None]),
+        "own_amount": pa.array([Decimal("1.50"), None]),
+        "own_float": pa.array([1.0, None]),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    assert land(settings, [str(tmp_path / "a.parquet")]) == Landed(read=2, landed=2)
+    found = query(
+        settings,
+        "SELECT occurred_at, adults, children, min_price, is_test, extra FROM staging.search ORDER BY min_price",
+    )
+    extra = '{"own_amount":1.50,"own_float":1.0,"own_list":[1,2]}'
+    assert found == [(AT, 2, None, 100, False, extra), (AT, 1, None, 200, True, None)]
+
+
+def test_the_contract_s_own_schema(settings: Settings, tmp_path: Path) -> None:
+    travel = EVENT_TYPES["travel"]
+    values = {**event("travel"), "event_id": uuid.uuid4().bytes, "occurred_at": AT}
+    table = pa.Table.from_pylist([{n: values.get(n) for n in travel.arrow_schema.names}], travel.arrow_schema)
+    pq.write_table(table.append_column("event_type", pa.array(["travel"])), tmp_path / "a.parquet")
+    assert land(settings, [str(tmp_path / "a.parquet")]) == Landed(read=1, landed=1)
+
+
+def test_an_instant_without_a_zone_is_refused(settings: Settings, tmp_path: Path) -> None:
+    row = {**event("travel"), "occurred_at": AT.replace(tzinfo=None)}
+    pq.write_table(pa.Table.from_pylist([row, {**row, "occurred_at": None}]), tmp_path / "a.parquet")
+    assert land(settings, [str(tmp_path / "a.parquet")]).rejected == 2
+    missing, naive = rejections(settings)
+    assert (naive["line"], naive["reason"], naive["format"]) == (1, "bad_instant", "parquet")
+    assert json.loads(naive["raw"])["occurred_at"] == "2026-03-02T10:00:00.250000"
+    assert (missing["line"], missing["reason"]) == (2, "missing_field")
+
+
+def test_what_is_no_parquet_is_a_fault(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 not really PAR1")
+    with pytest.raises(DataError, match="is not Parquet"):
+        land(settings, [str(tmp_path / "a.parquet")])
+    pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "b.parquet")
+    with pytest.raises(DataError, match="columns a more than once"):
+        land(settings, [str(tmp_path / "b.parquet")])
