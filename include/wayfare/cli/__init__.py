@@ -5,6 +5,7 @@ Belongs here: arguments, output and exit statuses. Does not: work; every command
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -13,7 +14,11 @@ from wayfare.errors import WayfareError
 
 
 def main() -> None:
-    """Run the command; a fault of ours is a sentence on standard error and exit status 2, never a traceback."""
+    """Run the command; a fault of ours is a sentence on standard error and exit status 2, never a traceback.
+
+    The process ends without the interpreter's teardown: once Great Expectations is imported beside it, DuckDB's
+    binding would list there, on standard error, every type that is still alive.
+    """
     from wayfare.cli import importing, landing, local, run, scaffold, simulate, status
 
     app = typer.Typer(
@@ -25,8 +30,14 @@ def main() -> None:
     )
     for part in (landing, importing, simulate, run, status, scaffold, local):
         app.registered_commands += part.app.registered_commands
+    code: int | str | None = 0
     try:
         app()
+    except SystemExit as ended:
+        code = ended.code
     except WayfareError as error:
         typer.secho(f"wayfare: {error}", err=True, fg=typer.colors.RED)
-        sys.exit(2)
+        code = 2
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else bool(code))

@@ -24,6 +24,8 @@ def up(
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160
     try:
         running = stack.start(get_settings(), console.print)
         try:

@@ -27,13 +27,14 @@ def run(
     from wayfare.pipeline import bring_up_to_date
     from wayfare.settings import get_settings
 
-    done = 0
     days = {"first": first.date() if first else None, "last": last.date() if last else None}
-    for done, summary in enumerate(bring_up_to_date(get_settings(), analysis, **days, force=force), start=1):
+    fresh = True
+    for summary in bring_up_to_date(get_settings(), analysis, **days, force=force):
+        fresh = False
         if as_json:
             typer.echo(json.dumps(summary, default=str))
         else:
             ranges = ", ".join(f"{start} to {stop}" for start, stop in summary["chunk"]["days"])
-            typer.echo(f"{analysis}: {ranges}: {summary['publish']['rows']} rows published")
-    if not done and not as_json:
+            typer.echo(f"{analysis}: {ranges}: {summary['publish']['rows']:,} rows published")
+    if fresh and not as_json:
         typer.echo(f"{analysis}: every day is fresh")

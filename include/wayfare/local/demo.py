@@ -22,7 +22,7 @@ DAYS = 30
 CUSTOMERS = 2_000
 SEED = 7
 _ROWS_SHOWN = 3
-_COLUMNS_SHOWN = 9
+_COLUMNS_SHOWN = 8
 
 
 def land_and_wait(settings: Settings, console: Console, *, timeout: float = 1_200.0) -> None:
@@ -41,7 +41,10 @@ def land_and_wait(settings: Settings, console: Console, *, timeout: float = 1_20
         simulator.simulate(folder, days=DAYS, customers=CUSTOMERS, seed=SEED)
     console.print("Landing them")
     landed = landing.land(settings, sorted(str(f) for f in folder.rglob("*") if f.is_file()))
-    console.print(f"  {landed}")
+    console.print(
+        f"  {landed.read:,} lines read: {landed.landed:,} landed, {landed.duplicates:,} duplicates, "
+        f"{landed.conflicts:,} conflicts, {landed.rejected:,} rejected"
+    )
     deadline = time.monotonic() + timeout
     shown: dict[str, int] = {}
     while time.monotonic() < deadline:
@@ -67,7 +70,7 @@ def show_marts(stack: Stack, console: Console) -> None:
             names = [d.name for d in cursor.description or ()]
             table = Table(title=f"bi.{view} ({len(names)} columns)", title_justify="left")
             for name in names[:_COLUMNS_SHOWN]:
-                table.add_column(name)
+                table.add_column(name, no_wrap=True)
             for values in cursor:
                 table.add_row(*(str(v) for v in values[:_COLUMNS_SHOWN]))
             console.print(table)
@@ -75,6 +78,9 @@ def show_marts(stack: Stack, console: Console) -> None:
 
 def show_addresses(stack: Stack, console: Console) -> None:
     """Print where to look and how to log in."""
-    console.print(f"Airflow UI   {stack.ui}  (user admin, password {stack.secrets.admin})")
-    console.print(f"BI, read only  {stack.bi_url}", soft_wrap=True)
-    console.print(f"Logs         {stack.settings.home / 'logs'}")
+    for line in (
+        f"Airflow UI     {stack.ui}  (user admin, password {stack.secrets.admin})",
+        f"BI, read only  {stack.bi_url}",
+        f"Logs           {stack.settings.home / 'logs'}",
+    ):
+        console.print(line, soft_wrap=True)
