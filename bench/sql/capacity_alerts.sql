@@ -130,21 +130,28 @@ state AS MATERIALIZED (
 alert AS (
     SELECT
         output_on AS as_of_on, resource_id, service_on,
-        list_reduce(
-            list(struct_pack(raised := raised, kept := kept) ORDER BY as_of_on),
-            lambda a, b: struct_pack(raised := greatest(b.raised, least(a.raised, b.kept)), kept := 0),
-            struct_pack(raised := 0, kept := 0)
-        ).raised AS level,
-        list_reduce(
-            list(struct_pack(raised := raised, kept := kept) ORDER BY as_of_on) FILTER (as_of_on < output_on),
-            lambda a, b: struct_pack(raised := greatest(b.raised, least(a.raised, b.kept)), kept := 0),
-            struct_pack(raised := 0, kept := 0)
-        ).raised AS previous
+        max(as_of_on) FILTER (raised >= 1) AS raised_1, max(as_of_on) FILTER (kept < 1) AS dropped_1,
+        max(as_of_on) FILTER (raised >= 2) AS raised_2, max(as_of_on) FILTER (kept < 2) AS dropped_2,
+        max(as_of_on) FILTER (raised >= 3) AS raised_3, max(as_of_on) FILTER (kept < 3) AS dropped_3,
+        max(as_of_on) FILTER (raised >= 1 AND as_of_on < output_on) AS before_1,
+        max(as_of_on) FILTER (kept < 1 AND as_of_on < output_on) AS ended_1,
+        max(as_of_on) FILTER (raised >= 2 AND as_of_on < output_on) AS before_2,
+        max(as_of_on) FILTER (kept < 2 AND as_of_on < output_on) AS ended_2,
+        max(as_of_on) FILTER (raised >= 3 AND as_of_on < output_on) AS before_3,
+        max(as_of_on) FILTER (kept < 3 AND as_of_on < output_on) AS ended_3
     FROM state JOIN days ON as_of_on BETWEEN output_on - 7 AND output_on
     GROUP BY ALL
 )
 SELECT
-    * EXCLUDE (z, t, density, tail, variance, raised, kept, level, previous),
-    ['none', 'watch', 'high', 'full'][1 + level] AS alert_level,
-    ['none', 'watch', 'high', 'full'][1 + coalesce(previous, 0)] AS previous_level
-FROM state JOIN alert USING (as_of_on, resource_id, service_on)
+    s.*,
+    CASE
+        WHEN raised_3 > coalesce(dropped_3, '-infinity') THEN 'full'
+        WHEN raised_2 > coalesce(dropped_2, '-infinity') THEN 'high'
+        WHEN raised_1 > coalesce(dropped_1, '-infinity') THEN 'watch' ELSE 'none'
+    END AS alert_level,
+    CASE
+        WHEN before_3 > coalesce(ended_3, '-infinity') THEN 'full'
+        WHEN before_2 > coalesce(ended_2, '-infinity') THEN 'high'
+        WHEN before_1 > coalesce(ended_1, '-infinity') THEN 'watch' ELSE 'none'
+    END AS previous_level
+FROM state AS s JOIN alert USING (as_of_on, resource_id, service_on)

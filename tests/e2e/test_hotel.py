@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-import pytest
 
 from wayfare.pipeline import bring_up_to_date
 
 if TYPE_CHECKING:
+    import pytest
+
     from wayfare.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
