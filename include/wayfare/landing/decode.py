@@ -139,7 +139,10 @@ def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) ->
     with (
         tempfile.TemporaryDirectory(dir=settings.spill_dir, ignore_cleanup_errors=True) as spill,
         duck.connect(
-            memory_limit=settings.duckdb_memory_limit, threads=settings.duckdb_threads, temp_directory=spill
+            memory_limit=settings.duckdb_memory_limit,
+            threads=settings.duckdb_threads,
+            temp_directory=spill,
+            preserve_insertion_order=False,
         ) as connection,
     ):
         reference.register(connection)
