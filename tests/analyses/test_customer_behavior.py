@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from analyses.selling import Events, Row
 
 ANALYSIS = CustomerBehavior()
-RATES = [(currency, day(n), rate) for n in range(-10, 500) for currency, rate in (("EUR", 1.0), ("USD", 0.5))]
+RATES = [(currency, day(n), rate) for n in range(-10, 501) for currency, rate in (("EUR", 1.0), ("USD", 0.5))]
 
 
 def _at(number: float) -> dt.datetime:
