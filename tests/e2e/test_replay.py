@@ -35,7 +35,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 def events(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """The lines of a small agency's nine days: late events, duplicates, bots and broken lines among them."""
     folder = tmp_path_factory.mktemp("agency")
-    simulator.simulate(folder, days=9, customers=40, seed=11, format="jsonl")
+    simulator.simulate(folder, days=9, customers=40, seed=11, form="jsonl")
     lines = [line for file in sorted(folder.rglob("*.jsonl")) for line in file.read_bytes().splitlines()]
     assert len(lines) > 500
     return lines

@@ -32,7 +32,7 @@ def currencies() -> pa.Table:
 @functools.cache
 def countries() -> pa.Table:
     """Column `country`: ISO 3166-1 alpha-2 codes in use."""
-    listed = {a["country"] for a in airportsdata.load("IATA").values() if len(a["country"]) == 2}
+    listed = {code for code in places()["country"].to_pylist() if len(code) == 2}
     return pa.table({"country": pa.array(sorted(listed | _zoneinfo_countries()), pa.string())})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,13 +134,13 @@ class Decoder:
 
 @contextmanager
 def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) -> Iterator[Decoder]:
-    """A decoder with a DuckDB of its own, within the settings' limits."""
+    """A decoder with a DuckDB of its own, which works in one thread: runs are decoded side by side instead."""
     settings.spill_dir.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=settings.spill_dir, ignore_cleanup_errors=True) as spill,
         duck.connect(
             memory_limit=settings.duckdb_memory_limit,
-            threads=settings.duckdb_threads,
+            threads=1,
             temp_directory=spill,
             preserve_insertion_order=False,
         ) as connection,
@@ -148,6 +148,13 @@ def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) ->
         reference.register(connection)
         fast.prepare(connection)
         yield Decoder(connection, settings, contracts or tuple(EVENT_TYPES.values()))
+
+
+@contextmanager
+def decoders(settings: Settings, contracts: Sequence[EventType] | None = None) -> Iterator[list[Decoder]]:
+    """As many decoders as the settings allow DuckDB threads."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(decoder(settings, contracts)) for _ in range(settings.duckdb_threads)]
 
 
 def _rejection(ordinal: int, fault: Fault, event: object) -> Rejection:

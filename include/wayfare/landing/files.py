@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wayfare.errors import DataError
 from wayfare.landing import sources
-from wayfare.landing.decode import decoder
+from wayfare.landing.decode import Decoder, decoders
 from wayfare.staging.batches import Stager
 from wayfare.staging.incoming import Incoming, Landed
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from wayfare.contracts import EventType
+    from wayfare.landing.lines import Lines
     from wayfare.settings import Settings
 
 
@@ -42,21 +46,25 @@ def land(
         if source != sources.STDIN and not Path(source).is_file():
             raise DataError(f"{source}: no such file")
         sources.format_of(source, format)
-    with decoder(settings, contracts) as decode, Stager(settings) as stager:
+    with decoders(settings, contracts) as decoding, Stager(settings) as stager:
         runs = (
             lines
             for source in files
             for lines in sources.read(source, format, settings.landing_rows, progress or (lambda _: None))
         )
-        return stage_all(stager, (decode(lines) for lines in runs))
+        return stage_all(stager, runs, decoding)
 
 
-def stage_all(stager: Stager, batches: Iterable[Incoming], *, replayed: bool = False) -> Landed:
-    """Stage every batch in order, the next one being made in another thread meanwhile."""
-    landed, upcoming = Landed(), iter(batches)
-    with ThreadPoolExecutor(1, "decode") as pool:
-        pending = pool.submit(next, upcoming, None)
-        while (incoming := pending.result()) is not None:
-            pending = pool.submit(next, upcoming, None)
-            landed += stager.stage(incoming, replayed=replayed)
+def stage_all(stager: Stager, runs: Iterable[Lines], decoding: Sequence[Decoder], *, replayed: bool = False) -> Landed:
+    """Stage every run of lines in order, the next ones being decoded, one by each decoder, meanwhile."""
+    landed = Landed()
+    with ExitStack() as stack:
+        workers = [(d, stack.enter_context(ThreadPoolExecutor(1, "decode"))) for d in decoding]
+        pending: deque[Future[Incoming]] = deque()
+        for lines, (decode, worker) in zip(runs, cycle(workers), strict=False):
+            pending.append(worker.submit(decode, lines))
+            if len(pending) > len(workers):
+                landed += stager.stage(pending.popleft().result(), replayed=replayed)
+        while pending:
+            landed += stager.stage(pending.popleft().result(), replayed=replayed)
     return landed

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from wayfare import duck
 from wayfare.errors import DataError, DeclarationError
 from wayfare.landing import csv_lines, sources
-from wayfare.landing.decode import decoder
+from wayfare.landing.decode import decoders
 from wayfare.landing.files import stage_all
 from wayfare.landing.lines import Fault, Lines
 from wayfare.landing.mapping import Mapping
@@ -64,9 +64,9 @@ def import_files(
             raise DataError(f"{source}: no such file")
     name = str(Path(mapping).resolve()) if Path(mapping).is_file() else mapping
     rows = max(1, settings.landing_rows // _EVENTS_PER_ROW)
-    with decoder(settings) as decode, Stager(settings) as stager, _mapper(name) as mapped:
+    with decoders(settings) as decoding, Stager(settings) as stager, _mapper(name) as mapped:
         runs = (lines for source in files for lines in sources.read(source, "csv", rows, progress or (lambda _: None)))
-        return stage_all(stager, (decode(mapped(lines)) for lines in runs))
+        return stage_all(stager, map(mapped, runs), decoding)
 
 
 def reread(rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:

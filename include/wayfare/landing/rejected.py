@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from wayfare.errors import ServiceError
 from wayfare.landing import csv_lines, mapping_files
-from wayfare.landing.decode import decoder
+from wayfare.landing.decode import decoders
 from wayfare.landing.files import stage_all
 from wayfare.landing.lines import NOT_UTF8, TOO_LONG, Fault, Lines
 from wayfare.staging.batches import Stager
@@ -72,8 +72,8 @@ def replay(
     ServiceError
         PostgreSQL does not answer; replay again to go on.
     """
-    with decoder(settings, contracts) as decode, Stager(settings) as stager:
-        return stage_all(stager, (decode(lines) for lines in _runs(settings, reason, source)), replayed=True)
+    with decoders(settings, contracts) as decoding, Stager(settings) as stager:
+        return stage_all(stager, _runs(settings, reason, source), decoding, replayed=True)
 
 
 def _runs(settings: Settings, reason: str | None, source: str | None) -> Iterator[Lines]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.configuration import conf
 
 from wayfare.settings import get_settings
 from wayfare_airflow.params import requested
@@ -20,7 +21,8 @@ class PlanOperator(BaseOperator):
     """Compares what is published with what is staged, and returns the chunks of work: a list of small dicts.
 
     Map the chunk operators over its output; an empty list means that everything is fresh. The params `from`, `to`
-    and `force`, of the task or of its DAG, narrow or widen the plan (`wayfare_airflow.params.form`).
+    and `force`, of the task or of its DAG, narrow or widen the plan (`wayfare_airflow.params.form`). Airflow maps a
+    task at most `core.max_map_length` times; what is beyond stays stale, and the next run plans it.
 
     Parameters
     ----------
@@ -44,4 +46,7 @@ class PlanOperator(BaseOperator):
         self.log.info(
             "plan %s: %d stale days in %d chunks", self.analysis, sum(len(c.days) for c in chunks), len(chunks)
         )
-        return [chunk.to_json() for chunk in chunks]
+        longest = conf.getint("core", "max_map_length")
+        if len(chunks) > longest:
+            self.log.warning("plan %s: the first %d chunks now, the rest in the next run", self.analysis, longest)
+        return [chunk.to_json() for chunk in chunks[:longest]]
