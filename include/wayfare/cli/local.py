@@ -65,7 +65,7 @@ def migrate() -> None:
     owner = settings.url("owner")
     accounts.create_databases(owner)
     database.migrate(settings)
-    accounts.set_passwords(accounts.on_database(owner, "airflow"), passwords)
+    accounts.set_passwords(owner, passwords)
     accounts.migrate_airflow(os.environ, settings.home / "logs" / "airflow-migrate.log")
     accounts.write_login(Path(os.environ["AIRFLOW_HOME"]), os.environ["AIRFLOW_ADMIN_PASSWORD"])
     typer.echo("Schema, accounts and Airflow's metadata are up to date")

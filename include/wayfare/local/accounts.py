@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from sqlalchemy.engine import make_url
 from wayfare.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -23,22 +24,32 @@ ROLES = ("wayfare_landing", "wayfare_pipeline", "wayfare_bi", "airflow")
 """Roles that log in; the schema's migration creates all but Airflow's without a password."""
 
 
-def on_database(url: str, database: str) -> str:
+@contextlib.contextmanager
+def _administering(url: str) -> Iterator[psycopg.Connection]:
+    try:
+        connection = psycopg.connect(url, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise ServiceError(f"PostgreSQL does not answer: {error}") from error
+    with connection:
+        yield connection
+
+
+def _on_database(url: str, database: str) -> str:
     """The same server and account, another database."""
     return make_url(url).set(database=database).render_as_string(hide_password=False)
 
 
-def create_databases(admin_url: str) -> None:
-    """Create the databases `wayfare` and `airflow` where they are missing; `admin_url` reaches any database."""
-    with psycopg.connect(admin_url, autocommit=True) as connection:
+def create_databases(url: str) -> None:
+    """Create the databases `wayfare` and `airflow` where the server of `url` lacks them."""
+    with _administering(_on_database(url, "postgres")) as connection:
         existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
         for name in sorted({"wayfare", "airflow"} - existing):
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
-def set_passwords(airflow_admin_url: str, passwords: Mapping[str, str]) -> None:
+def set_passwords(url: str, passwords: Mapping[str, str]) -> None:
     """Let each role of `passwords` log in with its password, and give the database `airflow` to role `airflow`."""
-    with psycopg.connect(airflow_admin_url, autocommit=True) as connection:
+    with _administering(_on_database(url, "airflow")) as connection:
         roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
         for role, password in passwords.items():
             verb = "ALTER ROLE {} LOGIN PASSWORD {}" if role in roles else "CREATE ROLE {} LOGIN PASSWORD {}"

@@ -160,7 +160,7 @@ def _require_free(port: int, variable: str) -> None:
 
 def _prepare_databases(settings: Settings, postgres: EmbeddedPostgres, secrets: Secrets) -> Settings:
     """Create both databases and every account; the settings then know their URLs."""
-    accounts.create_databases(postgres.url("postgres"))
+    accounts.create_databases(postgres.url())
     remember_urls(
         settings.home,
         {
@@ -174,7 +174,7 @@ def _prepare_databases(settings: Settings, postgres: EmbeddedPostgres, secrets: 
     settings = get_settings()
     database.migrate(settings)
     passwords = {role: getattr(secrets, role.removeprefix("wayfare_")) for role in accounts.ROLES}
-    accounts.set_passwords(postgres.url("airflow"), passwords)
+    accounts.set_passwords(postgres.url(), passwords)
     return settings
 
 

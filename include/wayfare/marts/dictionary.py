@@ -169,7 +169,7 @@ def _settings() -> Iterator[str]:
 def _default(value: object) -> str:
     if value in {None, ""}:
         return ""
-    return f"`{value.relative_to(PROJECT) if isinstance(value, Path) else value}`"
+    return f"`{value.name if isinstance(value, Path) else value}`"
 
 
 def _window(window: Window) -> str:
