@@ -13,7 +13,7 @@ help:  ## list these targets
 .venv/.ready: requirements.txt scripts/bootstrap.py pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Wayfare needs Python 3.11, 3.12 or 3.13 on the PATH (or PYTHON=/path/to/python)"; exit 1; }
 	@echo "Setting up .venv (once; about a minute)"
-	@$(PYTHON) scripts/bootstrap.py
+	@test -x $(UV) || $(PYTHON) scripts/bootstrap.py
 	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.txt
 	@VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
