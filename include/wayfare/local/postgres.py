@@ -81,7 +81,7 @@ class EmbeddedPostgres:
             secret.flush()
             Path(secret.name).chmod(0o600)
             if os.geteuid() == 0:
-                shutil.chown(secret.name, _SYSTEM_USER)
+                shutil.chown(secret.name, _system_user())
             done = self._run(
                 "initdb", "-D", str(self.data), "-U", "wayfare", "--pwfile", secret.name,
                 "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8",
@@ -93,11 +93,8 @@ class EmbeddedPostgres:
 
     def _give_to_system_user(self) -> None:
         """PostgreSQL refuses to run as root: its files go to a user of their own, which must reach them."""
-        try:
-            pwd.getpwnam(_SYSTEM_USER)
-        except KeyError:
-            subprocess.run(["useradd", "--system", "--shell", "/usr/sbin/nologin", _SYSTEM_USER], check=True)
-        shutil.chown(self.data, _SYSTEM_USER, _SYSTEM_USER)
+        user = _system_user()
+        shutil.chown(self.data, user, user)
         for folder in {*self.data.resolve().parents, *_binaries().resolve().parents}:
             mode = folder.stat().st_mode
             if not mode & stat.S_IXOTH:
@@ -108,7 +105,7 @@ class EmbeddedPostgres:
         return str(self.data) if len(str(self.data)) < 80 else tempfile.gettempdir()
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        user = _SYSTEM_USER if os.geteuid() == 0 else None
+        user = _system_user() if os.geteuid() == 0 else None
         with tempfile.TemporaryFile("w+") as out:
             done = subprocess.run(
                 [str(_binaries() / program), *arguments],
@@ -117,6 +114,16 @@ class EmbeddedPostgres:
             )  # fmt: skip
             out.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, "", out.read())
+
+
+def _system_user() -> str:
+    """The user that the server runs as where we are root; made if it is not there."""
+    try:
+        pwd.getpwnam(_SYSTEM_USER)
+    except KeyError:
+        command = ["useradd", "--system", "--user-group", "--shell", "/usr/sbin/nologin", _SYSTEM_USER]
+        subprocess.run(command, check=True)
+    return _SYSTEM_USER
 
 
 def _binaries() -> Path:
