@@ -53,6 +53,9 @@ class EmbeddedPostgres:
         ServiceError
             The server did not start; the message ends with its log.
         """
+        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.geteuid() == 0:
+            self._give_to_system_user()
         if not (self.data / "PG_VERSION").exists():
             self._initialize()
         if self.running():
@@ -66,16 +69,15 @@ class EmbeddedPostgres:
 
     def running(self) -> bool:
         """Whether the server of this data folder is up."""
-        return self._run("pg_ctl", "-D", str(self.data), "status").returncode == 0
+        started_once = (self.data / "postmaster.pid").exists()
+        return started_once and self._run("pg_ctl", "-D", str(self.data), "status").returncode == 0
 
     def stop(self) -> None:
         """Stop the server, ending open sessions; no effect where it is not running."""
-        self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop")
+        if self.running():
+            self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop")
 
     def _initialize(self) -> None:
-        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.geteuid() == 0:
-            self._give_to_system_user()
         with tempfile.NamedTemporaryFile("w", suffix=".pw") as secret:
             secret.write(self.password)
             secret.flush()
