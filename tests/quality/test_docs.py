@@ -37,6 +37,12 @@ def test_a_page_shows_what_broke_and_runs_nothing_of_it(settings: Settings, page
     assert "<script>alert(" not in text
 
 
+def test_a_page_keeps_its_own_styles(page: Path) -> None:
+    styles = re.findall(r"<style.*?</style>", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert styles
+    assert [style for style in styles if "<script" in style or "<link" in style] == []
+
+
 def test_a_page_reports_to_nobody(page: Path) -> None:
     images = re.findall(r"<img[^>]*src=\"([^\"]*)", page.read_text(encoding="utf-8"))
     assert [source for source in images if source.startswith("http")] == []

@@ -20,7 +20,7 @@ KEPT = 50
 """Pages kept for each analysis; older ones are removed."""
 
 # Great Expectations' pages load its logo from its own server, dated: a page view would report itself.
-_TRACKED_IMAGE = re.compile(r'https://great-expectations-web-assets[^"]*')
+_TRACKED_IMAGE = re.compile(r"https://great-expectations-web-assets[^\"')]*")
 
 
 def page_path(docs_dir: Path, analysis: str, gate: str, chunk_key: str) -> Path:
