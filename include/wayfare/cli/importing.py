@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -22,20 +20,10 @@ def import_(
 
     Exit status: 0 all events are staged, 1 some rows or events were rejected or conflict, 2 a fault stopped the import.
     """
-    from wayfare.cli.landing import progress_bar
+    from wayfare.cli.landing import close, progress_bar
     from wayfare.landing.mapping_files import import_files
     from wayfare.settings import get_settings
 
     with progress_bar(files, shown=not (quiet or as_json)) as progress:
         landed = import_files(get_settings(), mapping, files, progress=progress)
-    if as_json:
-        typer.echo(json.dumps(asdict(landed)))
-    elif not quiet:
-        typer.echo(
-            f"{landed.read:,} events and unmapped rows: {landed.landed:,} landed, {landed.duplicates:,} duplicates, "
-            f"{landed.conflicts:,} conflicts, {landed.rejected:,} rejected"
-        )
-        if landed.conflicts or landed.rejected:
-            typer.echo("see them with `wayfare rejections`; land them after a fix with `wayfare replay`")
-    if landed.conflicts or landed.rejected:
-        raise typer.Exit(1)
+    close(landed, "events and unmapped rows", as_json=as_json, quiet=quiet)

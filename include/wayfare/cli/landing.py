@@ -53,7 +53,7 @@ def land(
 
     with progress_bar(files, shown=not (quiet or as_json)) as progress:
         landed = landing.land(get_settings(), files, format=format.value if format else None, progress=progress)
-    _close(landed, as_json=as_json, quiet=quiet)
+    close(landed, "lines read", as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -62,7 +62,7 @@ def replay(reason: _Reason = None, source: _Source = None, as_json: _Json = Fals
     from wayfare import landing
     from wayfare.settings import get_settings
 
-    _close(landing.replay(get_settings(), reason=reason, source=source), as_json=as_json, quiet=quiet)
+    close(landing.replay(get_settings(), reason=reason, source=source), "lines read", as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -119,12 +119,13 @@ def progress_bar(files: list[str], *, shown: bool) -> Iterator[Callable[[int], N
         yield lambda size: bar.advance(task, size)
 
 
-def _close(landed: Landed, *, as_json: bool, quiet: bool) -> None:
+def close(landed: Landed, read: str, *, as_json: bool, quiet: bool) -> None:
+    """Print the closing line (`read` names what was counted) or its JSON; exit status 1 where something was refused."""
     if as_json:
         typer.echo(json.dumps(asdict(landed)))
     elif not quiet:
         typer.echo(
-            f"{landed.read:,} lines read: {landed.landed:,} landed, {landed.duplicates:,} duplicates, "
+            f"{landed.read:,} {read}: {landed.landed:,} landed, {landed.duplicates:,} duplicates, "
             f"{landed.conflicts:,} conflicts, {landed.rejected:,} rejected"
         )
         if landed.conflicts or landed.rejected:
