@@ -55,12 +55,12 @@ def documentation(analysis: BehaviorAnalysis) -> str:
     """The DAG's page: the analysis's docstring, what it reads, and its mart column by column (Markdown)."""
     import inspect
 
-    mart, window = analysis.mart, analysis.window
+    mart = analysis.mart
     reads = ", ".join(f"`{event_type.name}`" for event_type in analysis.reads)
     lines = [
         inspect.cleandoc(type(analysis).__doc__ or ""),
         "",
-        f"Reads {reads}, from {window.before} days before to {window.after} days after each output day (`{mart.day}`).",
+        f"Reads {reads}; window around each {mart.every.value} (`{mart.day}`): {analysis.reach}.",
         "",
         f"### `bi.{analysis.name}`",
         "",

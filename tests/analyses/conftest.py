@@ -98,7 +98,7 @@ class Runner:
 
         `horizon` is by default the last day of any event given.
         """
-        spans = [analysis.window.reads(day) for day in output]
+        spans = [analysis.reads_of(day) for day in output]
         number = itertools.count(1)
         tables, seen = {}, [max(output)]
         for event_type in analysis.reads:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from marts import tiny
 from marts.tiny import day
-from wayfare.analyses.api import Window
+from wayfare.analyses.api import Every, Window
 from wayfare.errors import DeclarationError
 from wayfare.marts import plan
 from wayfare.marts.fingerprint import fingerprint
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 
-def declare(monkeypatch: pytest.MonkeyPatch, *, before: int = 0, after: int = 0, ahead: bool = False) -> None:
-    """Make Sales, which reads searches and bookings, the only analysis, with this window."""
+def declare(
+    monkeypatch: pytest.MonkeyPatch, *, before: int = 0, after: int = 0, ahead: bool = False, every: Every = Every.DAY
+) -> None:
+    """Make Sales, which reads searches and bookings, the only analysis, with this window and period."""
     monkeypatch.setattr(tiny.Sales, "window", Window(before, after))
-    monkeypatch.setattr(tiny.Sales, "mart", replace(tiny.Sales.mart, ahead=ahead))
+    monkeypatch.setattr(tiny.Sales, "mart", replace(tiny.Sales.mart, ahead=ahead, every=every))
     tiny.install(monkeypatch, tiny.Sales())
 
 
@@ -127,6 +129,7 @@ _published = st.dictionaries(st.integers(0, 20), st.integers(0, 5))
     before=st.integers(0, 4),
     after=st.integers(0, 4),
     ahead=st.booleans(),
+    every=st.sampled_from(Every),
     chunk_rows=st.integers(1, 40),
 )
 @budget(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -138,13 +141,14 @@ def test_plan_agrees_with_the_definition(
     before: int,
     after: int,
     ahead: bool,
+    every: Every,
     chunk_rows: int,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, engine(settings.url("owner")).begin() as connection:
         for table in ("batch", "change", "published_day"):
             connection.execute(text(f"TRUNCATE control.{table}"))
         connection.commit()
-        declare(patch, before=before, after=after, ahead=ahead)
+        declare(patch, before=before, after=after, ahead=ahead, every=every)
         changes = []
         for batch, touched in enumerate(touches, 1):
             tiny.touch(settings, batch, {})
@@ -152,28 +156,44 @@ def test_plan_agrees_with_the_definition(
                 tiny.touch(settings, batch, {n: n + 1}, event_type=event_type)
                 if event_type != "inventory":
                     changes.append((n, batch, n + 1))
-        for n, through in published.items():
+        stands = {_begins(n, every): through for n, through in published.items()}
+        for n, through in stands.items():
             publish(settings, [n], through)
         chunks = plan(settings.model_copy(update={"chunk_rows": chunk_rows}), "sales")
 
     read = [n for n, _, _ in changes]
-    outputs = range(min(read), max(read) + 1 + (before if ahead else 0)) if read else range(0)
+    shown = range(min(read), max(read) + 1 + (before if ahead else 0)) if read else range(0)
+    outputs = sorted({_begins(o, every) for o in shown})
+
+    def window(output: int) -> range:
+        return range(output - before, (every.last(day(output)) - tiny.START).days + after + 1)
+
     stale = [
-        o
-        for o in outputs
-        if o not in published or any(o - before <= n <= o + after and batch > published[o] for n, batch, _ in changes)
+        o for o in outputs if o not in stands or any(n in window(o) and batch > stands[o] for n, batch, _ in changes)
     ]
     assert [(d - tiny.START).days for c in chunks for d in c.days] == stale
 
     fewest = max(1, before + after)
-    for c in chunks:
+    for c in chunks if every is Every.DAY else ():
         assert c.through_batch == len(touches)
         assert len(c.days) >= min(fewest, len(stale))
         # a tail too short for a chunk of its own joins the last one
         whole = len(c.days) - (fewest - 1 if c is chunks[-1] else 0)
         numbers = [(d - tiny.START).days for d in c.days[:whole]]
-        window = {n for o in numbers for n in range(o - before, o + after + 1)}
-        assert whole <= fewest or sum(r for n, _, r in changes if n in window) <= chunk_rows
+        within = {n for o in numbers for n in window(o)}
+        assert whole <= fewest or sum(r for n, _, r in changes if n in within) <= chunk_rows
+
+
+def _begins(n: int, every: Every) -> int:
+    """Number of the first day of the period that day `n` is in."""
+    return (every.first(day(n)) - tiny.START).days
+
+
+def test_bounds_take_in_the_period_that_a_day_is_in(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch, every=Every.MONTH)
+    tiny.touch(settings, 1, {0: 1, 40: 1, 70: 1})
+    assert planned(settings) == [0, 31, 61]
+    assert planned(settings, first=day(35), last=day(45)) == [31]
 
 
 def test_chunks_are_filled_before_the_next_begins(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

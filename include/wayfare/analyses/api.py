@@ -75,23 +75,44 @@ def measure(doc: str, type: SqlType = "double precision") -> Column:  # noqa: A0
     return Column(doc, type, Additivity.NOT)
 
 
+EVER = 36_525
+"""A century of days: a window that is all there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Days before and after an output day that its numbers depend on.
+    """Days before and after an output day (or the period it stands for) that its numbers depend on.
 
     The same declaration decides what is extracted, which output days a late event makes stale, and when a row is
     complete.
-
-    >>> Window(after=7).reads(dt.date(2026, 3, 1))
-    (datetime.date(2026, 3, 1), datetime.date(2026, 3, 8))
     """
 
     before: int = 0
     after: int = 0
 
-    def reads(self, day: dt.date) -> tuple[dt.date, dt.date]:
-        """First and last input day that output `day` depends on."""
-        return day - dt.timedelta(self.before), day + dt.timedelta(self.after)
+
+class Every(enum.Enum):
+    """What an output day stands for: itself, or the week (from Monday) or month that begins on it.
+
+    >>> Every.WEEK.first(dt.date(2026, 3, 1)), Every.MONTH.last(dt.date(2026, 2, 1))
+    (datetime.date(2026, 2, 23), datetime.date(2026, 2, 28))
+    """
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+    def first(self, day: dt.date) -> dt.date:
+        """First day of the period that `day` is in."""
+        if self is Every.WEEK:
+            return day - dt.timedelta(day.weekday())
+        return day.replace(day=1) if self is Every.MONTH else day
+
+    def last(self, day: dt.date) -> dt.date:
+        """Last day of the period that `day` is in."""
+        if self is Every.MONTH:
+            return self.first(self.first(day) + dt.timedelta(31)) - dt.timedelta(1)
+        return self.first(day) + dt.timedelta(6 if self is Every.WEEK else 0)
 
 
 @dataclass(frozen=True)
@@ -101,7 +122,7 @@ class Mart:
     `grain` is its key; `day` names the grain column that is the output day. A restated mart replaces an output day
     when it is published again. A vintage (`vintage=True`) never rewrites a row: a changed one is closed and its
     revision appended. `ahead=True` says that the output day is a service day, which runs ahead of the events by up to
-    `window.before` days.
+    `window.before` days. `every` makes an output day stand for a week or month: then `day` is its first.
     """
 
     day: str
@@ -109,6 +130,7 @@ class Mart:
     columns: Mapping[str, Column]
     vintage: bool = False
     ahead: bool = False
+    every: Every = Every.DAY
     version: int = 1
 
     @property
@@ -186,6 +208,19 @@ class BehaviorAnalysis:
     def question(self) -> str:
         """First line of the docstring."""
         return (type(self).__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def reach(self) -> str:
+        """The window in words."""
+        period, sides = self.mart.every.value, ((self.window.before, "before"), (self.window.after, "after"))
+        if any(n >= EVER for n, _ in sides):
+            return "everything there is"
+        return ", ".join(f"{n} day{'s' * (n > 1)} {side}" for n, side in sides if n) or f"same {period}"
+
+    def reads_of(self, day: dt.date) -> tuple[dt.date, dt.date]:
+        """First and last input day that the output day depends on."""
+        first, last = self.mart.every.first(day), self.mart.every.last(day)
+        return first - dt.timedelta(self.window.before), last + dt.timedelta(self.window.after)
 
     def analyze(self, given: Inputs) -> nw.LazyFrame[Any]:
         """The mart's rows for the output days of `given`; columns are the mart's, rows of other days are dropped."""

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 import narwhals as nw
 
+from wayfare.analyses.api import Every
+
 Frame: TypeAlias = nw.LazyFrame[Any]
 
 UNKNOWN_COUNTRY = "ZZ"
@@ -192,6 +194,18 @@ def plus_days(column: str, days: int) -> nw.Expr:
     [(datetime.date(2026, 2, 28),)]
     """
     return nw.col(column).dt.offset_by(f"{days}d").cast(nw.Date())
+
+
+def period_of(column: str, every: Every) -> nw.Expr:
+    """First day of the week (Monday) or month that the date in the column is in; the date itself for every day.
+
+    >>> sold = frame("SELECT DATE '2026-03-01' AS a")
+    >>> rows(sold.select(week=period_of("a", Every.WEEK), month=period_of("a", Every.MONTH)))
+    [(datetime.date(2026, 2, 23), datetime.date(2026, 3, 1))]
+    """
+    if every is Every.DAY:
+        return nw.col(column)
+    return nw.col(column).dt.truncate("1w" if every is Every.WEEK else "1mo").cast(nw.Date())
 
 
 def normal_density(z: nw.Expr) -> nw.Expr:

@@ -75,7 +75,7 @@ def _declaration(analysis: BehaviorAnalysis) -> dict[str, Any]:
     mart = analysis.mart
     return {
         "window": [analysis.window.before, analysis.window.after],
-        "mart": [mart.day, mart.vintage, mart.ahead, mart.version],
+        "mart": [mart.day, mart.vintage, mart.ahead, mart.every.value, mart.version],
         "grain": {name: column.type for name, column in mart.grain.items()},
         "columns": {name: column.type for name, column in mart.columns.items()},
         "expect_input": {

@@ -136,7 +136,8 @@ def _complete(analysis: BehaviorAnalysis) -> str:
     """SQL that says whether every input day of a row is past; each max() is one step into the index."""
     of_type = "(SELECT max(event_on) FROM control.change WHERE event_type = {})"
     latest = ", ".join(of_type.format(_literal(e.name)) for e in analysis.reads)
-    return f'coalesce(mart."{analysis.mart.day}" + {analysis.window.after} < GREATEST({latest}), false)'
+    last = f"(mart.\"{analysis.mart.day}\" + interval '1 {analysis.mart.every.value}')::date - 1"
+    return f"coalesce({last} + {analysis.window.after} < GREATEST({latest}), false)"
 
 
 def _select(cursor: Cursor, view: str, expressions: Mapping[str, str], source: str) -> str:

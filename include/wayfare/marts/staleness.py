@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from wayfare.analyses.api import BehaviorAnalysis, Window
+    from wayfare.analyses.api import BehaviorAnalysis
     from wayfare.settings import Settings
 
 DAYS = """
@@ -37,25 +37,28 @@ WITH touched AS (
   FROM (SELECT min(day) AS first, max(day) + CAST(:ahead AS integer) AS last FROM touched) AS span,
     generate_series(0, span.last - span.first) AS n
 ), output AS (
-  SELECT day, touched.rows, first_batch, through_batch, fingerprint, max(last_batch) OVER (
-    ORDER BY day ROWS BETWEEN CAST(:before AS bigint) PRECEDING AND CAST(:after AS bigint) FOLLOWING
-  ) AS changed_in
+  SELECT day, date_trunc(:every, day)::date AS output_on, touched.rows, first_batch, through_batch, fingerprint,
+    max(last_batch) OVER (
+      ORDER BY day ROWS BETWEEN CAST(:before AS bigint) PRECEDING AND CAST(:after AS bigint) FOLLOWING
+    ) AS changed_in
   FROM calendar LEFT JOIN touched USING (day)
-  LEFT JOIN control.published_day AS published ON published.analysis = :analysis AND published.output_on = day
+  LEFT JOIN control.published_day AS published
+    ON published.analysis = :analysis AND published.output_on = date_trunc(:every, day)::date
 )
 """
-"""Every day from the first event to the last output day, with what touched its window last and what it stands on."""
+"""Every day from the first event to the last, the output day it belongs to, what touched its window last and what its
+output day stands on."""
 
 _STATE = text(f"""{DAYS}
-SELECT day, coalesce(rows, 0) AS rows,
-  coalesce(changed_in > through_batch OR fingerprint <> :fingerprint, through_batch IS NULL) AS stale
-FROM output ORDER BY day
+SELECT output_on, coalesce(sum(rows), 0)::bigint AS rows,
+  bool_or(coalesce(changed_in > through_batch OR fingerprint <> :fingerprint, through_batch IS NULL)) AS stale
+FROM output GROUP BY output_on ORDER BY output_on
 """)  # noqa: S608 - the interpolated text is a constant
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """An output day: input rows that fell on it (all types the analysis reads), and whether it must be redone."""
+    """An output day: input rows of its period (all types the analysis reads), and whether it must be redone."""
 
     on: dt.date
     rows: int
@@ -79,15 +82,16 @@ def plan(
     """
     found = registry.get(analysis)
     digest = fingerprint(settings, found)
+    from_on = first and found.mart.every.first(first)
     with reading(settings) as connection:
         through = latest_batch(connection)
         state = days(connection, found, through, digest)
     wanted = [
         d.on
         for d in state
-        if (d.stale or force) and (first is None or d.on >= first) and (last is None or d.on <= last)
+        if (d.stale or force) and (from_on is None or d.on >= from_on) and (last is None or d.on <= last)
     ]
-    groups = _group(wanted, {d.on: d.rows for d in state}, found.window, settings.chunk_rows)
+    groups = _group(wanted, {d.on: d.rows for d in state}, found, settings.chunk_rows)
     return [Chunk(analysis, tuple(group), through, digest) for group in groups]
 
 
@@ -121,6 +125,7 @@ def parameters(analysis: BehaviorAnalysis, through: int) -> dict[str, Any]:
         "before": analysis.window.before,
         "after": analysis.window.after,
         "ahead": analysis.window.before if analysis.mart.ahead else 0,
+        "every": analysis.mart.every.value,
     }
 
 
@@ -130,14 +135,16 @@ def days(connection: Connection, analysis: BehaviorAnalysis, through: int, diges
     return [Day(*row) for row in rows]
 
 
-def _group(wanted: Sequence[dt.date], rows: dict[dt.date, int], window: Window, most_rows: int) -> list[list[dt.date]]:
+def _group(
+    wanted: Sequence[dt.date], rows: dict[dt.date, int], analysis: BehaviorAnalysis, most_rows: int
+) -> list[list[dt.date]]:
     """Days in order, cut where the next would exceed `most_rows` and both sides keep a window's length of days."""
-    fewest_days = max(1, window.before + window.after)
+    fewest_days = max(1, analysis.window.before + analysis.window.after)
     groups: list[list[dt.date]] = []
     group: list[dt.date] = []
     read, read_to = 0, dt.date.min
     for place, day in enumerate(wanted):
-        start, stop = window.reads(day)
+        start, stop = analysis.reads_of(day)
         added = _rows_between(rows, max(start, read_to + dt.timedelta(1)), stop)
         if group and read + added > most_rows and min(len(group), len(wanted) - place) >= fewest_days:
             groups.append(group)

@@ -99,18 +99,21 @@ def register_type(
 
 
 def _usual(settings: Settings, analysis: BehaviorAnalysis, chunk: Chunk) -> dict[Day, float]:
-    """Median events of the same weekday in the weeks before, for output days up to the last day that has events."""
+    """Median events of the same weekday in the weeks before, for the days of output periods that can have events."""
+    every = analysis.mart.every
+    last_on = every.last(max(chunk.days))
     parameters = {
         "types": [e.name for e in analysis.reads],
         "through": chunk.through_batch,
         "first": min(chunk.days) - dt.timedelta(weeks=WEEKS),
-        "last": max(chunk.days),
+        "last": last_on,
     }
     with engine(settings.url("pipeline")).connect() as connection:
         logged = {(name, day): int(events) for name, day, events in connection.execute(_LOGGED, parameters)}
     last = max((day for _, day in logged), default=dt.date.min)
+    days = (on + dt.timedelta(n) for on in chunk.days for n in range((every.last(on) - on).days + 1))
     usual: dict[Day, float] = {}
-    for event_type, day in itertools.product(analysis.reads, (d for d in chunk.days if d <= last)):
+    for event_type, day in itertools.product(analysis.reads, [d for d in days if d <= last]):
         weeks = (logged.get((event_type.name, day - dt.timedelta(weeks=n)), 0) for n in range(1, WEEKS + 1))
         seen = [events for events in weeks if events]
         if len(seen) >= LEAST_WEEKS:

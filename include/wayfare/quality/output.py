@@ -65,7 +65,8 @@ def _day_expects(
         primary = analysis.reads[0].name
         connection.from_arrow(_collected(given[primary].select("event_on").unique())).create("event_days")
         shown = f'(SELECT "{mart.day}" FROM {{batch}})'  # noqa: S608 - a declared column
-        gap = f"WHERE event_on IN (FROM chunk_days) AND event_on NOT IN {shown}"
+        event_on = f"date_trunc('{mart.every.value}', event_on)::date"
+        gap = f"WHERE {event_on} IN (FROM chunk_days) AND {event_on} NOT IN {shown}"
         says = f"a day with {primary} events has rows"
         expects.append(no_rows(says, "event_on AS no_rows_on", gap, "warning", "event_days"))
     return tuple(expects)

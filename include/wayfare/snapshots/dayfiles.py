@@ -19,7 +19,7 @@ from wayfare.staging.database import engine
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wayfare.analyses.api import Window
+    from wayfare.analyses.api import BehaviorAnalysis
     from wayfare.analyses.chunk import Chunk
     from wayfare.contracts import EventType
     from wayfare.settings import Settings
@@ -65,7 +65,7 @@ def day_files(settings: Settings, chunk: Chunk) -> list[DayFile]:
         PostgreSQL does not answer.
     """
     analysis = registry.get(chunk.analysis)
-    spans = _input_spans(chunk.days, analysis.window)
+    spans = _input_spans(analysis, chunk.days)
     parameters = {
         "firsts": [first for first, _ in spans],
         "lasts": [last for _, last in spans],
@@ -93,10 +93,10 @@ def paths(settings: Settings, chunk: Chunk) -> dict[str, list[str]]:
     return found
 
 
-def _input_spans(days: Iterable[dt.date], window: Window) -> list[tuple[dt.date, dt.date]]:
+def _input_spans(analysis: BehaviorAnalysis, days: Iterable[dt.date]) -> list[tuple[dt.date, dt.date]]:
     """The input days of all output days, as spans that neither overlap nor touch."""
     spans: list[tuple[dt.date, dt.date]] = []
-    for first, last in sorted(window.reads(day) for day in days):
+    for first, last in sorted(map(analysis.reads_of, days)):
         if spans and first <= spans[-1][1] + dt.timedelta(1):
             spans[-1] = (spans[-1][0], max(last, spans[-1][1]))
         else:
