@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from marts import tiny
 from wayfare.analyses import registry
+from wayfare.analyses.api import Picture
 from wayfare.contracts import EVENT_TYPES
 from wayfare.marts import dictionary
 from wayfare.snapshots import REFERENCE_COLUMNS
@@ -42,9 +43,20 @@ def test_the_catalog_has_one_row_per_analysis(monkeypatch: pytest.MonkeyPatch) -
     rows = [line for line in dictionary.pages()["analyses.md"].splitlines() if line.startswith("| [")]
     question = "How many were sold, and what's the mean price?"
     assert rows == [
-        f"| [sales](#sales) | {question} | analytics |  | search, booking | 2 days after | city, search_on |",
-        "| [stock](#stock) | How much is there? | analytics |  | inventory | 3 days before | resource_id, service_on |",
+        f"| [sales](analyses/sales.md) | {question} | analytics |  | search, booking | 2 days after | city, search_on |",
+        "| [stock](analyses/stock.md) | How much is there? | analytics |  | inventory | 3 days before |"
+        " resource_id, service_on |",
     ]
+
+
+def test_an_analysis_page_shows_its_docstring_and_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Picture("Sold by day.", "SELECT search_on AS x, sum(sold) AS y FROM bi.sales GROUP BY 1")
+    monkeypatch.setattr(tiny.Sales, "picture", picture)
+    tiny.install(monkeypatch, tiny.Sales())
+    text = dictionary.pages()["analyses/sales.md"]
+    assert "How many were sold" in text
+    assert "![Sold by day.](sales.svg)" in text
+    assert picture.query in text
 
 
 def test_check_names_the_page_that_drifted(

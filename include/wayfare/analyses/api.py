@@ -157,6 +157,19 @@ class Expect:
     severity: Severity = "critical"
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of the result, for its documentation page: what it shows, and the query that asks the mart for it.
+
+    `query` is PostgreSQL over the `bi` views and gives `x` (a date, number or text), `y` and, for several lines or
+    groups of bars, `series`; it doubles as an example for whoever reads the mart.
+    """
+
+    caption: str
+    query: str
+    mark: Literal["line", "bar"] = "line"
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What one chunk of output days may read; every frame is lazy and of the same engine.
@@ -198,6 +211,7 @@ class BehaviorAnalysis:
     mart: ClassVar[Mart]
     expect_input: ClassVar[Mapping[str, tuple[Expect, ...]]] = {}
     expect_output: ClassVar[tuple[Expect, ...]] = ()
+    picture: ClassVar[Picture | None] = None
 
     @property
     def name(self) -> str:

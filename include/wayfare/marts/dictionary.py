@@ -1,7 +1,8 @@
 """The generated pages: `python -m wayfare.marts.dictionary` writes them, `--check` refuses pages that drifted.
 
 `docs/data-dictionary.md` has every field of every event and every column of every mart; `docs/analyses.md` has the
-catalog of DAGs and each analysis as its docstring defines it; `docs/settings.md` has every setting.
+catalog of DAGs; `docs/analyses/` has a page for each analysis, as its docstring defines it, with its picture;
+`docs/settings.md` has every setting.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def pages() -> dict[str, str]:
         "data-dictionary.md": _page(_dictionary()),
         "analyses.md": _page(_catalog()),
         "settings.md": _page(_settings()),
+        **{f"analyses/{name}.md": _page(_analysis(a)) for name, a in registry.analyses().items()},
     }
 
 
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     for name, text in pages().items():
         page = folder / name
         if "--check" not in arguments:
+            page.parent.mkdir(exist_ok=True)
             page.write_text(text, encoding="utf-8")
         elif not page.exists() or page.read_text(encoding="utf-8") != text:
             drifted += 1
@@ -110,7 +113,7 @@ def _mart(analysis: BehaviorAnalysis) -> Iterator[str]:
     yield from (
         f"### bi.{relation(analysis)}",
         "",
-        f"{analysis.question} [Definition](analyses.md#{analysis.name}).",
+        f"{analysis.question} [Definition](analyses/{analysis.name}.md).",
         "",
     )
     if analysis.mart.vintage:
@@ -131,20 +134,24 @@ def _columns(columns: Mapping[str, Column], day: str) -> Iterator[str]:
 
 def _catalog() -> Iterator[str]:
     yield from (GENERATED, "", "# Analyses", "")
-    yield "Each analysis is a DAG of this name, a mart `bi.<name>` and a section below. A window is the days around an"
-    yield "output day that its numbers depend on."
+    yield "Each analysis is a DAG of this name, a mart `bi.<name>` and a page. A window is the days around an"
+    yield "output day (or the week or month it stands for) that its numbers depend on."
     yield ""
     headings = ("analysis", "question", "owner", "tags", "reads", "window", "grain of the mart")
     yield from _table(headings, (_catalog_row(a) for a in registry.analyses().values()))
-    for analysis in registry.analyses().values():
-        yield from (f"## {analysis.name}", "", inspect.cleandoc(type(analysis).__doc__ or ""), "")
-        yield f"[Columns](data-dictionary.md#bi{relation(analysis)})"
-        yield ""
+
+
+def _analysis(analysis: BehaviorAnalysis) -> Iterator[str]:
+    yield from (GENERATED, "", f"# {analysis.name}", "", inspect.cleandoc(type(analysis).__doc__ or ""), "")
+    if analysis.picture:
+        yield from (f"![{analysis.picture.caption}]({analysis.name}.svg)", "", f"*{analysis.picture.caption}*", "")
+        yield from ("```sql", inspect.cleandoc(analysis.picture.query), "```", "")
+    yield from (f"[Columns](../data-dictionary.md#bi{relation(analysis)}), [all analyses](../analyses.md)", "")
 
 
 def _catalog_row(analysis: BehaviorAnalysis) -> tuple[str, ...]:
     return (
-        f"[{analysis.name}](#{analysis.name})",
+        f"[{analysis.name}](analyses/{analysis.name}.md)",
         analysis.question,
         analysis.owner,
         ", ".join(analysis.tags),

@@ -2,7 +2,7 @@
 
 In it: the code as far as the class reaches it, the declared window, grain and columns, the input expectations (they
 decide what is quarantined), the contract fields the code names, and the settings it reads. Not in it: comments,
-docstrings, descriptions, tags, owner and output expectations, which change no number.
+docstrings, descriptions, tags, owner, picture and output expectations, which change no number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ANALYSES = "wayfare.analyses"
 _FRAMEWORK = {_ANALYSES, f"{_ANALYSES}.api", f"{_ANALYSES}.chunk", f"{_ANALYSES}.registry"}
 """Modules that every analysis imports: what they say about its numbers is digested by value."""
-_DECLARED = {"owner", "tags", "reads", "window", "mart", "expect_input", "expect_output"}
+_DECLARED = {"owner", "tags", "reads", "window", "mart", "expect_input", "expect_output", "picture"}
 """Class attributes that are digested by value, or change no number."""
 _UNSTABLE = {"ctx", "kind", "type_comment", "type_ignores"}
 """Fields of syntax nodes that say nothing, or that not every Python version has."""
