@@ -41,11 +41,10 @@ def test_every_field_rule_and_column_has_its_row(monkeypatch: pytest.MonkeyPatch
 def test_the_catalog_has_one_row_per_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.install(monkeypatch, tiny.Sales(), tiny.Stock())
     rows = [line for line in dictionary.pages()["analyses.md"].splitlines() if line.startswith("| [")]
-    question = "How many were sold, and what's the mean price?"
+    page, question, level = "analyses/", "How many were sold, and what's the mean price?", "How much is there?"
     assert rows == [
-        f"| [sales](analyses/sales.md) | {question} | analytics |  | search, booking | 2 days after | city, search_on |",
-        "| [stock](analyses/stock.md) | How much is there? | analytics |  | inventory | 3 days before |"
-        " resource_id, service_on |",
+        f"| [sales]({page}sales.md) | {question} | analytics |  | search, booking | 2 days after | city, search_on |",
+        f"| [stock]({page}stock.md) | {level} | analytics |  | inventory | 3 days before | resource_id, service_on |",
     ]
 
 
