@@ -10,7 +10,7 @@ import pytest
 from wayfare import landing
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ConfigurationError
-from wayfare.simulator import BEST_CHANNEL, FULL_FLIGHT, TRENDING, simulate
+from wayfare.simulator import BEST_CHANNEL, FULL_FLIGHT, PAIRED, RISKY_PRODUCT, SURGE, TRENDING, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ def test_arguments_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any
 
 def test_everything_but_the_broken_lands(settings: Settings, tmp_path: Path) -> None:
     shares = {"late_share": 0.1, "duplicate_share": 0.05, "broken_share": 0.02}
-    arguments: dict[str, Any] = {"days": 7, "customers": 400, "seed": 11, **shares}
+    arguments: dict[str, Any] = {"days": 7, "customers": 400, "seed": 15, **shares}
     counts = simulate(tmp_path / "parquet", **arguments)
     assert min(counts[name] for name in ("booking", "travel", "cancellation", "broken", "duplicate", "late")) > 0
     events = sum(counts[name] for name in EVENT_TYPES)
@@ -112,6 +112,35 @@ def test_one_channel_converts_twice_as_well(events: duckdb.DuckDBPyConnection) -
         ).fetchall()
     )
     assert rates[True] / rates[False] == pytest.approx(2, rel=0.25)
+
+
+def test_one_product_is_cancelled_twice_as_often_as_flights(events: duckdb.DuckDBPyConnection) -> None:
+    rates = dict(
+        events.sql(
+            "SELECT product, avg((item_id IN (SELECT item_id FROM cancellation WHERE item_id IS NOT NULL) OR "
+            "booking_id IN (SELECT booking_id FROM cancellation WHERE item_id IS NULL))::INT) "
+            "FROM booking WHERE start_on < DATE '2025-04-14' GROUP BY product"
+        ).fetchall()
+    )
+    assert rates[RISKY_PRODUCT] / rates["flight"] > 1.5
+
+
+def test_two_ancillaries_sell_together(events: duckdb.DuckDBPyConnection) -> None:
+    bag, seat = (
+        f"(item_id IN (SELECT item_id FROM purchase WHERE category = '{name}' AND item_id IS NOT NULL))::INT"
+        for name in PAIRED
+    )
+    lift = f"SELECT avg({bag} * {seat}) / (avg({bag}) * avg({seat})) FROM booking WHERE product = 'flight'"
+    assert one(events, lift) > 1.2
+
+
+def test_one_day_brings_far_more_visits(events: duckdb.DuckDBPyConnection) -> None:
+    day = f"DATE '2025-03-01' + {DAYS - 1 - SURGE}"
+    counts = f"(SELECT count(*) AS n FROM search WHERE occurred_at::DATE IN ({day} - 7, {day} + 7))"
+    assert (
+        one(events, f"SELECT (SELECT count(*) FROM search WHERE occurred_at::DATE = {day}) / (n / 2) FROM {counts}")
+        > 1.8
+    )
 
 
 def test_one_flight_fills_up(events: duckdb.DuckDBPyConnection) -> None:

@@ -9,12 +9,25 @@ Planted, so that analyses have something to find:
 - `FULL_FLIGHT` (Lisbon to London Heathrow): fewer seats than its demand would take, so its departures fill up.
 - `BEST_CHANNEL` (email): a visit by it ends in a booking twice as often as by any other.
 - `SHORT_MEALS` (a share of departures): fewer meals are loaded than were sold.
+- `RISKY_PRODUCT` (hotel): its items are cancelled twice as often as flights.
+- `PAIRED` (baggage, seat): who checks in a bag chooses a seat far more often than others do.
+- `SURGE` (the ninth day before the end): two and a half times the visits of a usual day.
 - bots: visitors that search for one route hundreds of times a day, 20 seconds apart, and never buy.
 """
 
+from wayfare.simulator.aftermath import PAIRED, RISKY_PRODUCT
 from wayfare.simulator.agency import simulate
-from wayfare.simulator.people import BEST_CHANNEL
+from wayfare.simulator.people import BEST_CHANNEL, SURGE
 from wayfare.simulator.stock import SHORT_MEALS
 from wayfare.simulator.world import FULL_FLIGHT, TRENDING
 
-__all__ = ["BEST_CHANNEL", "FULL_FLIGHT", "SHORT_MEALS", "TRENDING", "simulate"]
+__all__ = [
+    "BEST_CHANNEL",
+    "FULL_FLIGHT",
+    "PAIRED",
+    "RISKY_PRODUCT",
+    "SHORT_MEALS",
+    "SURGE",
+    "TRENDING",
+    "simulate",
+]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _DAY = 86400
 _NEVER = np.inf
+RISKY_PRODUCT = "hotel"
 _CANCELLED = (0.09, 0.19, 0.14, 0.07)
 """Share of sold items that are cancelled, by product."""
 
@@ -35,6 +36,8 @@ _ANCILLARIES = (
     ("airport-transfer", "transfer", (0.03, 0.14, 0.0, 0.1), 26.0),
     ("city-tour", "activity", (0.0, 0.1, 0.02, 0.12), 38.0),
 )
+PAIRED = ("baggage", "seat")
+_BAG, _SEAT, _SEAT_WITH_BAG = 0, 3, 0.4
 _REASONS = ("changed plans", "illness", "cheaper elsewhere", "supplier withdrew")
 
 
@@ -135,6 +138,7 @@ def _buy_ancillaries(today: Today, items: Items, gone_at: Floats) -> None:
     rng = today.rng
     shares = np.array([share for _, _, share, _ in _ANCILLARIES])
     wanted = rng.random((len(items), len(_ANCILLARIES))) < shares.T[items.product]
+    wanted[:, _SEAT] |= wanted[:, _BAG] & (rng.random(len(items)) < _SEAT_WITH_BAG)
     row, article = np.nonzero(wanted)
     booked, leaves = items.booked_at[row], items.start_on[row] * _DAY
     later = np.maximum(leaves - booked, 0) * rng.random(len(row)) * (rng.random(len(row)) < 0.35)

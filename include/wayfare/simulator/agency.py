@@ -87,7 +87,8 @@ def simulate(
     mail = Mail(rng, first + days - 1, Noise(late_share, duplicate_share, broken_share))
     bot_searches = 0
     for day in range(first, first + days):
-        today = Today(day, (day - first) / max(days - 1, 1), rates.on(day), rng, world, stock, mail, counters)
+        left = first + days - 1 - day
+        today = Today(day, 1 - left / max(days - 1, 1), left, rates.on(day), rng, world, stock, mail, counters)
         stock.begin(day)
         snapshot(today)
         arrived = visits(today, people)

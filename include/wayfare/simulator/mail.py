@@ -88,7 +88,10 @@ class Mail:
     def deliver(self, day: int) -> Iterator[tuple[str, pa.Table, list[bytes]]]:
         """What arrives on `day`: per event type its events, repetitions among them, and broken lines of JSON."""
         arriving = self._held.pop(day, defaultdict(list))
-        for event_type in sorted(arriving):
+        for event_type in sorted({*arriving, *self._again}):
+            if event_type not in arriving:
+                yield event_type, _together(self._again.pop(event_type)), []
+                continue
             table = _together(arriving[event_type]).combine_chunks()
             table = table.take(pc.sort_indices(table["occurred_at"]))
             self.counts[event_type] += len(table)

@@ -38,6 +38,9 @@ _SOURCE_WEIGHTS = (0.6, 0.3, 0.08, 0.02)
 _PRODUCT_WEIGHTS = (0.55, 0.27, 0.1, 0.08)
 _HOURS = (1, 0.5, 0.3, 0.2, 0.2, 0.4, 1, 2, 3, 4, 4.5, 4.5, 5, 5, 4.5, 4, 4, 4.5, 5, 6, 7, 7, 5, 2.5)
 VISITS_PER_CUSTOMER = 0.128
+SURGE = 8
+"""Days before the last one on which a day brings `_SURGE_VISITS` times its visits."""
+_SURGE_VISITS = 2.5
 _KNOWN = 0.62
 
 
@@ -110,7 +113,8 @@ def visits(today: Today, people: People) -> Visits:
     """The visits of a day."""
     rng, day = today.rng, today.day
     customers = len(people.market)
-    n = int(rng.poisson(customers * VISITS_PER_CUSTOMER * search_season(day)))
+    surge = _SURGE_VISITS if today.left == SURGE else 1.0
+    n = int(rng.poisson(customers * VISITS_PER_CUSTOMER * search_season(day) * surge))
     known = rng.random(n) < _KNOWN
     who = np.where(known, columns.pick(rng, people.weight, n), rng.integers(0, customers, n))
     regular = people.regular[who] & known

@@ -27,13 +27,14 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """A day (in days since 1970), `progress` (0 to 1) into the simulation.
+    """A day (in days since 1970), `progress` (0 to 1) into the simulation, with `left` days to come.
 
     `rates` are minor units of each market's currency in a euro.
     """
 
     day: int
     progress: float
+    left: int
     rates: npt.NDArray[np.float64]
     rng: np.random.Generator
     world: World
