@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 ARGS ?=
 
-.PHONY: run down test lint bench env lock lock-check docs docs-check clean help
+.PHONY: run down test lint bench env lock lock-check docs docs-check pictures clean help
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ docs: .venv/.ready  ## write the generated pages
 
 docs-check: .venv/.ready
 	@$(BIN)/python -m wayfare.marts.dictionary --check
+
+pictures: .venv/.ready  ## draw the pictures of the analyses' pages from a demonstration
+	@$(BIN)/python scripts/pictures.py $(ARGS)
 
 clean: down  ## remove .venv and everything Wayfare wrote
 	rm -rf .venv .wayfare

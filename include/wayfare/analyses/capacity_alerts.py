@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import narwhals as nw
 
-from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Window, key, measure, stock
+from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, key, measure, stock
 from wayfare.analyses.expressions import (
     Frame,
     days_between,
@@ -107,6 +107,25 @@ class CapacityAlerts(BehaviorAnalysis):
             {"column": "alert_level", "value_set": ["none", "watch"], "mostly": 0.5},
             severity="info",
         ),
+    )
+    picture = Picture(
+        "Mean load factor by days before departure, of the fullest flight and of all others.",
+        """
+        WITH fullest AS (
+          SELECT resource_id
+          FROM bi.capacity_alerts
+          WHERE product = 'flight' AND days_out = 1
+          GROUP BY resource_id
+          ORDER BY avg(load_factor) DESC, resource_id
+          LIMIT 1
+        )
+        SELECT -days_out AS x, avg(load_factor) AS y,
+          CASE WHEN resource_id IN (SELECT resource_id FROM fullest) THEN resource_id ELSE 'other flights' END AS series
+        FROM bi.capacity_alerts
+        WHERE product = 'flight' AND days_out <= 10
+        GROUP BY x, series
+        ORDER BY series, x
+        """,
     )
 
     def analyze(self, given: Inputs) -> Frame:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import narwhals as nw
 
-from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Window, count, distinct, key, measure
+from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, count, distinct, key, measure
 from wayfare.analyses.expressions import (
     Frame,
     days_between,
@@ -83,6 +83,24 @@ class DestinationDemand(BehaviorAnalysis):
                 ("intents", "matured_bookings"),
             )
         ),
+    )
+    picture = Picture(
+        "Share of search intents by week, the five cities most searched for in the last one, percent.",
+        """
+        WITH weeks AS (
+          SELECT date_trunc('week', searched_on)::date AS week, city, sum(intents) AS intents
+          FROM bi.destination_demand
+          GROUP BY week, city
+        ), shares AS (
+          SELECT week, city, 100 * intents / sum(intents) OVER (PARTITION BY week) AS share,
+            rank() OVER (PARTITION BY week ORDER BY intents DESC, city) AS place
+          FROM weeks
+        )
+        SELECT week AS x, share AS y, city AS series
+        FROM shares
+        WHERE city IN (SELECT city FROM shares WHERE week = (SELECT max(week) FROM weeks) AND place <= 5)
+        ORDER BY series, x
+        """,
     )
 
     def analyze(self, given: Inputs) -> Frame:

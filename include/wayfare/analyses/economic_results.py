@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import narwhals as nw
 
-from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Window, count, distinct, key, minor
+from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, count, distinct, key, minor
 from wayfare.analyses.expressions import (
     UNKNOWN_COUNTRY,
     UNKNOWN_CURRENCY,
@@ -115,6 +115,16 @@ class EconomicResults(BehaviorAnalysis):
         ),
         Expect("ExpectColumnValuesToBeInSet", {"column": "line", "value_set": ["product", "ancillary"]}),
         Expect("ExpectColumnValuesToNotBeNull", {"column": "net_reporting_minor", "mostly": 0.95}, severity="warning"),
+    )
+    picture = Picture(
+        "Net revenue by week and product, in the reporting currency.",
+        """
+        SELECT date_trunc('week', booked_on)::date AS x, sum(net_reporting_minor) / 100 AS y, product AS series
+        FROM bi.economic_results
+        WHERE line = 'product' AND product <> 'unknown'
+        GROUP BY x, series
+        ORDER BY series, x
+        """,
     )
 
     def analyze(self, given: Inputs) -> Frame:

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 import narwhals as nw
 
-from wayfare.analyses.api import Additivity, BehaviorAnalysis, Column, Expect, Mart, Window, count, key, measure, stock
+from wayfare.analyses.api import (
+    Additivity,
+    BehaviorAnalysis,
+    Column,
+    Expect,
+    Mart,
+    Picture,
+    Window,
+    count,
+    key,
+    measure,
+    stock,
+)
 from wayfare.analyses.expressions import (
     Frame,
     days_between,
@@ -94,6 +106,16 @@ class InventoryRequirements(BehaviorAnalysis):
         ),
         Expect("ExpectColumnValuesToBeBetween", {"column": "shortage_probability", "min_value": 0, "max_value": 1}),
         Expect("ExpectColumnValuesToNotBeNull", {"column": "on_hand", "mostly": 0.5}, severity="info"),
+    )
+    picture = Picture(
+        "Meals committed beyond what is on hand, by week of service.",
+        """
+        SELECT date_trunc('week', service_on)::date AS x, sum(backorder) AS y, sku AS series
+        FROM bi.inventory_requirements
+        WHERE sku LIKE 'meal%' AND service_on <= (SELECT max(as_of_on) FROM bi.inventory_requirements)
+        GROUP BY x, series
+        ORDER BY series, x
+        """,
     )
 
     def analyze(self, given: Inputs) -> Frame:
