@@ -26,7 +26,7 @@ from wayfare.contracts import EVENT_TYPES, Field, Kind
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.landing import Landed, land
 from wayfare.settings import PROJECT, Settings
-from wayfare.staging import database, tables
+from wayfare.staging import database, migrations, tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,7 +164,7 @@ def test_a_contract_gains_a_field_and_a_major_version_has_its_table(
         land(settings, [later], contracts=[gained])
     metadata = MetaData()
     staged = {e.table: tables.event_table(e, metadata) for e in (gained, second)}
-    monkeypatch.setattr(database, "STAGED", {"travel": staged["travel"]})
+    monkeypatch.setattr(migrations, "STAGED", {"travel": staged["travel"]})
     database.migrate(settings)
     metadata.create_all(database.engine(settings.url("owner")), tables=[staged["travel_v2"]])
     assert land(settings, [later], contracts=[gained, second]) == Landed(read=2, landed=2)

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and the schema: created, extended and granted in one place."""
+"""Connections to PostgreSQL, and the schema: migrated and granted in one place."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import os
 from typing import TYPE_CHECKING
 
 import adbc_driver_postgresql.dbapi as adbc
-from sqlalchemy import Engine, create_engine, event, inspect, select, text
+from sqlalchemy import Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.schema import CreateColumn
 
 from wayfare.errors import ConfigurationError, ServiceError
-from wayfare.staging.tables import STAGED, installation, metadata
+from wayfare.staging.tables import installation
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -90,41 +89,35 @@ def connect_adbc(url: str) -> adbc.Connection:
 
 
 def migrate(settings: Settings) -> None:
-    """Create what is missing of schemas, tables, columns, roles and grants; running it again changes nothing.
+    """Bring schemas, tables, roles and grants up to date, all or nothing; running it again changes nothing.
+
+    Processes that migrate one database at a time wait for each other.
 
     Raises
     ------
     ConfigurationError
-        The installation was created with another time zone.
+        The installation was created with another time zone, or migrated by a later version of Wayfare.
+    DeclarationError
+        A contract gained a required field without becoming a new major version.
     ServiceError
         PostgreSQL does not answer.
     """
+    from wayfare.staging import migrations  # imported late: every room connects, few migrate
+
     try:
         with engine(settings.url("owner")).begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             for schema in SCHEMAS:
                 connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
-            metadata.create_all(connection)
-            _add_columns(connection)
+            migrations.upgrade(connection)
+            for follow in (migrations.additions, migrations.descriptions):
+                for statement in follow(connection):
+                    connection.execute(statement)
             connection.execute(text(_ROLES))
             connection.execute(text(_GRANTS))
             _pin_zone(connection, settings.timezone)
     except OperationalError as error:
         raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
-
-
-def _add_columns(connection: Connection) -> None:
-    """Give a staging table the optional fields its contract gained since it was created."""
-    inspector = inspect(connection)
-    dialect = connection.dialect
-    for table in STAGED.values():
-        present = {c["name"] for c in inspector.get_columns(table.name, schema=table.schema)}
-        for column in table.columns:
-            if column.name not in present:
-                name = dialect.identifier_preparer.format_table(table)
-                connection.execute(
-                    text(f"ALTER TABLE {name} ADD COLUMN {CreateColumn(column).compile(dialect=dialect)}")
-                )
 
 
 def _pin_zone(connection: Connection, zone: str) -> None:

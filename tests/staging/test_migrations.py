@@ -1,0 +1,177 @@
+"""Upgrades: whatever an installation was made by, migrating gives it the schema that is declared, and keeps its data.
+
+`first_release.sql` is a dump of an installation of the first release, from before revisions were counted, into which
+`first_release.jsonl` was landed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import MetaData, text
+
+from landing.sample_events import query
+from wayfare.contracts import EVENT_TYPES, Field, Kind
+from wayfare.errors import ConfigurationError, DeclarationError
+from wayfare.landing import Landed, land, replay
+from wayfare.settings import PROJECT, Settings
+from wayfare.staging import database, migrations, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wayfare.local.postgres import EmbeddedPostgres
+
+FIRST_RELEASE = Path(__file__).with_name("first_release.sql")
+ITS_EVENTS = Path(__file__).with_name("first_release.jsonl")
+
+
+@pytest.fixture
+def empty(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a database in which there is nothing."""
+    name = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as administering:
+        administering.execute(f"CREATE DATABASE {name}")
+        try:
+            yield Settings(database_url=postgres.url(name), home=tmp_path / "home")
+        finally:
+            database.engine(postgres.url(name)).dispose()
+            administering.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _differences(settings: Settings) -> list[Any]:
+    """What a database has otherwise than declared."""
+    with database.engine(settings.url("owner")).connect() as connection:
+        options = {
+            "version_table_schema": migrations.VERSION_SCHEMA,
+            "include_schemas": True,
+            "include_name": lambda name, kind, _: kind != "schema" or name in {"staging", "control"},
+            "compare_server_default": True,
+        }
+        found: list[Any] = compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata)
+    return found
+
+
+def _revision(settings: Settings) -> str | None:
+    with database.engine(settings.url("owner")).connect() as connection:
+        return migrations.revision(connection)
+
+
+def _restore(settings: Settings, *, statements: str = "") -> None:
+    with psycopg.connect(settings.url("owner")) as connection:
+        connection.execute(statements or FIRST_RELEASE.read_text(encoding="utf-8"))
+
+
+def test_a_new_database_gets_what_is_declared(empty: Settings) -> None:
+    database.migrate(empty)
+    assert _differences(empty) == []
+    assert _revision(empty) == migrations.head()
+    with database.engine(empty.url("owner")).connect() as connection:
+        assert migrations.additions(connection) == []
+        assert list(migrations.descriptions(connection)) == []
+
+
+def test_the_comparison_sees_a_difference(settings: Settings) -> None:
+    _restore(settings, statements="ALTER TABLE control.batch DROP COLUMN rejected; DROP INDEX staging.search_event_on")
+    assert {difference[0] for difference in _differences(settings)} == {"add_column", "add_index"}
+
+
+@pytest.mark.parametrize("counted", [False, True], ids=["before revisions were counted", "at the first revision"])
+def test_an_installation_of_the_first_release_is_upgraded_with_its_events(empty: Settings, counted: bool) -> None:
+    if counted:
+        with database.engine(empty.url("owner")).begin() as connection:
+            for schema in database.SCHEMAS:
+                connection.execute(text(f"CREATE SCHEMA {schema}"))
+            migrations.upgrade(connection, "0001")
+        lines = FIRST_RELEASE.read_text(encoding="utf-8").splitlines()
+        _restore(empty, statements="\n".join(line for line in lines if line.startswith(("INSERT", "SELECT"))))
+    else:
+        _restore(empty)
+    database.migrate(empty)
+    assert _differences(empty) == []
+    assert _revision(empty) == migrations.head()
+    staged = {name: query(empty, f"SELECT count(*) FROM staging.{name}")[0][0] for name in EVENT_TYPES}
+    assert staged == dict.fromkeys(EVENT_TYPES, 2) | {"cancellation": 1, "refund": 1}
+    assert land(empty, [str(ITS_EVENTS)]) == Landed(read=18, duplicates=16, conflicts=1, rejected=1)
+    assert replay(empty).read == 4
+    assert query(empty, "SELECT timezone FROM control.installation") == [("UTC",)]
+
+
+def test_migrating_again_changes_nothing(settings: Settings) -> None:
+    written = """
+        SELECT attrelid::int, attnum, a.xmin::text, d.xmin::text
+        FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid JOIN pg_namespace n ON n.oid = relnamespace
+        LEFT JOIN pg_description d ON objoid = attrelid AND objsubid = attnum
+        WHERE nspname IN ('staging', 'control') ORDER BY 1, 2
+    """
+    before = query(settings, written)
+    assert before
+    database.migrate(settings)
+    assert query(settings, written) == before
+
+
+def test_a_later_version_is_not_migrated_back(settings: Settings) -> None:
+    _restore(settings, statements="UPDATE control.alembic_version SET version_num = '9999'")
+    with pytest.raises(ConfigurationError, match=r"revision 9999.*install the version that migrated it"):
+        database.migrate(settings)
+
+
+def test_a_failing_migration_leaves_nothing(empty: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_GRANTS", "GRANT nonsense")
+    with pytest.raises(Exception, match="nonsense"):
+        database.migrate(empty)
+    assert query(empty, "SELECT nspname FROM pg_namespace WHERE nspname IN ('staging', 'control')") == []
+
+
+def test_a_required_field_asks_for_a_major_version(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    travel = EVENT_TYPES["travel"]
+    grown = replace(travel, fields=(*travel.fields, Field("gate", Kind.TEXT, "Gate.")))
+    monkeypatch.setattr(migrations, "STAGED", {"travel": tables.event_table(grown, MetaData())})
+    with pytest.raises(DeclarationError, match=r"staging\.travel lacks the required field 'gate'"):
+        database.migrate(settings)
+
+
+def test_a_contract_may_gain_what_booking_ids_are_found_by(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = EVENT_TYPES["view"]
+    field = Field("booking_id", Kind.ID, "The booking.", required=False)
+    gained, version = replace(view, fields=(*view.fields, field)), MetaData()
+    both = (gained, replace(gained, version="2-0-0"))
+    monkeypatch.setattr(migrations, "STAGED", {e.table: tables.event_table(e, version) for e in both})
+    database.migrate(settings)
+    indexes = "SELECT indexname FROM pg_indexes WHERE indexname LIKE 'view%booking_id' ORDER BY 1"
+    assert query(settings, indexes) == [("view_booking_id",), ("view_v2_booking_id",)]
+
+
+_MIGRATE = "from wayfare.settings import get_settings; from wayfare.staging import database; "
+
+
+def test_two_processes_may_migrate_at_once(empty: Settings) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(PROJECT / "include"),
+        "WAYFARE_DATABASE_URL": empty.url("owner"),
+        "WAYFARE_HOME": str(empty.home),
+    }
+    command = [sys.executable, "-c", f"{_MIGRATE}database.migrate(get_settings())"]
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with psycopg.connect(empty.url("owner")) as holder:
+        holder.execute("SELECT pg_advisory_xact_lock(%s)", (database.MIGRATION_LOCK,))
+        both = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        deadline = time.monotonic() + 60
+        while query(empty, waiting) != [(2,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert [process.communicate(timeout=60)[1] for process in both] == ["", ""]
+    assert [process.returncode for process in both] == [0, 0]
+    assert _differences(empty) == []
