@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -23,7 +24,7 @@ from wayfare.marts import plan, publish
 from wayfare.marts.publish import ROWS_AT_ONCE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from wayfare.settings import Settings
 
@@ -205,6 +206,42 @@ def test_a_mart_gains_a_column_and_its_view_keeps_the_order_of_the_others(
     assert tiny.query(settings, "SELECT obj_description('bi.sales'::regclass)") == [("Sales, with more to say.",)]
 
 
+def test_a_mart_gains_a_column_under_its_readers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(settings, chunk([0]), [("LIS", day(0), 1, None)])
+    given = chunk([0], fingerprint="e" * 64)
+    tiny.install(monkeypatch, Wider())
+    tiny.write_result(settings, given, [("LIS", day(0), 3, 1, None)])
+    with psycopg.connect(settings.url("owner"), autocommit=True) as analyst:
+        analyst.execute("CREATE SCHEMA own")
+        analyst.execute("CREATE VIEW own.by_city AS SELECT * FROM bi.sales")
+        analyst.execute("CREATE MATERIALIZED VIEW own.kept AS SELECT city, sold FROM own.by_city")
+    with psycopg.connect(settings.url("owner")) as reader, ThreadPoolExecutor(1) as pool:
+        before = reader.execute("SELECT * FROM own.by_city").fetchall()
+        publishing = pool.submit(publish, settings, given, run_id="test")
+        _wait_until_blocked(settings, publishing.done)
+        assert reader.execute("SELECT * FROM own.by_city").fetchall() == before
+        reader.commit()
+        assert publishing.result()["rows"] == 1
+        assert reader.execute("SELECT * FROM own.by_city").fetchall() == before
+        assert reader.execute("SELECT lost FROM bi.sales").fetchall() == [(3,)]
+        reader.execute("REFRESH MATERIALIZED VIEW own.kept")
+
+
+def test_a_reader_who_stays_does_not_hold_up_the_others(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(settings, chunk([0]), [("LIS", day(0), 1, None)])
+    given = chunk([0], fingerprint="e" * 64)
+    tiny.install(monkeypatch, Wider())
+    tiny.write_result(settings, given, [("LIS", day(0), 3, 1, None)])
+    monkeypatch.setitem(publish.__globals__, "PATIENCE", "100ms")
+    with psycopg.connect(settings.url("owner")) as reader:
+        reader.execute("SELECT * FROM bi.sales")
+        with pytest.raises(ServiceError, match="lock timeout"):
+            publish(settings, given, run_id="test")
+        assert tiny.query(settings, "SELECT * FROM bi.sales") == [("LIS", day(0), False, 1, None)]
+    publish(settings, given, run_id="test")
+    assert tiny.query(settings, "SELECT lost FROM bi.sales") == [(3,)]
+
+
 _BROKEN = {
     "removed": {"columns": {"sold": count("Items sold.")}},
     "retyped": {"columns": {**tiny.Sales.mart.columns, "mean": measure("Mean price.", "text")}},
@@ -334,7 +371,7 @@ def test_a_publication_killed_in_the_middle_leaves_nothing_and_runs_again(at: st
         holder.execute(f"LOCK TABLE {at} IN SHARE MODE")
         process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(_PUBLISH)], env=_environment())
         try:
-            _wait_until_blocked(settings, process)
+            _wait_until_blocked(settings, lambda: process.poll() is not None)
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -351,11 +388,11 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
-def _wait_until_blocked(settings: Settings, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_blocked(settings: Settings, ended: Callable[[], object]) -> None:
     blocked = (
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
     )
     while tiny.query(settings, blocked) == [(0,)]:
-        assert process.poll() is None, "the publication ended before it could be killed"
+        assert not ended(), "the publication ended without waiting"
         time.sleep(0.05)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LOCK = 0x57415946
 ROWS_AT_ONCE = 65_536
+PATIENCE = "30s"
+"""How long a change of a mart's shape waits for transactions that read it: whoever comes later waits behind it."""
 
 _ARROW = {
     "bigint": pa.int64(),
@@ -151,6 +153,7 @@ def _transaction(settings: Settings, chunk: Chunk) -> Iterator[adbc.Cursor]:
         with connect_adbc(settings.url("pipeline")) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT FROM pg_advisory_xact_lock($1::int, hashtext($2))", (LOCK, chunk.analysis))
             cursor.fetchall()
+            cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'")
             yield cursor
             connection.commit()
     except adbc.IntegrityError as error:
