@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 import narwhals as nw
 
-from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Window, key, measure, stock
+from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, key, measure, stock
+from wayfare.analyses.bookings import booking_changes, bookings, known_on
 from wayfare.analyses.expressions import (
     Frame,
     converted,
     days_between,
     integer,
-    or_zero,
     plus_days,
     robust_z,
     sum_if_complete,
     when_or_zero,
     with_rate,
 )
-from wayfare.analyses.sales import reversals
 from wayfare.contracts.events import BOOKING, CANCELLATION, OFFER, PURCHASE, REFUND, SEARCH
 
 if TYPE_CHECKING:
@@ -106,12 +105,25 @@ class CustomerBehavior(BehaviorAnalysis):
         ),
         Expect("ExpectColumnValuesToNotBeNull", {"column": "spend_minor", "mostly": 0.95}, severity="warning"),
     )
+    picture = Picture(
+        "Customers of the last day by how long before the trip they book on average, percent of each group.",
+        """
+        SELECT least(floor(mean_lead_time_days / 7), 12)::int * 7 AS x,
+          100.0 * count(*) / sum(count(*)) OVER (PARTITION BY is_regular) AS y,
+          CASE WHEN is_regular THEN 'regular' ELSE 'not regular' END AS series
+        FROM bi.customer_behavior
+        WHERE as_of_on = (SELECT max(as_of_on) FROM bi.customer_behavior) AND mean_lead_time_days IS NOT NULL
+        GROUP BY x, is_regular
+        ORDER BY x, series
+        """,
+        mark="bar",
+    )
 
     def analyze(self, given: Inputs) -> Frame:
         """One row per as-of day and customer with a booking in its window."""
-        bookings = given.keep(_bookings(given))
-        net = bookings.filter(nw.col("is_net"))
-        customers = given.keep(_customers(bookings))
+        made = given.keep(_bookings(given))
+        net = made.filter(nw.col("is_net"))
+        customers = given.keep(_customers(made))
         history = _history(net, customers)
         rows = customers
         for part in (_usual(net, "product"), _usual(net, "market"), _z(history, "value"), _z(history, "gap")):
@@ -139,51 +151,34 @@ class CustomerBehavior(BehaviorAnalysis):
 def _bookings(given: Inputs) -> Frame:
     """What each as-of day knows of each customer's bookings; offers and loose ancillaries have a row without items."""
     days = given.days.select(as_of_on="output_on").with_columns(whole_on=plus_days("as_of_on", SEARCHED - BEFORE))
-    known = [_sold(given), _searches(given), _given_back(given), _ancillaries(given), _offers(given)]
+    known = nw.concat([_sales(given), _searches(given), _offers(given)], how="diagonal")
     is_searched = nw.col("booked_on") >= nw.col("whole_on")
     one_product = nw.col("first_product") == nw.col("last_product")
+    return bookings(
+        known_on(known, days, BEFORE),
+        _CUSTOMER,
+        *(nw.col(c).min() for c in ("start_on", "market")),
+        *(nw.col(c).sum().cast(nw.Int64()) for c in ("exposed", "redeemed")),
+        *(sum_if_complete(c).cast(nw.Int64()).alias(c) for c in ("price", "spend")),
+        *(nw.when(is_searched).then(nw.col(c)).max().alias(c) for c in ("searches", "destinations")),
+        nw.col("end_on").max(),
+        nw.col("product").min().alias("first_product"),
+        nw.col("product").max().alias("last_product"),
+    ).with_columns(product=nw.when(one_product).then(nw.col("first_product")).otherwise(nw.lit("package")))
+
+
+def _sales(given: Inputs) -> Frame:
+    """What known customers bought and gave back, in the reporting currency."""
+    changes = booking_changes(given).filter(~nw.col("customer_id").is_null())
     return (
-        nw.concat(known, how="diagonal")
-        .with_columns(until_on=plus_days("since_on", BEFORE))
-        .join(days, how="cross")
-        .filter(nw.col("as_of_on") >= nw.col("changed_on"), nw.col("as_of_on") <= nw.col("until_on"))
-        .group_by(*_CUSTOMER, "booking_id")
-        .agg(
-            *(nw.col(c).min() for c in ("booked_on", "booked_at", "start_on", "market")),
-            *(nw.col(c).sum().cast(nw.Int64()) for c in ("items", "units", "exposed", "redeemed")),
-            *(sum_if_complete(c).cast(nw.Int64()).alias(c) for c in ("price", "spend")),
-            *(nw.when(is_searched).then(nw.col(c)).max().alias(c) for c in ("searches", "destinations")),
-            end_on=nw.col("end_on").max(),
-            first_product=nw.col("product").min(),
-            last_product=nw.col("product").max(),
-        )
+        with_rate(changes, given.rates, "rate_on")
         .with_columns(
-            is_net=(nw.col("items") > 0) & (nw.col("units") > 0),
-            product=nw.when(one_product).then(nw.col("first_product")).otherwise(nw.lit("package")),
+            price=when_or_zero(nw.col("items") > 0, converted(nw.col("price"))),
+            spend=converted(nw.col("net")),
+            searches=integer(0),
+            destinations=integer(0),
         )
-    )
-
-
-def _sold(given: Inputs) -> Frame:
-    """Items sold to known customers."""
-    items = given["booking"].filter(~nw.col("customer_id").is_null())
-    return with_rate(items, given.rates, "event_on").select(
-        "customer_id",
-        "booking_id",
-        "product",
-        "start_on",
-        "end_on",
-        changed_on="event_on",
-        since_on="event_on",
-        booked_on="event_on",
-        booked_at="occurred_at",
-        market="point_of_sale",
-        items=integer(1),
-        units=or_zero("units"),
-        price=converted(nw.col("price")),
-        spend=converted(nw.col("price")),
-        searches=integer(0),
-        destinations=integer(0),
+        .drop("rate_on", "currency", "net", "margin", "to_reporting")
     )
 
 
@@ -203,36 +198,6 @@ def _searches(given: Inputs) -> Frame:
     )
 
 
-def _given_back(given: Inputs) -> Frame:
-    """What cancellations and refunds take back of what known customers were sold."""
-    kinds = ("booking", "purchase")
-    cancelled = [reversals(given, "cancellation", kind).with_columns(currency="item_currency") for kind in kinds]
-    refunded = [reversals(given, "refund", kind) for kind in kinds]
-    taken = nw.concat(cancelled + refunded, how="diagonal").filter(~nw.col("item_customer_id").is_null())
-    return with_rate(taken, given.rates, "item_booked_on").select(
-        "booking_id",
-        "changed_on",
-        "since_on",
-        customer_id="item_customer_id",
-        units=when_or_zero(nw.col("item_kind") == "booking", -nw.col("reversed_units")),
-        price=integer(0),
-        spend=-converted(nw.col("given_back")),
-    )
-
-
-def _ancillaries(given: Inputs) -> Frame:
-    """Ancillaries sold to known customers."""
-    bought = given["purchase"].filter(~nw.col("customer_id").is_null())
-    return with_rate(bought, given.rates, "event_on").select(
-        "customer_id",
-        "booking_id",
-        changed_on="event_on",
-        since_on="event_on",
-        price=integer(0),
-        spend=converted(nw.col("price")),
-    )
-
-
 def _offers(given: Inputs) -> Frame:
     """Offers that known customers were shown or redeemed, by day."""
     is_shown = nw.col("action") == "exposed"
@@ -247,7 +212,7 @@ def _offers(given: Inputs) -> Frame:
     )
 
 
-def _customers(bookings: Frame) -> Frame:
+def _customers(made: Frame) -> Frame:
     """What adds up or averages over a customer's bookings."""
     is_booking, net = nw.col("items") > 0, nw.col("net_bookings")
 
@@ -255,7 +220,7 @@ def _customers(bookings: Frame) -> Frame:
         return nw.when(nw.col("is_net")).then(value)
 
     return (
-        bookings.group_by(*_CUSTOMER)
+        made.group_by(*_CUSTOMER)
         .agg(
             bookings=when_or_zero(is_booking, integer(1)).sum(),
             net_bookings=nw.col("is_net").cast(nw.Int64()).sum(),
