@@ -161,30 +161,35 @@ def with_origin_market(frame: Frame, places: Frame) -> Frame:
     )
 
 
-def with_session(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
-    """The frame with `session`, counting up from 1 within each value of `by`; a longer pause than `gap` starts one.
+def with_start(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
+    """The frame with `starts`: 1 for an event that follows a longer pause than `gap`, or none, within its `by`; else 0.
 
-    Null is a value like any other in `by`. Events are in order of `occurred_at`, then `event_id`: both windows below
-    must see the same order.
+    Null is a value like any other in `by`. Events are in order of `occurred_at`, then `event_id`.
+
+    >>> at = "('2026-03-01 ' || unnest(['10:00', '10:30', '11:01']))::TIMESTAMP AS occurred_at"
+    >>> visits = frame(f"SELECT 'v' AS visitor_id, {at}, unnest([1, 2, 3]) AS event_id")
+    >>> rows(with_start(visits, ["visitor_id"]).select("event_id", "starts"))
+    [(1, 1), (2, 0), (3, 1)]
+    """
+    previous = nw.col("occurred_at").shift(1).over(*by, order_by=["occurred_at", "event_id"])
+    is_pause = nw.col("occurred_at") > nw.col("previous_at").dt.offset_by(gap)
+    return (
+        frame.with_columns(previous_at=previous)
+        .with_columns(starts=when_or_zero(nw.col("previous_at").is_null() | is_pause, integer(1)))
+        .drop("previous_at")
+    )
+
+
+def with_session(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
+    """The frame with `session`, counting up from 1 within each value of `by`; `with_start` says where one starts.
 
     >>> at = "('2026-03-01 ' || unnest(['10:00', '10:30', '11:01']))::TIMESTAMP AS occurred_at"
     >>> visits = frame(f"SELECT 'v' AS visitor_id, {at}, unnest([1, 2, 3]) AS event_id")
     >>> rows(with_session(visits, ["visitor_id"]).select("event_id", "session"))
     [(1, 1), (2, 1), (3, 2)]
     """
-    order = ["occurred_at", "event_id"]
-    previous = nw.col("occurred_at").shift(1).over(*by, order_by=order)
-    return (
-        frame.with_columns(previous_at=previous)
-        .with_columns(
-            starts=when_or_zero(
-                nw.col("previous_at").is_null() | (nw.col("occurred_at") > nw.col("previous_at").dt.offset_by(gap)),
-                integer(1),
-            )
-        )
-        .with_columns(session=nw.col("starts").cum_sum().over(*by, order_by=order).cast(nw.Int64()))
-        .drop("previous_at", "starts")
-    )
+    number = nw.col("starts").cum_sum().over(*by, order_by=["occurred_at", "event_id"])
+    return with_start(frame, by, gap).with_columns(session=number.cast(nw.Int64())).drop("starts")
 
 
 def plus_days(column: str, days: int) -> nw.Expr:

@@ -1,0 +1,105 @@
+"""The steps that analyses of visits share: their own examples, and a walk through the events for the rest."""
+
+from __future__ import annotations
+
+import datetime as dt
+import doctest
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import narwhals as nw
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from wayfare.analyses import visits
+from wayfare.analyses.api import BehaviorAnalysis, Mart
+from wayfare.analyses.expressions import searcher
+from wayfare.contracts.events import BOOKING, CANCELLATION, OFFER, PURCHASE, REFUND, SEARCH, TRAVEL, VIEW
+
+if TYPE_CHECKING:
+    from analyses.conftest import Row, Runner
+
+EVERYTHING = (SEARCH, VIEW, OFFER, BOOKING, PURCHASE, CANCELLATION, REFUND, TRAVEL)
+START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+HALF_HOUR = dt.timedelta(minutes=30)
+
+
+class Reader(BehaviorAnalysis):
+    """Who reads everything?"""
+
+    reads = EVERYTHING
+    mart = Mart(day="event_on", grain={}, columns={})
+
+
+def test_examples_in_the_docstrings_hold() -> None:
+    connection = duckdb.connect()
+
+    def frame(sql: str) -> nw.LazyFrame[Any]:
+        return nw.from_native(connection.sql(sql)).lazy()
+
+    def rows(frame: nw.LazyFrame[Any]) -> list[tuple[Any, ...]]:
+        return frame.to_native().order("ALL").fetchall()
+
+    outcome = doctest.testmod(visits, extraglobs={"frame": frame, "rows": rows})
+    assert outcome.attempted >= 4
+    assert outcome.failed == 0
+
+
+def test_activity_has_an_event_of_every_type_with_what_its_type_knows(runner: Runner) -> None:
+    events = {event_type.name: [{"event_on": START.date()}] for event_type in EVERYTHING}
+    events["purchase"] = [{"event_on": START.date(), "price": 7, "booking_id": "b"}]
+    rows = runner.rows(visits.activity(runner.inputs(Reader(), events, [START.date()]), *EVERYTHING))
+    by_type = {row["event_type"]: row for row in rows}
+    assert set(by_type) == {event_type.name for event_type in EVERYTHING}
+    bought, searched = by_type["purchase"], by_type["search"]
+    assert (bought["price"], bought["booking_id"], bought["product"], bought["search_id"]) == (7, "b", None, None)
+    assert (searched["product"], searched["result_count"], searched["price"]) == ("flight", 1, None)
+
+
+def _walk(clicks: list[Row]) -> dict[int, tuple[int, dt.date]]:
+    """The first event and the start day of each event's visit."""
+    found: dict[int, tuple[int, dt.date]] = {}
+    unbroken: Row | None = None
+    first = previous = clicks[0]
+    for click in clicks:
+        if unbroken is None or click["occurred_at"] - previous["occurred_at"] > HALF_HOUR:
+            unbroken = first = click
+        elif click["event_on"] - unbroken["event_on"] > dt.timedelta(1) and click["event_on"] > previous["event_on"]:
+            first = click
+        found[click["event_id"]] = (first["event_id"], first["event_on"])
+        previous = click
+    return found
+
+
+STEPS = st.lists(st.sampled_from([0, 1, 29, 30, 30, 30, 31, 600, 1_500]), min_size=1, max_size=200)
+
+
+@pytest.mark.parametrize("day_begins", [dt.timedelta(0), dt.timedelta(hours=5)], ids=["utc", "new york"])
+@settings(max_examples=15, deadline=None)
+@given(steps=STEPS)
+@example(steps=[30] * 250)
+@example(steps=[600, *[29] * 200, 31, *[30] * 60])
+def test_with_visit_equals_a_walk_and_a_day_is_known_from_two_before_and_one_after(
+    runner: Runner, day_begins: dt.timedelta, steps: list[int]
+) -> None:
+    at, clicks = START, []
+    for number, minutes in enumerate(steps, 1):
+        at += dt.timedelta(minutes=minutes)
+        clicks.append({"event_id": number, "occurred_at": at, "event_on": (at - day_begins).date(), "visitor_id": "v"})
+    expected = _walk(clicks)
+    days = sorted({click["event_on"] for click in clicks})
+    assert _visits(runner, clicks, days) == expected
+    for day in days:
+        near = [c for c in clicks if -2 <= (c["event_on"] - day).days <= 1]
+        alone = {e: v for e, v in _visits(runner, near, days).items() if v[1] == day}
+        assert alone == {e: v for e, v in expected.items() if v[1] == day}
+
+
+def _visits(runner: Runner, clicks: list[Row], days: list[dt.date]) -> dict[int, tuple[int, dt.date]]:
+    given = runner.inputs(Reader(), {"search": clicks}, days)
+    frame = visits.with_visit(visits.activity(given, SEARCH).with_columns(searcher=searcher()))
+    rows = runner.rows(frame.select("event_id", "visit", "started_on", "is_first"))
+    firsts = {(r["visit"], r["started_on"]): r["event_id"].int for r in rows if r["is_first"]}
+    assert len(firsts) == sum(r["is_first"] for r in rows), "a visit has one first event"
+    return {r["event_id"].int: (firsts[r["visit"], r["started_on"]], r["started_on"]) for r in rows}
