@@ -1,4 +1,4 @@
-"""The steps that analyses of visits share: their own examples, and a walk through the events for the rest."""
+"""The steps that analyses share: their own examples, and a walk through the events for the rest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from wayfare.analyses import visits
 from wayfare.analyses.api import BehaviorAnalysis, Mart
-from wayfare.analyses.expressions import searcher
 from wayfare.contracts.events import BOOKING, CANCELLATION, OFFER, PURCHASE, REFUND, SEARCH, TRAVEL, VIEW
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def test_activity_has_an_event_of_every_type_with_what_its_type_knows(runner: Ru
 
 
 def _walk(clicks: list[Row]) -> dict[int, tuple[int, dt.date]]:
-    """The first event and the start day of each event's visit."""
+    """The first event and the start day of each event's session."""
     found: dict[int, tuple[int, dt.date]] = {}
     unbroken: Row | None = None
     first = previous = clicks[0]
@@ -80,7 +79,7 @@ STEPS = st.lists(st.sampled_from([0, 1, 29, 30, 30, 30, 31, 600, 1_500]), min_si
 @given(steps=STEPS)
 @example(steps=[30] * 250)
 @example(steps=[600, *[29] * 200, 31, *[30] * 60])
-def test_with_visit_equals_a_walk_and_a_day_is_known_from_two_before_and_one_after(
+def test_sessionized_equals_a_walk_and_a_day_is_known_from_two_before_and_one_after(
     runner: Runner, day_begins: dt.timedelta, steps: list[int]
 ) -> None:
     at, clicks = START, []
@@ -89,17 +88,17 @@ def test_with_visit_equals_a_walk_and_a_day_is_known_from_two_before_and_one_aft
         clicks.append({"event_id": number, "occurred_at": at, "event_on": (at - day_begins).date(), "visitor_id": "v"})
     expected = _walk(clicks)
     days = sorted({click["event_on"] for click in clicks})
-    assert _visits(runner, clicks, days) == expected
+    assert _sessions(runner, clicks, days) == expected
     for day in days:
         near = [c for c in clicks if -2 <= (c["event_on"] - day).days <= 1]
-        alone = {e: v for e, v in _visits(runner, near, days).items() if v[1] == day}
+        alone = {e: v for e, v in _sessions(runner, near, days).items() if v[1] == day}
         assert alone == {e: v for e, v in expected.items() if v[1] == day}
 
 
-def _visits(runner: Runner, clicks: list[Row], days: list[dt.date]) -> dict[int, tuple[int, dt.date]]:
+def _sessions(runner: Runner, clicks: list[Row], days: list[dt.date]) -> dict[int, tuple[int, dt.date]]:
     given = runner.inputs(Reader(), {"search": clicks}, days)
-    frame = visits.with_visit(visits.activity(given, SEARCH).with_columns(searcher=searcher()))
-    rows = runner.rows(frame.select("event_id", "visit", "started_on", "is_first"))
-    firsts = {(r["visit"], r["started_on"]): r["event_id"].int for r in rows if r["is_first"]}
-    assert len(firsts) == sum(r["is_first"] for r in rows), "a visit has one first event"
-    return {r["event_id"].int: (firsts[r["visit"], r["started_on"]], r["started_on"]) for r in rows}
+    frame = visits.sessionized(visits.activity(given, SEARCH))
+    rows = runner.rows(frame.select("event_id", "session", "started_on", "is_first"))
+    firsts = {(r["session"], r["started_on"]): r["event_id"].int for r in rows if r["is_first"]}
+    assert len(firsts) == sum(r["is_first"] for r in rows), "a session has one first event"
+    return {r["event_id"].int: (firsts[r["session"], r["started_on"]], r["started_on"]) for r in rows}

@@ -7,6 +7,7 @@ its sorted rows.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from typing import Any, TypeAlias
 
@@ -56,6 +57,28 @@ def days_between(start: str, end: str) -> nw.Expr:
     [(3,)]
     """
     return (nw.col(end) - nw.col(start)).cast(nw.Int64())
+
+
+def seconds_between(start: str, end: str) -> nw.Expr:
+    """Whole seconds from instant `start` to instant `end`, int64; what is less than a second is cut off.
+
+    >>> rows(frame("SELECT TIMESTAMP '2026-03-01 23:59' AS a, TIMESTAMP '2026-03-02 00:00:01.5' AS b")
+    ...     .select(n=seconds_between("a", "b")))
+    [(61,)]
+    """
+    return (microseconds(end) - microseconds(start)) // 1_000_000
+
+
+def microseconds(column: str) -> nw.Expr:
+    """The instant in the column as microseconds since 1970, int64; engines agree on its parts, not on differences.
+
+    >>> rows(frame("SELECT TIMESTAMP '1970-01-02 00:00:00.000001' AS a").select(n=microseconds("a")))
+    [(86400000001,)]
+    """
+    at = nw.col(column).dt
+    days = (at.date() - nw.lit(dt.date(1970, 1, 1))).cast(nw.Int64())
+    hours, minutes, seconds = (part.cast(nw.Int64()) for part in (at.hour(), at.minute(), at.second()))
+    return (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1_000_000 + at.microsecond().cast(nw.Int64())
 
 
 def rounded_quotient(amount: nw.Expr, divisor: nw.Expr) -> nw.Expr:

@@ -1,4 +1,4 @@
-"""What visitors do: events of several types as one frame, whose they are, and the visits they make.
+"""What visitors do: events of several types as one frame, whose they are, and the sessions they form.
 
 The examples run as tests, as those of `expressions` do.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import narwhals as nw
 
-from wayfare.analyses.expressions import Frame, days_between, with_start
+from wayfare.analyses.expressions import Frame, days_between, searcher, with_start
 
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
@@ -43,9 +43,9 @@ def activity(given: Inputs, *event_types: EventType) -> Frame:
     Returns
     -------
     Frame
-        event_type, event_id, occurred_at, event_on; visitor_id, customer_id, channel, point_of_sale, campaign_source,
-        campaign_medium, campaign_name; product, resource_id, search_id, booking_id, item_id, purchase_id, offer_id,
-        action, currency, result_count and price (minor units), null where the type lacks them.
+        event_type, event_id, occurred_at, event_on, searcher; visitor_id, customer_id, channel, point_of_sale,
+        campaign_source, campaign_medium, campaign_name; product, resource_id, search_id, booking_id, item_id,
+        purchase_id, offer_id, action, currency, result_count and price (minor units), null where the type lacks them.
     """
     return nw.concat([_rows(given, event_type) for event_type in event_types])
 
@@ -61,6 +61,7 @@ def _rows(given: Inputs, event_type: EventType) -> Frame:
         *(known(name, nw.String) for name in _TEXTS),
         *(known(name, nw.Int64) for name in _NUMBERS),
         event_type=nw.lit(event_type.name),
+        searcher=searcher(),
     )
 
 
@@ -83,36 +84,35 @@ def by_person(frame: Frame) -> Frame:
     )
 
 
-def with_visit(frame: Frame) -> Frame:
-    """The frame with the visit that each event of a `searcher` belongs to; 30 minutes without an event end a visit.
+def sessionized(frame: Frame) -> Frame:
+    """The frame with the session that each event of a `searcher` belongs to; 30 minutes without an event end a session.
 
     Midnight does not, save for one: whoever has been active without a pause since before yesterday, and through all of
-    yesterday, starts a new visit every day. So a visit reaches into the day after its start at most, and which visits
-    start on a day depends on that day and the two before it only.
+    yesterday, starts a new session every day. So a session reaches into the day after its start at most, and which
+    sessions start on a day depends on that day and the two before it only.
 
-    Adds `started_on` and `visit` (with the searcher they name the visit), `is_first` (the event that starts it) and
+    Adds `started_on` and `session` (with the searcher they name the session), `is_first` (the event that starts it) and
     `is_continued` (it started at a midnight, without a pause).
 
     >>> at = "('2026-03-0' || unnest(['1 23:50', '2 00:20', '2 00:51']))::TIMESTAMP AS occurred_at"
     >>> clicks = frame(f"SELECT 's' AS searcher, {at}, occurred_at::DATE AS event_on, unnest([1, 2, 3]) AS event_id")
-    >>> rows(with_visit(clicks).select("event_id", "started_on", "is_first"))
-    [(1, datetime.date(2026, 3, 1), True), (2, datetime.date(2026, 3, 1), False), (3, datetime.date(2026, 3, 2), True)]
+    >>> rows(sessionized(clicks).select("event_id", nw.col("started_on").dt.day(), "is_first"))
+    [(1, 1, True), (2, 1, False), (3, 2, True)]
     """
     order = ["occurred_at", "event_id"]
     starts = nw.col("starts") == 1
-    is_continued = days_between("unbroken_since", "event_on") > 1
-    is_first_of_day = nw.col("event_on") > nw.col("previous_on")
     begun_on = nw.when(starts).then(nw.col("event_on")).otherwise(nw.lit(dt.date.min))
+    is_continued = days_between("unbroken_since", "event_on") > 1
     return (
         with_start(frame, ["searcher"])
         .with_columns(
-            visit=nw.col("starts").cum_sum().over("searcher", order_by=order).cast(nw.Int64()),
+            session=nw.col("starts").cum_sum().over("searcher", order_by=order).cast(nw.Int64()),
             unbroken_since=begun_on.cum_max().over("searcher", order_by=order),
             previous_on=nw.col("event_on").shift(1).over("searcher", order_by=order),
         )
         .with_columns(
             started_on=nw.when(is_continued).then(nw.col("event_on")).otherwise(nw.col("unbroken_since")),
-            is_first=starts | (is_continued & is_first_of_day),
+            is_first=starts | (is_continued & (nw.col("event_on") > nw.col("previous_on"))),
             is_continued=is_continued,
         )
         .drop("starts", "unbroken_since", "previous_on")
