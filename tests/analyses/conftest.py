@@ -117,6 +117,7 @@ class Runner:
             last_on=max(output),
             horizon=horizon or max(seen),
             service_level=service_level,
+            frame=self.frame,
         )
 
     @staticmethod

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import narwhals as nw
+    import pyarrow as pa
 
     from wayfare.contracts import EventType
 
@@ -190,6 +191,8 @@ class Inputs:
     horizon: dt.date
     service_level: float
     """First and last output day, horizon, and the shortage target."""
+    frame: Callable[[pa.Table], nw.LazyFrame[Any]]
+    """A lazy frame of the same engine over an Arrow table: for what was computed outside of it."""
     keep: Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]] = lambda frame: frame
     """The same frame, computed once and kept: for one that is costly and used more than once."""
 

@@ -52,6 +52,7 @@ def inputs(connection: duckdb.DuckDBPyConnection, settings: Settings, chunk: Chu
         last_on=chunk.days[-1],
         horizon=horizon,
         service_level=settings.service_level,
+        frame=lambda table: _frame(connection.from_arrow(table)),
         keep=functools.partial(_kept, connection),
     )
 
