@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from wayfare.contracts import EVENT_TYPES, EventType
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.staging.database import connect_adbc
-from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, rejection_table
+from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Staged, rejection_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,9 +106,13 @@ class Stager:
         ServiceError
             PostgreSQL gave up; nothing of this batch is staged.
         """
+        return self.stage_each(incoming, replayed=replayed).landed
+
+    def stage_each(self, incoming: Incoming, *, replayed: bool = False) -> Staged:
+        """The same as `stage`, told line by line."""
         try:
             with self._connection.cursor() as cursor:
-                landed = _Batch(cursor, incoming).stage(replayed=replayed)
+                staged = _Batch(cursor, incoming).stage(replayed=replayed)
             self._connection.commit()
         except adbc.Error as error:
             with contextlib.suppress(adbc.Error):
@@ -116,7 +120,7 @@ class Stager:
             if isinstance(error, adbc.ProgrammingError):
                 raise ConfigurationError(f"the database does not fit the contracts; migrate it: {error}") from error
             raise ServiceError(f"landing stopped; land the same again to go on, nothing doubles: {error}") from error
-        return landed
+        return staged
 
 
 class _Batch:
@@ -128,7 +132,7 @@ class _Batch:
         for statement in _TEMPORARY:
             cursor.execute(statement)
 
-    def stage(self, *, replayed: bool) -> Landed:
+    def stage(self, *, replayed: bool) -> Staged:
         incoming = self._incoming
         duplicates, conflicts = self._judge()
         known = pa.array([*duplicates, *conflicts], pa.int64())
@@ -144,7 +148,7 @@ class _Batch:
             self._log_changes(fresh, batch_id)
         if fresh or kept:
             self._insert_batch(counts, batch_id)
-        return counts
+        return Staged(counts, duplicates, rejections)
 
     def _judge(self) -> tuple[list[int], list[int]]:
         """Ordinals of the duplicates and of the conflicts; takes the lock under which that stays true."""

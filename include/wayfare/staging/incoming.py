@@ -78,6 +78,15 @@ class Landed:
         return Landed(**{name: mine[name] + its[name] for name in mine})
 
 
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What became of a batch: `duplicates` are ordinals, `refused` holds the conflicts too, all other events landed."""
+
+    landed: Landed
+    duplicates: list[int]
+    refused: list[Rejection]
+
+
 def rejection_table(incoming: Incoming, rejections: list[Rejection]) -> pa.Table:
     """The rejections with their line, their raw bytes (without line ending, at most `MAX_RAW`) and their digest."""
     ordinals = pa.array([r.ordinal for r in rejections], pa.int64())
