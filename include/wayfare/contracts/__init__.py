@@ -6,5 +6,6 @@ JSON Schema, decoder). Does not: anything that reads a file, a database or a set
 
 from wayfare.contracts.events import EVENT_TYPES
 from wayfare.contracts.model import EventType, Field, Kind, Rule
+from wayfare.contracts.schemas import json_schema
 
-__all__ = ["EVENT_TYPES", "EventType", "Field", "Kind", "Rule"]
+__all__ = ["EVENT_TYPES", "EventType", "Field", "Kind", "Rule", "json_schema"]
