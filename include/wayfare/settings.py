@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     )
     landing_url: SecretStr | None = Field(None, description="URL of the landing role; empty: the owner's URL.")
     pipeline_url: SecretStr | None = Field(None, description="URL of the pipeline role; empty: the owner's URL.")
+    bi_url: SecretStr | None = Field(None, description="URL of the role BI tools read with; `wayfare doctor` tries it.")
     storage_url: str = Field(
         "", description="Where day files and what tasks hand on live: a path or fsspec URL; empty: HOME/storage."
     )
@@ -48,6 +49,10 @@ class Settings(BaseSettings):
         None, description="Key that pseudonymizes customer_id at landing (HMAC-SHA256); empty: kept as it came."
     )
     landing_rows: int = Field(200_000, ge=1, description="Lines per landed batch (one transaction each).")
+    queue_url: SecretStr | None = Field(
+        None, description="URL of the message broker (amqp://, redis://); empty: `wayfare collect` stages by itself."
+    )
+    queue_name: str = Field("wayfare.events", min_length=1, description="The queue of events on the broker.")
     chunk_rows: int = Field(5_000_000, ge=1, description="Input rows that one chunk of output days may read.")
     quarantine_share: float = Field(
         0.05, ge=0, le=1, description="Share of input rows that validation may set aside before it refuses."

@@ -56,6 +56,11 @@ def revision(connection: Connection) -> str | None:
     return context.get_current_revision()
 
 
+def known() -> set[str]:
+    """Every revision that this version of Wayfare has."""
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def head() -> str:
     """The revision that this version of Wayfare works with."""
     return str(ScriptDirectory.from_config(_config()).get_current_head())

@@ -1,0 +1,29 @@
+"""Whether this installation is sound, and what to mend where it is not.
+
+Belongs here: looking at what the other rooms need (database, roles, storage, engine, Airflow, versions, clock) and one
+sentence per fault that says what to do. Does not: mending it, or judging data (quality).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wayfare.doctor import airflow, machine, postgres
+from wayfare.doctor.findings import Finding, failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wayfare.settings import Settings
+
+__all__ = ["Finding", "examine"]
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Every finding, as it is made. Raises nothing: what goes wrong is a finding."""
+    for room in (postgres, machine, airflow):
+        try:
+            yield from room.examine(settings)
+        except Exception as error:  # noqa: BLE001  # an examination that breaks off is a finding, too
+            name = room.__name__.rpartition(".")[2]
+            yield failed(name, f"the examination broke off: {type(error).__name__}: {error}", "mend what it names")

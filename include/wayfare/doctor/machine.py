@@ -1,0 +1,138 @@
+"""This machine: where files go, the memory DuckDB may take, and the versions of Python and of the packages."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from packaging.requirements import Requirement
+
+from wayfare import duck
+from wayfare import settings as configuration
+from wayfare.doctor.findings import LOW_DISK, Finding, failed, gigabytes, ok
+from wayfare.storage import filesystem, is_local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wayfare.settings import Settings
+
+MEMORY_SHARE = 0.5
+"""Share of the machine's memory that DuckDB may take; PostgreSQL and the other tasks want the rest."""
+
+_UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Findings about storage, the folders of this machine, the engine and the versions."""
+    yield _storage(settings)
+    yield _folder("spill", settings.spill_dir, "WAYFARE_DUCKDB_SPILL")
+    yield _folder("data_docs", settings.docs_dir, "WAYFARE_DATA_DOCS")
+    yield _engine(settings)
+    yield _python()
+    yield _packages()
+
+
+def _storage(settings: Settings) -> Finding:
+    """Write, read and delete a file; a probe that a kill leaves behind is swept up as any temporary file is."""
+    url, content = f"{settings.storage}/doctor-{secrets.token_hex(6)}.tmp", secrets.token_bytes(64)
+    try:
+        fs, path = filesystem(url)
+        fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        fs.pipe_file(path, content)
+        is_kept = fs.cat_file(path) == content
+        fs.rm_file(path)
+        free = shutil.disk_usage(filesystem(settings.storage)[1]).free if is_local(url) else None
+    except Exception as error:  # noqa: BLE001  # every kind of storage has errors of its own
+        fix = "give this account the right to write there, or correct WAYFARE_STORAGE_URL"
+        return failed("storage", f"{settings.storage}: {_told(error)}", fix)
+    if not is_kept:
+        return failed("storage", f"{settings.storage} gives back other bytes than were written", "use another storage")
+    if free is not None and free < LOW_DISK:
+        return failed("storage", f"{settings.storage}: {gigabytes(free)} are free", _room(settings.storage))
+    room = "" if free is None else f", {gigabytes(free)} are free"
+    return ok("storage", f"{settings.storage} can be written, read and deleted{room}")
+
+
+def _folder(name: str, folder: Path, variable: str) -> Finding:
+    check = f"folder.{name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"probe")
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        fix = f"give this account the right to write there, or set {variable} to another folder"
+        return failed(check, f"{folder}: {_told(error)}", fix)
+    if free < LOW_DISK:
+        return failed(check, f"{folder}: {gigabytes(free)} are free", _room(folder))
+    return ok(check, f"{folder} can be written, {gigabytes(free)} are free")
+
+
+def _room(place: object) -> str:
+    return f"free {gigabytes(LOW_DISK)} on the disk of {place}"
+
+
+def _engine(settings: Settings) -> Finding:
+    try:
+        with duck.connect(memory_limit=settings.duckdb_memory_limit, threads=settings.duckdb_threads) as connection:
+            connection.execute("SELECT now() AT TIME ZONE $zone", {"zone": settings.timezone})
+            ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    except Exception as error:  # noqa: BLE001  # DuckDB's errors have no common base but this
+        return failed("engine", f"DuckDB: {_told(error)}", "write WAYFARE_DUCKDB_MEMORY_LIMIT like 2GB")
+    number, unit = str(limit).split()
+    size, memory = float(number) * _UNITS[unit], _memory()
+    found = f"DuckDB may take {gigabytes(size)} of this machine's {gigabytes(memory)}"
+    if size > memory * MEMORY_SHARE:
+        most = f"{int(memory * MEMORY_SHARE / 1e6):,}MB".replace(",", "")
+        return failed("engine", found, f"set WAYFARE_DUCKDB_MEMORY_LIMIT to {most} or less: past it DuckDB spills")
+    return ok("engine", found)
+
+
+def _memory() -> int:
+    """Bytes of memory, by the container's limit where there is one."""
+    limit = _CONTAINER_LIMIT.read_text().strip() if _CONTAINER_LIMIT.exists() else "max"
+    total = int(psutil.virtual_memory().total)
+    return total if limit == "max" else min(total, int(limit))
+
+
+def _python() -> Finding:
+    wanted, version = ((3, 11), (3, 14)), ".".join(map(str, sys.version_info[:3]))
+    if wanted[0] <= sys.version_info[:2] < wanted[1]:
+        return ok("versions.python", f"Python {version}")
+    return failed("versions.python", f"Python {version}", "install Wayfare with Python 3.11, 3.12 or 3.13")
+
+
+def _packages() -> Finding:
+    """Compare what is installed with the lock the project comes with."""
+    lock = configuration.PROJECT / "requirements.txt"
+    if not lock.exists():
+        return failed("versions.packages", f"{lock} is missing", "install Wayfare from its repository, lock included")
+    locked = [Requirement(found) for found in re.findall(r"^(\w[^\\\n]*==[^\\\n]*)", lock.read_text(), re.MULTILINE)]
+    wanted = {r.name: str(r.specifier)[2:] for r in locked if r.marker is None or r.marker.evaluate()}
+    other = [
+        f"{name} {there or 'missing'} (locked: {v})" for name, v in wanted.items() if (there := _installed(name)) != v
+    ]
+    if other:
+        found = ", ".join(other[:5]) + (f" and {len(other) - 5} more" if len(other) > 5 else "")
+        return failed("versions.packages", found, "install what is locked: `make run` does, or rebuild the image")
+    return ok("versions.packages", f"{len(wanted)} packages are as locked")
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
