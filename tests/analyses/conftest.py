@@ -118,7 +118,13 @@ class Runner:
             horizon=horizon or max(seen),
             service_level=service_level,
             frame=self.frame,
+            keep=self._kept,
         )
+
+    def _kept(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+        name = f"kept_{uuid.uuid4().hex}"
+        nw.to_native(frame).create(name)
+        return nw.from_native(self.connection.table(name)).lazy()
 
     @staticmethod
     def _table(event_type: EventType, rows: list[Row]) -> pa.Table:

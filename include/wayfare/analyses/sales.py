@@ -10,10 +10,25 @@ from typing import TYPE_CHECKING
 
 import narwhals as nw
 
-from wayfare.analyses.expressions import Frame, or_zero
+from wayfare.analyses.api import Expect
+from wayfare.analyses.expressions import UNKNOWN_COUNTRY, Frame, or_zero
 
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
+
+LONGEST_LEAD = 740
+"""Days before service from which on anything is sold, for windows that must see all sales of a departure: airlines open
+about 330 days ahead, stays are booked up to 737 (Antonio, de Almeida & Nunes, Data in Brief 22, 2019)."""
+
+SOLD_IN_TIME = Expect(
+    "UnexpectedRowsExpectation",
+    {
+        "description": f"nothing is sold more than {LONGEST_LEAD} days ahead",
+        "unexpected_rows_query": f"SELECT event_id FROM {{batch}} WHERE start_on - event_on > {LONGEST_LEAD}",  # noqa: S608 - a constant
+    },
+    severity="warning",
+)
+"""A booking that breaks it is outside of such a window."""
 
 
 def reversals(given: Inputs, event_type: str, kind: str) -> Frame:
@@ -40,6 +55,11 @@ def sold_units(given: Inputs) -> Frame:
 
     Columns: resource_id, sku (''), product, service_on, changed_on, since_on, units.
     """
+    return sold_in_markets(given).select(*_CHANGE)
+
+
+def sold_in_markets(given: Inputs) -> Frame:
+    """The changes of `sold_units`, with the `market` each item was sold in: its point of sale, ZZ where unknown."""
     sold = given["booking"].select(
         "resource_id",
         "product",
@@ -48,8 +68,9 @@ def sold_units(given: Inputs) -> Frame:
         changed_on="event_on",
         since_on="event_on",
         units=or_zero("units"),
+        market=nw.col("point_of_sale").fill_null(UNKNOWN_COUNTRY),
     )
-    return nw.concat([sold, _given_back(given, "booking", nw.lit(""))])
+    return nw.concat([sold.select(*_CHANGE, "market"), _given_back(given, "booking", nw.lit(""))])
 
 
 def sold_articles(given: Inputs) -> Frame:
@@ -63,7 +84,7 @@ def sold_articles(given: Inputs) -> Frame:
         since_on="event_on",
         units=or_zero("quantity"),
     )
-    sold = nw.concat([sold.select(*_CHANGE), _given_back(given, "purchase", nw.col("item_sku"))])
+    sold = nw.concat([sold.select(*_CHANGE), _given_back(given, "purchase", nw.col("item_sku")).select(*_CHANGE)])
     return sold.filter(~nw.col("resource_id").is_null(), ~nw.col("service_on").is_null())
 
 
@@ -81,6 +102,7 @@ def _given_back(given: Inputs, kind: str, sku: nw.Expr) -> Frame:
             sku=sku,
             service_on="item_start_on",
             units=-or_zero("reversed_units"),
+            market=nw.col("item_point_of_sale").fill_null(UNKNOWN_COUNTRY),
         )
-        .select(*_CHANGE)
+        .select(*_CHANGE, "market")
     )
