@@ -21,7 +21,7 @@ from wayfare.analyses.api import Column, Window, count, key, measure
 from wayfare.analyses.chunk import Chunk
 from wayfare.errors import DataError, DeclarationError, ServiceError
 from wayfare.marts import plan, publish
-from wayfare.marts.publish import ROWS_AT_ONCE
+from wayfare.marts.rows import ROWS_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import functools
 import time
-from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import adbc_driver_postgresql.dbapi as adbc
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import duckdb
 
 from wayfare import storage
 from wayfare.analyses import registry
 from wayfare.errors import DataError, ServiceError
 from wayfare.marts import schema
+from wayfare.marts.rows import Publication, Result, replace, revise
 from wayfare.staging.database import connect_adbc
 
 if TYPE_CHECKING:
+    import datetime as dt
+    from collections import Counter
     from collections.abc import Iterable, Iterator
 
-    from wayfare.analyses.api import Mart
     from wayfare.analyses.chunk import Chunk
     from wayfare.settings import Settings
 
 LOCK = 0x57415946
-ROWS_AT_ONCE = 65_536
 PATIENCE = "30s"
 """How long a change of a mart's shape waits for transactions that read it: whoever comes later waits behind it."""
-
-_ARROW = {
-    "bigint": pa.int64(),
-    "integer": pa.int32(),
-    "double precision": pa.float64(),
-    "text": pa.string(),
-    "date": pa.date32(),
-    "boolean": pa.bool_(),
-    "timestamptz": pa.timestamp("us", "UTC"),
-}
 
 
 def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, object]:
@@ -71,79 +56,27 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
     if not storage.exists(path):
         raise DataError(f"{path} is missing: run the analyze step of chunk {chunk.key} of {chunk.analysis} again")
     with _transaction(settings, chunk) as cursor:
-        later = _standing_on_later(cursor, chunk)
+        standing = _standing(cursor, chunk)
+        later = {day for day, (through, _) in standing.items() if through > chunk.through_batch}
         days = [day for day in chunk.days if day not in later]
         outcome = {"mart": f"marts.{schema.relation(analysis)}", "days": len(days), "left": len(later)}
         if not days:
             return {**outcome, "publication_id": None, "rows": 0}
         schema.create_table(cursor, analysis)
-        publication = _Publication(_next_id(cursor), schema.relation(analysis), analysis.mart, days)
-        result = _Result(path, publication)
-        (_revise if analysis.mart.vintage else _restate)(cursor, publication, result)
+        publication = Publication(_next_id(cursor), schema.relation(analysis), analysis.mart, days)
+        result = Result(path, publication)
+        # Late events change few of a mart's rows; a changed analysis may change each, and then comparing costs more.
+        late = all(fingerprint == chunk.fingerprint for _, fingerprint in standing.values())
+        if late or analysis.mart.vintage:
+            revise(settings, cursor, publication, result)
+        else:
+            replace(cursor, publication, result)
         if result.twin:
             raise DataError(f"{chunk.analysis}, chunk {chunk.key}: the result has two rows for one key: {result.twin}")
         schema.create_views(cursor, analysis)
         _account(cursor, publication, chunk, result.rows)
         _record(cursor, publication, chunk, run_id=run_id, rows=result.rows.total(), seconds=time.monotonic() - started)
     return {**outcome, "publication_id": publication.id, "rows": result.rows.total()}
-
-
-@dataclass(frozen=True)
-class _Publication:
-    id: int
-    name: str
-    mart: Mart
-    days: list[dt.date]
-
-    @property
-    def table(self) -> str:
-        return f'marts."{self.name}"'
-
-
-class _Result:
-    """The rows of a result that belong to a publication's days, as a stream; a vintage's name the publication.
-
-    Once it is read, `rows` has the number of rows per day, and `twin` a key that two rows have, if any: the stream
-    ends there. No index finds it, because a unique one would cost as much again as everything else.
-    """
-
-    def __init__(self, path: str, publication: _Publication) -> None:
-        self.rows: Counter[dt.date] = Counter()
-        self.twin: dict[str, object] | None = None
-        self._path, self._mart, self._id = path, publication.mart, publication.id
-        self._days = pa.array(publication.days, pa.date32())
-        self._stored = pa.schema([(n, _ARROW[c.type]) for n, c in self._mart.all_columns.items()])
-        named = [pa.field("published_in", pa.int64())] if self._mart.vintage else []
-        self._schema = pa.schema([*self._stored, *named])
-
-    def stream(self) -> pa.RecordBatchReader:
-        return pa.RecordBatchReader.from_batches(self._schema, self._batches())
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        fs, path = storage.filesystem(self._path)
-        grain = list(self._mart.grain)
-        last_key = self._stored.empty_table().select(grain).to_batches()
-        with fs.open(path) as file, pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=self._stored.names):
-                kept = batch.filter(pc.is_in(batch[self._mart.day], self._days))
-                kept = kept.select(self._stored.names).cast(self._stored)
-                keys = pa.concat_batches([*last_key, kept.select(grain)])
-                self.twin = _twin(keys)
-                if self.twin:
-                    return
-                last_key = [keys.slice(max(0, keys.num_rows - 1))]
-                for day in pc.value_counts(kept[self._mart.day]):
-                    self.rows[day["values"].as_py()] += day["counts"].as_py()
-                named = [pa.repeat(self._id, kept.num_rows)] if self._mart.vintage else []
-                yield pa.record_batch([*kept.columns, *named], schema=self._schema)
-
-
-def _twin(keys: pa.RecordBatch) -> dict[str, object] | None:
-    """The first key that equals the one before it; keys come in order."""
-    same = functools.reduce(pc.and_, (pc.equal(c.slice(1), c.slice(0, max(0, len(c) - 1))) for c in keys.columns))
-    place = pc.index(same, True).as_py()
-    twin: dict[str, object] | None = keys.slice(place, 1).to_pylist()[0] if place >= 0 else None
-    return twin
 
 
 @contextmanager
@@ -158,7 +91,7 @@ def _transaction(settings: Settings, chunk: Chunk) -> Iterator[adbc.Cursor]:
             connection.commit()
     except adbc.IntegrityError as error:
         raise DataError(f"{chunk.analysis}, chunk {chunk.key}: a row does not fit its mart: {error}") from error
-    except adbc.Error as error:
+    except (adbc.Error, duckdb.Error) as error:
         raise ServiceError(f"{chunk.analysis}, chunk {chunk.key}: publishing was refused: {error}") from error
 
 
@@ -172,63 +105,17 @@ def _array(values: Iterable[object]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-def _standing_on_later(cursor: adbc.Cursor, chunk: Chunk) -> set[dt.date]:
+def _standing(cursor: adbc.Cursor, chunk: Chunk) -> dict[dt.date, tuple[int, str]]:
+    """The batch and the fingerprint that each published day of the chunk stands on."""
     cursor.execute(
-        "SELECT output_on FROM control.published_day "
-        "WHERE analysis = $1 AND output_on = ANY($2::text::date[]) AND through_batch > $3",
-        (chunk.analysis, _array(chunk.days), chunk.through_batch),
+        "SELECT output_on, through_batch, fingerprint FROM control.published_day "
+        "WHERE analysis = $1 AND output_on = ANY($2::text::date[])",
+        (chunk.analysis, _array(chunk.days)),
     )
-    return {day for (day,) in cursor.fetchall()}
+    return {day: (through, fingerprint) for day, through, fingerprint in cursor.fetchall()}
 
 
-def _restate(cursor: adbc.Cursor, publication: _Publication, result: _Result) -> None:
-    """Replace the days."""
-    of_days, days = _within(f'"{publication.mart.day}"', publication.days)
-    cursor.execute(f"DELETE FROM {publication.table} WHERE {of_days}", days)  # noqa: S608 - declared names
-    cursor.adbc_ingest(publication.name, result.stream(), mode="append", db_schema_name="marts")
-
-
-def _revise(cursor: adbc.Cursor, publication: _Publication, result: _Result) -> None:
-    """Close the rows of the days that changed or vanished, and append the changed and new ones."""
-    mart, table = publication.mart, publication.table
-    names = schema.quoted([*mart.all_columns, "published_in"])
-    same_key = f"({schema.quoted(mart.grain, 'old.')}) = ({schema.quoted(mart.grain, 'new.')})"
-    old, new = schema.quoted(mart.all_columns, "old."), schema.quoted(mart.all_columns, "new.")
-    same_row = f"({old}) IS NOT DISTINCT FROM ({new})"
-    of_days, days = _within(f'old."{mart.day}"', publication.days)
-    current = f"old.superseded_in IS NULL AND {of_days}"
-    cursor.execute(f"SELECT EXISTS (SELECT FROM {table} AS old WHERE {current})", days)  # noqa: S608 - declared names
-    if cursor.fetchone() == (False,):
-        cursor.adbc_ingest(publication.name, result.stream(), mode="append", db_schema_name="marts")
-        return
-    cursor.execute(f"CREATE TEMPORARY TABLE revision ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0")  # noqa: S608 - declared names
-    cursor.adbc_ingest("revision", result.stream(), mode="append", temporary=True)
-    cursor.execute("ANALYZE pg_temp.revision")
-    close = f"""
-        UPDATE {table} AS old SET superseded_in = ${len(days) + 1}
-        WHERE {current} AND NOT EXISTS (SELECT FROM pg_temp.revision AS new WHERE {same_key} AND {same_row})
-    """  # noqa: S608 - declared names
-    append = f"""
-        INSERT INTO {table} ({names}) SELECT {names} FROM pg_temp.revision AS new
-        WHERE NOT EXISTS (SELECT FROM {table} AS old WHERE {current} AND {same_key})
-    """  # noqa: S608 - declared names
-    cursor.execute(close, (*days, publication.id))
-    cursor.execute(append, days)
-
-
-def _within(column: str, days: list[dt.date]) -> tuple[str, tuple[dt.date, ...]]:
-    """A condition that `column` is one of `days`, by ranges so that the planner knows their share; its parameters."""
-    ends: list[dt.date] = []
-    for day in days:
-        if ends and day - ends[-1] == dt.timedelta(1):
-            ends[-1] = day
-        else:
-            ends += [day, day]
-    ranges = (f"{column} BETWEEN ${n} AND ${n + 1}" for n in range(1, len(ends), 2))
-    return f"({' OR '.join(ranges)})", tuple(ends)
-
-
-def _account(cursor: adbc.Cursor, publication: _Publication, chunk: Chunk, rows: Counter[dt.date]) -> None:
+def _account(cursor: adbc.Cursor, publication: Publication, chunk: Chunk, rows: Counter[dt.date]) -> None:
     """Every day of the publication, empty ones too, now stands on it."""
     cursor.execute(
         """
@@ -249,7 +136,7 @@ def _account(cursor: adbc.Cursor, publication: _Publication, chunk: Chunk, rows:
 
 
 def _record(
-    cursor: adbc.Cursor, publication: _Publication, chunk: Chunk, *, run_id: str, rows: int, seconds: float
+    cursor: adbc.Cursor, publication: Publication, chunk: Chunk, *, run_id: str, rows: int, seconds: float
 ) -> None:
     cursor.execute(
         """

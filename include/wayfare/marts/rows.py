@@ -1,0 +1,178 @@
+"""How the rows of a result get into their mart: all of them, or what differs from the rows that stand."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import struct
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from wayfare import storage
+from wayfare.engines import session
+from wayfare.marts import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import duckdb
+    from adbc_driver_postgresql.dbapi import Cursor
+
+    from wayfare.analyses.api import Mart
+    from wayfare.settings import Settings
+
+ROWS_AT_ONCE = 65_536
+
+_ARROW = {
+    "bigint": pa.int64(),
+    "integer": pa.int32(),
+    "double precision": pa.float64(),
+    "text": pa.string(),
+    "date": pa.date32(),
+    "boolean": pa.bool_(),
+    "timestamptz": pa.timestamp("us", "UTC"),
+}
+
+
+@dataclass(frozen=True)
+class Publication:
+    """The days that one transaction publishes of a mart, whose table is `marts.<name>`."""
+
+    id: int
+    name: str
+    mart: Mart
+    days: list[dt.date]
+
+    @property
+    def table(self) -> str:
+        """The mart's table, quoted."""
+        return f'marts."{self.name}"'
+
+    @property
+    def standing(self) -> str:
+        """SQL condition of the days' rows that stand; dates are literals, because COPY takes no parameters."""
+        current = "superseded_in IS NULL AND " if self.mart.vintage else ""
+        spans = (f"\"{self.mart.day}\" BETWEEN DATE '{first}' AND DATE '{last}'" for first, last in _spans(self.days))
+        return f"{current}({' OR '.join(spans)})"
+
+
+def _spans(days: Iterable[dt.date]) -> list[tuple[dt.date, dt.date]]:
+    """First and last of the days that follow each other: by ranges the planner knows their share."""
+    spans: list[tuple[dt.date, dt.date]] = []
+    for day in days:
+        if spans and day - spans[-1][1] == dt.timedelta(1):
+            spans[-1] = (spans[-1][0], day)
+        else:
+            spans.append((day, day))
+    return spans
+
+
+class Result:
+    """The rows of a result that belong to a publication's days, as a stream; a vintage's name the publication.
+
+    Once it is read, `rows` has the number of rows per day, and `twin` a key that two rows have, if any: the stream
+    ends there. No index finds it, because a unique one would cost as much again as everything else.
+    """
+
+    def __init__(self, path: str, publication: Publication) -> None:
+        self.rows: Counter[dt.date] = Counter()
+        self.twin: dict[str, object] | None = None
+        self._path, self._mart, self._id = path, publication.mart, publication.id
+        self._days = pa.array(publication.days, pa.date32())
+        self._stored = pa.schema([(n, _ARROW[c.type]) for n, c in self._mart.all_columns.items()])
+        named = [pa.field("published_in", pa.int64())] if self._mart.vintage else []
+        self._schema = pa.schema([*self._stored, *named])
+
+    def stream(self) -> pa.RecordBatchReader:
+        """The rows in order of the grain; to be read once."""
+        return pa.RecordBatchReader.from_batches(self._schema, self._batches())
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        fs, path = storage.filesystem(self._path)
+        grain = list(self._mart.grain)
+        last_key = self._stored.empty_table().select(grain).to_batches()
+        with fs.open(path) as file, pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=self._stored.names):
+                kept = batch.filter(pc.is_in(batch[self._mart.day], self._days))
+                kept = kept.select(self._stored.names).cast(self._stored)
+                keys = pa.concat_batches([*last_key, kept.select(grain)])
+                self.twin = _twin(keys)
+                if self.twin:
+                    return
+                last_key = [keys.slice(max(0, keys.num_rows - 1))]
+                for day in pc.value_counts(kept[self._mart.day]):
+                    self.rows[day["values"].as_py()] += day["counts"].as_py()
+                named = [pa.repeat(self._id, kept.num_rows)] if self._mart.vintage else []
+                yield pa.record_batch([*kept.columns, *named], schema=self._schema)
+
+
+def _twin(keys: pa.RecordBatch) -> dict[str, object] | None:
+    """The first key that equals the one before it; keys come in order."""
+    same = functools.reduce(pc.and_, (pc.equal(c.slice(1), c.slice(0, max(0, len(c) - 1))) for c in keys.columns))
+    place = pc.index(same, True).as_py()
+    twin: dict[str, object] | None = keys.slice(place, 1).to_pylist()[0] if place >= 0 else None
+    return twin
+
+
+def replace(cursor: Cursor, publication: Publication, result: Result) -> None:
+    """Put the result in place of all rows of the days of a restated mart."""
+    cursor.execute(f"DELETE FROM {publication.table} WHERE {publication.standing}")  # noqa: S608 - declared names
+    _append(cursor, publication, result.stream())
+
+
+def revise(settings: Settings, cursor: Cursor, publication: Publication, result: Result) -> None:
+    """Take away the rows of the days that changed or vanished, and append the changed and new ones.
+
+    A restated mart's rows are deleted, a vintage's are closed. Rows that stay as they are, are not touched.
+    """
+    table, standing = publication.table, publication.standing
+    cursor.execute(f"SELECT EXISTS (SELECT FROM {table} WHERE {standing})")  # noqa: S608 - declared names
+    if cursor.fetchone() == (False,):
+        _append(cursor, publication, result.stream())
+        return
+    columns = schema.quoted(publication.mart.all_columns)
+    cursor.execute(f"SELECT ctid AS place, {columns} FROM {table} WHERE {standing}")  # noqa: S608 - declared names
+    with session(settings) as duck:
+        duck.register("standing", cursor.fetch_record_batch())
+        duck.register("result", result.stream())
+        duck.execute(f"CREATE TEMP TABLE difference AS {_difference(publication.mart)}")
+        for places in _read(duck, "place FROM difference WHERE place IS NOT NULL"):
+            _take_away(cursor, publication, places["place"].to_pylist())
+        grain, fresh = schema.quoted(publication.mart.grain), f'"{publication.mart.day}" IS NOT NULL'
+        _append(cursor, publication, _read(duck, f"* EXCLUDE (place) FROM difference WHERE {fresh} ORDER BY {grain}"))
+
+
+def _difference(mart: Mart) -> str:
+    """DuckDB SQL for rows that differ: the place of one that stands, the columns of one to come, or both."""
+
+    def same(names: Iterable[str]) -> str:
+        return " AND ".join(["true", *(f'standing."{n}" IS NOT DISTINCT FROM result."{n}"' for n in names)])
+
+    return f"""
+        SELECT place, result.* FROM standing FULL JOIN result ON {same(mart.grain)}
+        WHERE place IS NULL OR result."{mart.day}" IS NULL OR NOT ({same(mart.columns)})
+    """  # noqa: S608 - declared names
+
+
+def _read(duck: duckdb.DuckDBPyConnection, select: str) -> pa.RecordBatchReader:
+    return duck.sql(f"SELECT {select}").to_arrow_reader(ROWS_AT_ONCE)
+
+
+def _take_away(cursor: Cursor, publication: Publication, places: list[bytes]) -> None:
+    """Delete or close the rows at these places (ctid: block and line); none moves while we hold the analysis's lock."""
+    where = ",".join(f'"({block},{line})"' for block, line in struct.iter_unpack(">IH", b"".join(places)))
+    at = "WHERE ctid = ANY($1::text::tid[])"
+    if publication.mart.vintage:
+        close = f"UPDATE {publication.table} SET superseded_in = $2 {at}"  # noqa: S608 - declared names
+        cursor.execute(close, (f"{{{where}}}", publication.id))
+    else:
+        cursor.execute(f"DELETE FROM {publication.table} {at}", (f"{{{where}}}",))  # noqa: S608 - declared names
+
+
+def _append(cursor: Cursor, publication: Publication, rows: pa.RecordBatchReader) -> None:
+    cursor.adbc_ingest(publication.name, rows, mode="append", db_schema_name="marts")
