@@ -92,6 +92,20 @@ def rounded_quotient(amount: nw.Expr, divisor: nw.Expr) -> nw.Expr:
     return nw.when(divisor != 0).then((amount / divisor).round(0).cast(nw.Int64()))
 
 
+def share_of(amount: nw.Expr, weight: nw.Expr, upto: nw.Expr, whole: nw.Expr) -> nw.Expr:
+    """What of an integer amount falls to `weight` of `whole`, int64; `upto` is the running total of the weights.
+
+    The shares of all weights add up to the amount, and those of the negative amount are their negatives.
+
+    >>> weights = frame("SELECT unnest([1, 1, 1]) AS n, unnest([1, 2, 3]) AS upto")
+    >>> rows(weights.select("upto", share=share_of(nw.lit(-10), nw.col("n"), nw.col("upto"), nw.lit(3))))
+    [(1, -3), (2, -3), (3, -4)]
+    """
+    size = amount.abs()
+    share = (size * upto // whole - size * (upto - weight) // whole).cast(nw.Int64())
+    return nw.when(amount < 0).then(-share).otherwise(share)
+
+
 def ratio(numerator: str, denominator: str) -> nw.Expr:
     """Quotient of two columns as double; null where the denominator is 0.
 
