@@ -247,7 +247,10 @@ def period_of(column: str, every: Every) -> nw.Expr:
     """
     if every is Every.DAY:
         return nw.col(column)
-    return nw.col(column).dt.truncate("1w" if every is Every.WEEK else "1mo").cast(nw.Date())
+    if every is Every.MONTH:
+        return nw.col(column).dt.truncate("1mo").cast(nw.Date())
+    weekday = nw.col(column).dt.weekday()  # Narwhals truncates to no week
+    return nw.coalesce(*(nw.when(weekday == n).then(plus_days(column, 1 - n)) for n in range(1, 8)))
 
 
 def normal_density(z: nw.Expr) -> nw.Expr:
