@@ -100,6 +100,9 @@ def test_the_scheduler_publishes_every_analysis_though_processes_are_killed(
     assert "scheduler ended with status -9; starting it again" in installation.output.read_text()
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(f"{installation.ui}/api/v2/dags")
+    examined = json.loads(installation.run("doctor", "--json").stdout)
+    assert {f["check"] for f in examined} >= {"role.landing", "role.pipeline", "role.bi", "airflow.dags"}
+    assert [f for f in examined if f["status"] == "failed" and f["check"] != "versions.packages"] == []
     second = installation.run("up")
     assert second.returncode == 2
     assert "already runs" in second.stderr
