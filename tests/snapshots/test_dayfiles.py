@@ -36,7 +36,9 @@ def _days(n: int) -> dt.date:
 
 @given(st.sets(st.integers(-40, 40), min_size=1), st.integers(0, 5), st.integers(0, 5))
 def test_input_spans_hold_every_input_day_once(offsets: set[int], before: int, after: int) -> None:
-    spans = _input_spans(map(_days, offsets), Window(before, after))
+    analysis = Demand()
+    analysis.window = Window(before, after)  # type: ignore[misc]  # of this one instance
+    spans = _input_spans(analysis, map(_days, offsets))
     held = [first + dt.timedelta(n) for first, last in spans for n in range((last - first).days + 1)]
     assert held == sorted({_days(o + n) for o in offsets for n in range(-before, after + 1)})
     assert all(right[0] - left[1] > dt.timedelta(1) for left, right in itertools.pairwise(spans))

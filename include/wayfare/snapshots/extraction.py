@@ -142,8 +142,11 @@ def _write(file: DayFile, root: str, batches: Iterable[pa.RecordBatch]) -> int:
 
 
 def _options(columns: pa.Schema) -> dict[str, Any]:
-    """How to write Parquet: half the time of the defaults, which index what never repeats and compare long texts."""
-    repeating = [f.name for f in columns if f.type not in {pa.uuid(), pa.int64(), pa.timestamp("us", "UTC")}]
+    """How to write Parquet: a third of the time of the defaults, which index what hardly repeats and compare texts.
+
+    Names and codes repeat over a day; identifiers within a visit or booking at most, and there compression finds them.
+    """
+    repeating = [f.name for f in columns if f.type == pa.string() and not f.name.endswith("_id")]
     compared = [f.name for f in columns if f.type not in {pa.uuid(), pa.string()}]
     return {"compression": "zstd", "compression_level": 1, "use_dictionary": repeating, "write_statistics": compared}
 
