@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+import brokers
 from wayfare.local.postgres import EmbeddedPostgres
 from wayfare.settings import Settings, get_settings
 from wayfare.staging import database
@@ -88,6 +89,22 @@ def fresh_installation(
 ) -> Callable[[], AbstractContextManager[Settings]]:
     """For a test that needs several installations: makes one, which ends with the block."""
     return lambda: _installation(postgres, tmp_path_factory.mktemp("installation"))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.Broker]:
+    """A RabbitMQ of the session's own."""
+    made = brokers.rabbitmq(tmp_path_factory.mktemp("rabbitmq"), _free_port(), _free_port(), _free_port())
+    with brokers.running(made):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.Broker]:
+    """A Redis of the session's own, which writes every command to disk before it answers."""
+    made = brokers.redis(tmp_path_factory.mktemp("redis"), _free_port())
+    with brokers.running(made):
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ def main() -> None:
     The process ends without the interpreter's teardown: once Great Expectations is imported beside it, DuckDB's
     binding would list there, on standard error, every type that is still alive.
     """
-    from wayfare.cli import doctor, importing, landing, local, run, scaffold, schema, simulate, status
+    from wayfare.cli import doctor, importing, landing, local, run, scaffold, schema, serving, simulate, status
 
     app = typer.Typer(
         name="wayfare",
@@ -28,7 +28,7 @@ def main() -> None:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    for part in (landing, importing, schema, simulate, run, status, scaffold, local, doctor):
+    for part in (landing, importing, serving, schema, simulate, run, status, scaffold, local, doctor):
         app.registered_commands += part.app.registered_commands
     code: int | str | None = 0
     try:

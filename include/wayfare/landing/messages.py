@@ -1,0 +1,158 @@
+"""Landing messages: what a queue or a request carries, staged as one batch, with what became of each event.
+
+A body holds one event, an array of events, or one event per line where its content type says so.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+import msgspec
+import pyarrow as pa
+
+from wayfare.landing.decode import Decoder, decoder
+from wayfare.landing.lines import MAX_LINE, NOT_UTF8, Fault, Lines, too_long
+from wayfare.staging.batches import Stager
+from wayfare.staging.incoming import CONFLICT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from wayfare.settings import Settings
+    from wayfare.staging.incoming import Incoming, Rejection, Staged
+
+LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+"""Content types of one event per line."""
+
+Status = Literal["landed", "duplicate", "conflict", "rejected", "queued"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as it came; `line` is its place in its body, from 1."""
+
+    line: int
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one event; where it is not staged, why, the field at fault and what to do."""
+
+    status: Status
+    reason: str | None = None
+    field: str | None = None
+    message: str | None = None
+
+
+def events_of(body: bytes, content_type: str | None) -> list[Event]:
+    """The events of a body; blank lines are none. What cannot be split is one event, for the decoder to judge."""
+    if media_type(content_type) in LINES:
+        parts = body.split(b"\n")
+    elif body.lstrip()[:1] == b"[":
+        try:
+            parts = [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            parts = [body]
+    else:
+        parts = [body]
+    return [Event(line, raw) for line, raw in enumerate(parts, start=1) if raw.strip(b" \t\r\n")]
+
+
+def media_type(content_type: str | None) -> str:
+    """A content type without its parameters, in lower case."""
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+class MessageDecoder:
+    """Decodes events to what a batch stages; a context manager, not to be shared between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._stack = ExitStack()
+        self._decode: Decoder = self._stack.enter_context(decoder(settings))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def __call__(self, events: Sequence[Event], source: str) -> Incoming:
+        """What a batch of `source` stages of these events, whose ordinals are their positions."""
+        return self._decode(_lines(events, source))
+
+
+class MessageStager:
+    """Stages batches over a connection that is kept, and made anew once it has failed; a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stager: Stager | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stager:
+            self._stager.__exit__()
+            self._stager = None
+
+    def __call__(self, incoming: Incoming) -> Staged:
+        """Stage one batch.
+
+        Raises
+        ------
+        ConfigurationError
+            The schema is older than the contracts.
+        ServiceError
+            PostgreSQL gave up; nothing of this batch is staged, and the same again may be staged.
+        """
+        try:
+            self._stager = self._stager or Stager(self._settings)
+            return self._stager.stage_each(incoming)
+        except BaseException:
+            self.__exit__()
+            raise
+
+
+def outcomes(staged: Staged, count: int) -> list[Outcome]:
+    """What became of each of the `count` events of a batch, in their order."""
+    told = {ordinal: Outcome("duplicate") for ordinal in staged.duplicates}
+    told |= {rejection.ordinal: refused(rejection) for rejection in staged.refused}
+    return [told.get(ordinal, _LANDED) for ordinal in range(count)]
+
+
+_LANDED = Outcome("landed")
+
+
+def refused(rejection: Rejection) -> Outcome:
+    """The outcome of an event that is refused."""
+    status: Status = "conflict" if rejection.reason == CONFLICT else "rejected"
+    return Outcome(status, rejection.reason, rejection.field, rejection.message)
+
+
+def _lines(events: Sequence[Event], source: str) -> Lines:
+    faults = dict[int, Fault]()
+    table = pa.table(
+        {
+            "line": pa.array([e.line for e in events], pa.int64()),
+            "raw": pa.array([e.raw for e in events], pa.binary()),
+            "json": pa.array(_texts(events, faults), pa.string()),
+        }
+    )
+    return Lines(source, "jsonl", table, faults)
+
+
+def _texts(events: Sequence[Event], faults: dict[int, Fault]) -> Iterator[str | None]:
+    for i, event in enumerate(events):
+        text = None
+        if len(event.raw) > MAX_LINE:
+            faults[i] = too_long(event.line)
+        else:
+            try:
+                text = event.raw.decode()
+            except UnicodeDecodeError:
+                faults[i] = NOT_UTF8
+        yield text

@@ -1,0 +1,85 @@
+"""What a body holds, and what became of each event of a batch."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from landing.sample_events import event, query
+from wayfare.landing.messages import Event, MessageDecoder, MessageStager, events_of, outcomes
+
+if TYPE_CHECKING:
+    from wayfare.settings import Settings
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3), max_size=5))
+@examples(max_examples=30, deadline=None)
+def test_lines_and_arrays_hold_the_same_events(events: list[dict[str, str]]) -> None:
+    lines = "\n".join(json.dumps(e) for e in events).encode()
+    array = json.dumps(events, indent=1).encode()
+    split = [[json.loads(e.raw) for e in events_of(b, t)] for b, t in ((lines, "application/x-ndjson"), (array, None))]
+    assert split == [events, events]
+
+
+def test_what_cannot_be_split_is_one_event() -> None:
+    for body in (b"[1,", b"[\xff]", b"\x00\n\x01", b'{\n "a": 1}', b"[" * 100_000):
+        assert events_of(body, "application/json") == [Event(1, body)]
+    assert events_of(b" \r\n", None) == []
+    assert events_of(b"a\r\n\nb", "Application/X-NDJSON; charset=utf-8") == [Event(1, b"a\r"), Event(3, b"b")]
+
+
+def test_each_event_is_told_what_became_of_it(settings: Settings) -> None:
+    bodies = [
+        json.dumps(event("search", 1)).encode(),
+        json.dumps(event("search", 1)).encode(),
+        json.dumps(event("search", 1, adults=7)).encode(),
+        json.dumps(event("travel", 2), indent=2).encode(),
+        json.dumps(event("booking", 3, destination="QQQ")).encode(),
+        b'\x80\x00{"',
+        b"1" * ((1 << 20) + 1),
+    ]
+    with MessageDecoder(settings) as decode, MessageStager(settings) as stage:
+        told = [
+            [(o.status, o.reason, o.field) for o in outcomes(stage(decode(batch, "test")), len(batch))]
+            for batch in [[Event(1, body) for body in bodies]] * 2
+        ]
+    refused = [
+        ("rejected", "unknown_place", "destination"),
+        ("rejected", "not_utf8", None),
+        ("rejected", "line_too_long", None),
+    ]
+    conflict, duplicate, landed = (
+        ("conflict", "conflict", "event_id"),
+        ("duplicate", None, None),
+        ("landed", None, None),
+    )
+    assert told[0] == [landed, duplicate, conflict, landed, *refused]
+    assert told[1] == [duplicate, duplicate, conflict, duplicate, *refused]
+    kept = query(settings, "SELECT raw FROM staging.rejection ORDER BY rejection_id")
+    assert sorted(raw for (raw,) in kept) == sorted([bodies[2], bodies[4], bodies[5], bodies[6][:-1]])
+
+
+def test_a_connection_that_was_cut_is_made_anew(settings: Settings) -> None:
+    from wayfare.errors import ServiceError
+
+    batch = [Event(1, json.dumps(event()).encode())]
+    with MessageDecoder(settings) as decode, MessageStager(settings) as stage:
+        stage(decode([Event(1, b"{}")], "test"))
+        query(
+            settings,
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        failures = 0
+        while True:
+            try:
+                staged = stage(decode(batch, "test"))
+            except ServiceError:
+                failures += 1
+                continue
+            break
+    assert (failures, staged.landed.landed) == (1, 1)

@@ -1,0 +1,244 @@
+"""Landing from real brokers: what is delivered again, what is poison, and what waits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from kombu.connection import Connection
+from pydantic import SecretStr
+
+import wayfare
+from landing.sample_events import event, query
+from wayfare.landing import queue
+from wayfare.landing.queue import land_queue
+from wayfare.staging.batches import BATCH_LOCK
+from wayfare.staging.incoming import Landed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from brokers import Broker
+    from wayfare.local.postgres import EmbeddedPostgres
+    from wayfare.settings import Settings
+
+POISON = [b"not json", b"\xff\xfe\x00\n\x01", b'"no object"', b'{"event_type": "serach"}']
+
+
+@pytest.fixture(params=["rabbitmq", "redis"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    made: Broker = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture
+def configured(settings: Settings, broker: Broker, request: pytest.FixtureRequest) -> Settings:
+    """Settings with the broker and a queue of the test's own."""
+    return on(settings, broker, request)
+
+
+def on(settings: Settings, broker: Broker, request: pytest.FixtureRequest) -> Settings:
+    os.environ["WAYFARE_QUEUE_URL"], os.environ["WAYFARE_QUEUE_NAME"] = broker.url, request.node.name
+    return settings.model_copy(update={"queue_url": SecretStr(broker.url), "queue_name": request.node.name})
+
+
+def publish(settings: Settings, bodies: list[bytes], content_type: str = "application/json") -> None:
+    with queue.broker(queue.broker_url(settings)) as connection:
+        queue.declared(connection, settings.queue_name)
+        for body in bodies:
+            connection.Producer().publish(
+                body, routing_key=settings.queue_name, content_type=content_type, content_encoding="binary"
+            )
+
+
+def searches(start: int, count: int) -> list[bytes]:
+    return [json.dumps(event("search", n)).encode() for n in range(start, start + count)]
+
+
+def staged(settings: Settings) -> int:
+    return int(query(settings, "SELECT count(*) FROM staging.identity")[0][0])
+
+
+def waiting(settings: Settings) -> int:
+    """Messages at the broker that no lander holds."""
+    with Connection(queue.broker_url(settings)) as connection:
+        declared = connection.default_channel.queue_declare(settings.queue_name, durable=True, auto_delete=False)
+        return int(declared.message_count)
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.05)
+
+
+@contextmanager
+def lander(settings: Settings, **options: Any) -> Iterator[list[Landed]]:
+    """A lander in a thread, stopped at the end; then the list holds its account."""
+    stop, account = threading.Event(), list[Landed]()
+    thread = threading.Thread(target=lambda: account.append(land_queue(settings, stop, **options)))
+    thread.start()
+    try:
+        yield account
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """`wayfare land-queue`, killed at the end."""
+    command = [sys.executable, "-c", "from wayfare.cli import main; main()", "land-queue", "--json"]
+    environment = os.environ | {"PYTHONPATH": str(Path(wayfare.__file__).parents[1])}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def test_events_land_and_poison_is_kept(configured: Settings) -> None:
+    publish(configured, [*searches(0, 50), *POISON, b"", *searches(0, 1)])
+    publish(configured, [b"\n".join(searches(40, 40)), b"\n".join(POISON)], "application/x-ndjson")
+    publish(configured, [b"[" + b",".join(searches(80, 20)) + b"]"])
+    with lander(configured) as account:
+        until(lambda: staged(configured) == 100 and waiting(configured) == 0)
+    assert (account[0].landed, account[0].duplicates, account[0].rejected) == (100, 11, 4 + 5)
+    kept = query(configured, "SELECT source, line, raw FROM staging.rejection WHERE line = 1 ORDER BY rejection_id")
+    assert {(s, r) for s, _, r in kept} == {(f"queue:{configured.queue_name}", raw) for raw in POISON}
+    assert waiting(configured) == 0
+
+
+def test_redis_takes_what_anyone_pushes_onto_the_list(
+    settings: Settings, redis: Broker, request: pytest.FixtureRequest
+) -> None:
+    configured = on(settings, redis, request)
+    odd = [b"\xff\x00", b"[" * 100_000, b'{"body": "eHg", "properties": {"delivery_tag": 1}}', b'{"body": null}']
+    with Connection(redis.url) as connection:
+        client = connection.default_channel.client
+        client.lpush(configured.queue_name, *searches(0, 10), *odd)
+    with lander(configured):
+        until(lambda: staged(configured) == 10 and waiting(configured) == 0)
+    assert {raw for (raw,) in query(settings, "SELECT raw FROM staging.rejection")} == set(odd)
+
+
+def test_sigterm_finishes_the_batch_and_leaves_the_rest(configured: Settings) -> None:
+    publish(configured, searches(0, 300))
+    with process() as running:
+        until(lambda: staged(configured) > 0)
+        publish(configured, searches(300, 300))
+        running.send_signal(signal.SIGTERM)
+        out, _ = running.communicate(timeout=30)
+    landed = json.loads(out)
+    assert running.returncode == 0
+    assert landed["landed"] == staged(configured)
+    with lander(configured):
+        until(lambda: staged(configured) == 600)
+    assert waiting(configured) == 0
+
+
+def test_killed_before_it_acknowledged_nothing_is_lost_or_doubled(
+    settings: Settings, rabbitmq: Broker, request: pytest.FixtureRequest
+) -> None:
+    configured = on(settings, rabbitmq, request)
+    publish(configured, searches(0, 1_000))
+    with psycopg.connect(settings.url("owner")) as holding:
+        holding.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_LOCK])
+        with process():
+            until(lambda: waiting(configured) < 1_000)
+        assert staged(configured) == 0
+    until(lambda: waiting(configured) == 1_000)
+    with lander(configured) as account:
+        until(lambda: staged(configured) == 1_000 and waiting(configured) == 0)
+    assert account[0].landed + account[0].duplicates == 1_000
+
+
+def test_redis_delivers_again_what_a_killed_lander_held(
+    settings: Settings, redis: Broker, request: pytest.FixtureRequest
+) -> None:
+    configured = on(settings, redis, request)
+    publish(configured, searches(0, 200))
+    with psycopg.connect(settings.url("owner")) as holding:
+        holding.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_LOCK])
+        with process():
+            until(lambda: waiting(configured) < 200)
+            time.sleep(0.2)
+    with lander(configured, visibility_seconds=1):
+        until(lambda: staged(configured) == 200)
+
+
+def test_brokers_restart(configured: Settings, broker: Broker) -> None:
+    publish(configured, searches(0, 100))
+    with lander(configured):
+        until(lambda: staged(configured) == 100)
+        broker.stop()
+        broker.start()
+        publish(configured, searches(100, 100))
+        until(lambda: staged(configured) == 200, 90)
+        until(lambda: waiting(configured) == 0)
+
+
+def test_database_restarts(
+    settings: Settings, postgres: EmbeddedPostgres, rabbitmq: Broker, request: pytest.FixtureRequest
+) -> None:
+    configured = on(settings, rabbitmq, request)
+    publish(configured, searches(0, 10))
+    with lander(configured):
+        until(lambda: staged(configured) == 10)
+        postgres.stop()
+        try:
+            publish(configured, searches(10, 90))
+            until(lambda: waiting(configured) == 0)
+        finally:
+            postgres.start()
+        until(lambda: _quietly(lambda: staged(configured)) == 100, 90)
+
+
+def _quietly(counted: Callable[[], int]) -> int:
+    with suppress(psycopg.OperationalError):
+        return counted()
+    return -1
+
+
+def test_what_the_database_cannot_take_waits_at_the_broker(
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "PREFETCH", 40)
+    publish(configured, searches(0, 100))
+    with psycopg.connect(configured.url("owner")) as holding:
+        holding.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_LOCK])
+        with lander(configured):
+            until(lambda: waiting(configured) == 60)
+            time.sleep(1)
+            assert waiting(configured) == 60
+            holding.rollback()
+            until(lambda: staged(configured) == 100)
+
+
+def test_what_is_too_long_to_keep_goes_to_the_dead_letters(
+    settings: Settings, rabbitmq: Broker, request: pytest.FixtureRequest
+) -> None:
+    configured = on(settings, rabbitmq, request)
+    long = b'"' + b"x" * (1 << 20)
+    with queue.broker(rabbitmq.url) as connection:
+        channel = connection.default_channel
+        channel.queue_declare("dead", durable=True, auto_delete=False)
+        arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+        channel.queue_declare(configured.queue_name, durable=True, auto_delete=False, arguments=arguments)
+        publish(configured, [long, *searches(0, 1)])
+        with lander(configured):
+            until(lambda: staged(configured) == 1)
+        until(lambda: (dead := channel.basic_get("dead")) is not None and bytes(dead.body) == long)
+    assert query(settings, "SELECT reason FROM staging.rejection") == [("line_too_long",)]
