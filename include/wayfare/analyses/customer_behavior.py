@@ -276,4 +276,4 @@ def _history(net: Frame, customers: Frame) -> Frame:
 
 
 def _z(history: Frame, x: str) -> Frame:
-    return robust_z(history, list(_CUSTOMER), x, least=HISTORY).rename({"z": f"latest_{x}_z"})
+    return robust_z(history, list(_CUSTOMER), x, least=HISTORY).select(*_CUSTOMER, nw.col("z").alias(f"latest_{x}_z"))

@@ -301,19 +301,20 @@ def shortfall(level: nw.Expr, mean: nw.Expr, deviation: nw.Expr) -> nw.Expr:
 
 
 def robust_z(frame: Frame, by: list[str], column: str, least: int) -> Frame:
-    """`by` and `z` = 0.6745 (x - median) / MAD of the row with `is_latest` against the others of its group.
+    """`by`, `latest` (of the row with `is_latest`), `known`, `median` and `mad` of the others of its group, and `z`.
 
-    Null where fewer than `least` others are known or their MAD is 0 (Iglewicz & Hoaglin 1993).
+    z = 0.6745 (x - median) / MAD (Iglewicz & Hoaglin 1993), MAD being the median absolute deviation from the median;
+    null where fewer than `least` others are known or their MAD is 0.
 
     >>> paid = frame("SELECT 'c' AS who, unnest([10, 12, 14, 30]) AS n").with_columns(is_latest=nw.col("n") > 20)
-    >>> rows(robust_z(paid, ["who"], "n", least=3).select("who", nw.col("z").round(3)))
-    [('c', 6.071)]
+    >>> rows(robust_z(paid, ["who"], "n", least=4).select("latest", "known", "median", "mad", "z"))
+    [(30, 3, 12.0, 2.0, None)]
     """
-    past = nw.when(~nw.col("is_latest")).then(nw.col(column))
+    others = nw.when(~nw.col("is_latest")).then(nw.col(column))
     latest = nw.when(nw.col("is_latest")).then(nw.col(column))
-    middle = frame.group_by(*by).agg(median=past.median(), known=past.count(), latest=latest.max())
-    away = (past - nw.col("median")).abs()
+    middle = frame.group_by(*by).agg(median=others.median(), known=others.count(), latest=latest.max())
+    away = (others - nw.col("median")).abs()
     spread = frame.join(middle, on=by).group_by(*by).agg(mad=away.median())
     z = (nw.col("latest") - nw.col("median")) * 0.6745 / nw.col("mad")
     is_judged = (nw.col("known") >= least) & (nw.col("mad") > 0)
-    return middle.join(spread, on=by).select(*by, z=nw.when(is_judged).then(z))
+    return middle.join(spread, on=by).with_columns(z=nw.when(is_judged).then(z))
