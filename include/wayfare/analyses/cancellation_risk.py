@@ -29,7 +29,7 @@ from wayfare.analyses.expressions import (
     when_or_zero,
     with_rate,
 )
-from wayfare.analyses.sales import LONGEST_LEAD, SOLD_IN_TIME, reversals
+from wayfare.analyses.sales import LONGEST_LEAD, SOLD_IN_TIME
 from wayfare.contracts.events import BOOKING, CANCELLATION, TRAVEL
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ class CancellationRisk(BehaviorAnalysis):
 
     def totals(self, given: Inputs) -> Frame:
         """Items wholly cancelled, and no-shows that are not, of service days reached."""
-        sold, gone = _sold(given), _gone(_in_time(reversals(given, "cancellation", "booking")), *_SOLD)
+        sold = _sold(given)
+        gone = _returned(_of_items(given["cancellation"]), *_SOLD).filter(nw.col("is_gone"))
         over = sold.filter(nw.col("over_on") <= nw.lit(given.horizon))
         missed = over.join(_no_shows(given), how="semi", on=list(_SOLD)).join(gone, how="anti", on=list(_SOLD))
         cancelled = sold.join(gone, how="semi", on=list(_SOLD)).select(cancelled=nw.len())
@@ -159,35 +160,34 @@ def _sold(given: Inputs) -> Frame:
     )
 
 
-def _in_time(events: Frame) -> Frame:
+def _of_items(events: Frame) -> Frame:
     """Events that do something to an item and are dated in the time it is seen, with the keys of its sale."""
-    after = days_between("item_booked_on", "event_on")
-    return events.filter(after >= -EARLY, after <= LONGEST_LEAD + TOLD, nw.col("reversed_units") > 0).with_columns(
-        item_id="item_key", sold_at="item_booked_at"
-    )
+    after, does = days_between("item_booked_on", "event_on"), nw.col("reversed_units") > 0
+    return events.filter(
+        nw.col("item_kind") == "booking", does, after >= -EARLY, after <= LONGEST_LEAD + TOLD
+    ).with_columns(item_id="item_key", sold_at="item_booked_at")
 
 
 def _taken(given: Inputs, sold: Frame) -> Frame:
     """Units and value that each cancellation takes of an item sold, and the item's age then."""
-    cancelled = _in_time(reversals(given, "cancellation", "booking")).with_columns(currency="item_currency")
+    cancelled = _of_items(given["cancellation"]).with_columns(currency="item_currency")
     return (
         with_rate(cancelled, given.rates, "item_booked_on")
-        .select(*_SOLD, "changed_on", "reversed_units", "item_units", taken=converted(nw.col("reversed_price")))
+        .select(*_SOLD, "event_on", "reversed_units", "item_units", taken=converted(nw.col("reversed_price")))
         .join(sold, on=list(_SOLD))
-        .with_columns(left_on=nw.min_horizontal("changed_on", "over_on"))
+        .with_columns(left_on=nw.max_horizontal("booked_on", nw.min_horizontal("event_on", "over_on")))
         .with_columns(age_weeks=days_between("booked_on", "left_on") // 7)
     )
 
 
-def _gone(taken: Frame, *by: str, **more: nw.Expr) -> Frame:
-    """Items of which no unit is left."""
-    whole = {"units_gone": nw.col("reversed_units").sum(), "units_sold": nw.col("item_units").max()}
-    return taken.group_by(*by).agg(**whole, **more).filter(nw.col("units_gone") >= nw.col("units_sold"))
+def _returned(events: Frame, *by: str, **more: nw.Expr) -> Frame:
+    """Items of which units were cancelled, and whether no unit is left."""
+    units = {"units_gone": nw.col("reversed_units").sum(), "units_sold": nw.col("item_units").max()}
+    return events.group_by(*by).agg(**units, **more).with_columns(is_gone=nw.col("units_gone") >= nw.col("units_sold"))
 
 
 def _no_shows(given: Inputs) -> Frame:
-    is_no_show = (nw.col("outcome") == "no_show") & (nw.col("item_kind") == "booking")
-    return _in_time(given["travel"].filter(is_no_show)).select(*_SOLD).unique()
+    return _of_items(given["travel"].filter(nw.col("outcome") == "no_show")).select(*_SOLD).unique()
 
 
 def _items(given: Inputs, sold: Frame, taken: Frame) -> Frame:
@@ -195,16 +195,15 @@ def _items(given: Inputs, sold: Frame, taken: Frame) -> Frame:
 
     `lived` is the number of ages that an item still ahead has lived through; null for others.
     """
-    gone = _gone(taken, "sale_id", gone_on=nw.col("left_on").max()).select("sale_id", "gone_on")
-    part = taken.group_by("sale_id").agg(nw.col("taken").sum())
-    missed = _no_shows(given).with_columns(missed=integer(1))
-    is_gone, horizon = ~nw.col("gone_on").is_null(), nw.lit(given.horizon)
-    is_ahead, is_missed = nw.col("leaves_on") > horizon, ~nw.col("missed").is_null()
+    returned = _returned(taken, "sale_id", gone_on=nw.col("left_on").max(), taken=nw.col("taken").sum())
+    missed = _no_shows(given).with_columns(is_missed=nw.lit(value=True))
+    is_gone, is_missed = (nw.col(name).fill_null(value=False) for name in ("is_gone", "is_missed"))
+    is_ahead, horizon = nw.col("leaves_on") > nw.col("horizon"), nw.lit(given.horizon)
+    leaves_on = nw.when(is_gone).then(nw.col("gone_on")).otherwise(nw.col("over_on"))
     return (
-        sold.join(gone, how="left", on="sale_id")
-        .join(part, how="left", on="sale_id")
+        sold.join(returned, how="left", on="sale_id")
         .join(missed, how="left", on=list(_SOLD))
-        .with_columns(leaves_on=nw.coalesce("gone_on", "over_on"), horizon=horizon)
+        .with_columns(leaves_on=leaves_on, horizon=horizon)
         .with_columns(last_on=nw.min_horizontal("leaves_on", "horizon"))
         .select(
             *_COHORT,
