@@ -141,7 +141,7 @@ def revise(settings: Settings, cursor: Cursor, publication: Publication, result:
         duck.register("standing", cursor.fetch_record_batch())
         duck.register("result", result.stream())
         duck.execute(f"CREATE TEMP TABLE difference AS {_difference(publication.mart)}")
-        for places in _read(duck, "place FROM difference WHERE place IS NOT NULL"):
+        for places in _read(duck, "place FROM difference WHERE place IS NOT NULL ORDER BY place"):
             _take_away(cursor, publication, places["place"].to_pylist())
         grain, fresh = schema.quoted(publication.mart.grain), f'"{publication.mart.day}" IS NOT NULL'
         _append(cursor, publication, _read(duck, f"* EXCLUDE (place) FROM difference WHERE {fresh} ORDER BY {grain}"))
