@@ -50,7 +50,6 @@ def migrate() -> None:
     WAYFARE_DATABASE_URL is the owner's; each account's password comes from the environment.
     """
     import os
-    from pathlib import Path
 
     from wayfare.errors import ConfigurationError
     from wayfare.local import accounts
@@ -59,15 +58,15 @@ def migrate() -> None:
 
     passwords = {role: os.environ.get(f"{role.upper()}_PASSWORD", "") for role in accounts.ROLES}
     missing = [f"{role.upper()}_PASSWORD" for role, password in passwords.items() if not password]
-    if missing or "AIRFLOW_ADMIN_PASSWORD" not in os.environ:
-        raise ConfigurationError(f"set {', '.join([*missing, 'AIRFLOW_ADMIN_PASSWORD'])}: accounts have no default")
+    if missing:
+        raise ConfigurationError(f"set {', '.join(missing)}: accounts have no default")
     settings = get_settings()
     owner = settings.url("owner")
     accounts.create_databases(owner)
     database.migrate(settings)
     accounts.set_passwords(owner, passwords)
     accounts.migrate_airflow(os.environ, settings.home / "logs" / "airflow-migrate.log")
-    accounts.write_login(Path(os.environ["AIRFLOW_HOME"]), os.environ["AIRFLOW_ADMIN_PASSWORD"])
+    accounts.write_accounts(os.environ)
     typer.echo("Schema, accounts and Airflow's metadata are up to date")
 
 

@@ -78,6 +78,21 @@ def migrate_airflow(environment: Mapping[str, str], log: Path) -> None:
         raise ServiceError(f"Airflow's database could not be migrated: read {log}")
 
 
+def write_accounts(environment: Mapping[str, str]) -> None:
+    """Create or update the UI's accounts under the FAB auth manager; passwords are in the environment.
+
+    Raises
+    ------
+    ServiceError
+        It failed; the message ends with what Airflow said.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "wayfare_airflow.users"], env=dict(environment), capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise ServiceError(f"Airflow's accounts could not be written: {done.stderr[-2000:]}")
+
+
 def write_login(airflow_home: Path, password: str) -> None:
     """Write the password of the UI's user `admin` where Airflow's simple auth manager reads it, for its owner alone."""
     airflow_home.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,151 @@
+"""docker-compose.yaml without containers: its own commands and environment, as processes of this machine.
+
+Host names become ports of 127.0.0.1 and container paths folders of the test; everything else is what the file says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import yaml
+
+from wayfare.local.postgres import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROJECT = Path(__file__).resolve().parents[2]
+PROGRAMS = {
+    "airflow": [sys.executable, "-m", "airflow"],
+    "wayfare": [sys.executable, "-c", "from wayfare.cli import main; main()"],
+}
+PORTS = {"postgres": 5432, "redis": 6379, "api-server": 8080, "collector": 8000}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(holds: Callable[[], object], seconds: float, told: Callable[[], object], pause: float = 0.5) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, told()
+        time.sleep(pause)
+
+
+@dataclass
+class Native:
+    """The file's services by name, started one by one; several of one service have names like `worker-2`."""
+
+    folder: Path
+    changed: dict[str, str] = field(default_factory=dict)
+    """Environment that the test sets differently, to be done sooner."""
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in PORTS})
+
+    def __post_init__(self) -> None:
+        (self.folder / "scripts").mkdir(parents=True)
+        for file in ("docker-compose.yaml", "scripts/make_env.py"):
+            shutil.copy(PROJECT / file, self.folder / file)
+        subprocess.run([sys.executable, self.folder / "scripts" / "make_env.py"], check=True)
+        self.secrets = dict(line.split("=", 1) for line in (self.folder / ".env").read_text().splitlines())
+        self.services: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())[
+            "services"
+        ]
+        self.postgres = EmbeddedPostgres(
+            self.folder / "pg" / "data", self.ports["postgres"], self.secrets["WAYFARE_OWNER_PASSWORD"]
+        )
+
+    def filled(self, value: str, name: str) -> str:
+        """A value of the file as it is for a process of this machine."""
+        value = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: self.secrets[found[1]], value)
+        value = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: self.secrets.get(found[1], found[2]), value)
+        for host, port in PORTS.items():
+            value = re.sub(rf"(?<=[@/]){host}:{port}\b", f"127.0.0.1:{self.ports[host]}", value)
+        folders = {"/var/lib/wayfare": "state", "/data": f"{name}-data", "/tmp": f"{name}-tmp"}
+        path = re.match("|".join(folders), value)
+        if path:
+            value = f"{self.folder / folders[path[0]]}{value[path.end() :]}"
+        return value.replace("/opt/wayfare", str(PROJECT)).replace("0.0.0.0", "127.0.0.1").replace("$$", "$")
+
+    def environment(self, name: str) -> dict[str, str]:
+        """What the image and the file set, on top of this machine's own."""
+        image = re.findall(r"^(?:ENV +| +)([A-Z_]+)=(\S+)", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+        given = {**dict(image), **{k: str(v) for k, v in self.services[name].get("environment", {}).items()}}
+        own = {k: v for k, v in os.environ.items() if not k.startswith(("WAYFARE_", "AIRFLOW_"))}
+        port = {"AIRFLOW__API__HOST": "127.0.0.1", "AIRFLOW__API__PORT": str(self.ports["api-server"])}
+        filled = {k: self.filled(v, name) for k, v in given.items() if k != "PATH"}
+        return own | filled | port | self.changed | {"OPENBLAS_NUM_THREADS": "1"}
+
+    def command(self, name: str) -> list[str]:
+        """The service's command line."""
+        program, *arguments = (self.filled(str(part), name) for part in self.services[name]["command"])
+        if name in PORTS and program != "airflow":
+            arguments = [str(self.ports[name]) if part == str(PORTS[name]) else part for part in arguments]
+        if program == "redis-server":
+            arguments += ["--port", str(self.ports[name]), "--bind", "127.0.0.1"]
+        return [*PROGRAMS.get(program, [program]), *arguments]
+
+    def start(self, name: str, copy: int = 1) -> None:
+        """Start a service (again)."""
+        title = name if copy == 1 else f"{name}-{copy}"
+        for folder in ("state", f"{name}-data", f"{name}-tmp"):
+            (self.folder / folder).mkdir(exist_ok=True)
+        command = self.command(name)
+        if "celery" in command:
+            command += ["--celery-hostname", f"{title}@%h"]
+            command = [part.replace("worker.pid", f"{title}.pid") for part in command]
+        with (self.folder / f"{title}.log").open("ab") as log:
+            self.running[title] = subprocess.Popen(
+                command, env=self.environment(name), stdout=log, stderr=log, cwd=self.folder, start_new_session=True
+            )
+
+    def finish(self, name: str) -> None:
+        """Run a one-shot service to its end."""
+        self.start(name)
+        assert self.running.pop(name).wait(180) == 0, self.log(name)
+
+    def log(self, title: str) -> str:
+        """The end of a service's output."""
+        return (self.folder / f"{title}.log").read_text(errors="replace")[-4000:]
+
+    def kill(self, title: str) -> None:
+        """End a service and all its processes by SIGKILL, as a lost machine would."""
+        process = self.running.pop(title)
+        for victim in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+        process.wait(30)
+
+    def wayfare(self, *arguments: str, service: str = "migrate") -> str:
+        """The command line with a service's environment."""
+        done = subprocess.run(
+            [*PROGRAMS["wayfare"], *arguments], env=self.environment(service), capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def stop(self) -> None:
+        """Stop everything."""
+        for process in self.running.values():
+            process.send_signal(signal.SIGTERM)
+        for title, process in list(self.running.items()):
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill(title)
+        self.postgres.stop()
