@@ -254,6 +254,17 @@ def test_the_holdout_is_what_the_days_before_it_expect_of_it(runner: Runner) -> 
     assert held["holdout_purchases"] == pytest.approx(held["holdout_expected_purchases"], rel=0.5)
 
 
+def test_nothing_is_expected_where_the_holdout_could_not_be_tried(runner: Runner) -> None:
+    """Forty customers who bought twice, most of them within the last third: too few to try it on."""
+    twice = [(on, f"c{number}") for number in range(40) for on in (0, 20 if number < 29 else 80)]
+    events = {"booking": [_booked(on, name, 100 + len(name) * on) for on, name in twice]}
+    for row in runner.analyze(ANALYSIS, events, [day(90)], rates=RATES):
+        assert (row["repeat_purchases"], row["holdout_days"], row["holdout_purchases"]) == (1, 30, None)
+        assert [row[name] for name in EXPECTED] == [None] * 4
+    events["booking"].append(_booked(30, "c35"))
+    assert all(row["expected_purchases"] > 0 for row in runner.analyze(ANALYSIS, events, [day(90)], rates=RATES))
+
+
 def _forecast(x: Any, t_x: Any, age: Any, spent: Any, ahead: float) -> tuple[Any, Any, Any]:
     def purchases(r: float, alpha: float, a: float, b: float) -> Any:
         live = betaln(a, b + x) - (r + x) * np.log(alpha + age)

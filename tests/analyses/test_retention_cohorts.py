@@ -124,7 +124,7 @@ def test_a_month_that_is_not_over_is_null_and_a_month_skipped_is_0(runner: Runne
     assert (last["returned"], last["returned_rate"]) == (1, 1.0)
 
 
-def test_a_canceled_first_booking_makes_the_cohort_and_no_return(runner: Runner) -> None:
+def test_a_cancelled_first_booking_makes_the_cohort_and_no_return(runner: Runner) -> None:
     lost = _booked(dt.date(2025, 11, 30), "1")
     events = {"booking": [lost, _booked(dt.date(2025, 12, 31), "2")]}
     events["cancellation"] = [cancellation(lost, dt.date(2026, 2, 1), 2)]

@@ -64,7 +64,7 @@ class CustomerValue(BehaviorAnalysis):
     the sale. Discounting is left to the reader.
 
     - A purchase is all net bookings made by the customer on a day (a booking is made on the day of its first item, and
-      net while a unit of it is left); its margin is net less cost of these bookings, ancillaries among them.
+      net while a unit of it is left); its margin is net less cost of these bookings and the ancillaries under them.
     - Recency, frequency (net bookings) and monetary value (net) are scored 1 to 5 among the customers with a purchase:
       1 + the fifths of them that are strictly worse, so that equals score equally and a base of one-time buyers is not
       spread over all scores (quintiles: Hughes, Strategic Database Marketing, 1994; on ties: Miglautsch, J. Database
@@ -74,11 +74,12 @@ class CustomerValue(BehaviorAnalysis):
       as-of day by maximum likelihood. The inputs are their frequency (repeat purchases, by days), recency (first to
       last) and T (first to now), on what the window shows: a purchase before it counts as none. The value is the mean
       margin of repeat purchases. BG/NBD lets nobody drop out before a repeat purchase: alive is 1 until then.
-    - Nothing is expected (null) with fewer than 30 customers with a repeat purchase (for the margin: and a positive
-      margin of them), where a fit does not settle or has no mean, or of whose repeat purchases lost money.
     - Hold-out: the same models fitted to the first two thirds of the days since the first booking of the window, and
       what they expect of the last third beside what came; all customers of the as-of day together. What was cancelled
-      by the as-of day is out of both.
+      by the as-of day is out of both. With less than a year of history, 365 days is far beyond what could be tried.
+    - Nothing is expected (null) with fewer than 30 customers with a repeat purchase before the hold-out (for the
+      margin: and a positive margin of them), where a fit does not settle or has no mean, or of whose repeat purchases
+      lost money.
     """
 
     owner = "marketing"

@@ -5,7 +5,7 @@ A purchase is all net bookings that a customer made on a day; its margin is that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
@@ -65,6 +65,7 @@ def expected(customers: Frame, given: Inputs, ahead: int) -> tuple[Frame, Frame]
     """What the models expect of each of the `histories` in `ahead` days, and how they did on the hold-out of each day.
 
     Fitted per as-of day; a few days at a time are laid out in memory, each history once with its number of customers.
+    Of a day whose hold-out could not be tried nothing is expected.
 
     Returns
     -------
@@ -99,7 +100,7 @@ def _with_holdout(known: Frame, days: Frame, before: int) -> Frame:
 def _purchases(known: Frame) -> Frame:
     """What each customer was sold by `ago`, the age of the purchase in days; -1 for what is none.
 
-    None are canceled bookings and ancillaries whose booking the window does not show.
+    None are cancelled bookings and ancillaries whose booking the window does not show.
     """
     ago = nw.when(nw.col("is_net")).then(days_between("booked_on", "as_of_on")).otherwise(integer(-1))
     amounts = [sum_if_complete(c).cast(nw.Int64()).alias(c) for c in ("net", "margin")]
@@ -133,6 +134,7 @@ def _added_up(purchases: Frame) -> Frame:
 
 def _fitted(seen: pa.Table, ahead: int) -> tuple[pa.Table, pa.Table]:
     """The two tables of `expected`, from each history of a few as-of days with its number of customers."""
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
@@ -143,9 +145,13 @@ def _fitted(seen: pa.Table, ahead: int) -> tuple[pa.Table, pa.Table]:
     holdouts = [pa.schema([("as_of_on", pa.date32()), *((name, pa.float64()) for name in HOLDOUT)]).empty_table()]
     frame = seen.to_pandas(date_as_object=False).sort_values([*HISTORY, *_BEFORE])
     for as_of_on, day in frame.groupby("as_of_on"):
-        history = btyd.Histories(*(day[name].to_numpy(float) for name in (*HISTORY[1:], "n")))
-        forecast = day[list(HISTORY)].assign(**btyd.forecast(history, ahead)).drop_duplicates(list(HISTORY))
-        holdout = pd.DataFrame([{"as_of_on": as_of_on, **_held_out(day)}])
+        outcome = _held_out(day)
+        found: dict[str, Any] = dict.fromkeys(btyd.FORECAST, np.nan)
+        if np.isfinite(outcome["holdout_expected_purchases"]):
+            history = btyd.Histories(*(day[name].to_numpy(float) for name in (*HISTORY[1:], "n")))
+            found = btyd.forecast(history, ahead)
+        forecast = day[list(HISTORY)].assign(**found).drop_duplicates(list(HISTORY))
+        holdout = pd.DataFrame([{"as_of_on": as_of_on, **outcome}])
         for tables, made in ((forecasts, forecast), (holdouts, holdout)):
             tables.append(pa.Table.from_pandas(made, tables[0].schema, preserve_index=False))
     return pa.concat_tables(forecasts), pa.concat_tables(holdouts)
