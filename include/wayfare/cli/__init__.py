@@ -30,6 +30,7 @@ def main() -> None:
     )
     for part in (landing, importing, serving, schema, simulate, run, status, scaffold, local, doctor):
         app.registered_commands += part.app.registered_commands
+    app.add_typer(serving.producer_app)
     code: int | str | None = 0
     try:
         app()

@@ -37,8 +37,7 @@ class Event:
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one event; where it is not staged, why, the field at fault and what to do."""
 
     status: Status

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kombu.connection import Connection
@@ -22,7 +21,6 @@ from wayfare.landing.messages import Event, MessageDecoder, MessageStager, event
 from wayfare.staging.incoming import MAX_RAW, Landed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from threading import Event as Flag
 
     from kombu.message import Message
@@ -82,19 +80,14 @@ def broker_url(settings: Settings) -> str:
     return settings.queue_url.get_secret_value()
 
 
-@contextmanager
-def broker(url: str, visibility_seconds: float = VISIBILITY_SECONDS) -> Iterator[Connection]:
-    """A connection that waits for the confirmation of what is published; closed at the end, whatever happens."""
+def broker(url: str, visibility_seconds: float = VISIBILITY_SECONDS) -> Connection:
+    """A connection, not yet open, that waits for the broker's confirmation of what it publishes; a context manager."""
     transport, options = None, dict[str, Any](confirm_publish=True)
     if url.startswith(("redis:", "rediss:")):
         from wayfare.landing.redis_lists import Transport
 
         transport, options = Transport, {"visibility_timeout": visibility_seconds, "socket_connect_timeout": 10}
-    connection = Connection(url, transport=transport, connect_timeout=10, transport_options=options)
-    try:
-        yield connection
-    finally:
-        connection.release()
+    return Connection(url, transport=transport, connect_timeout=10, transport_options=options)
 
 
 def declared(connection: Connection, name: str) -> Queue:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -206,4 +207,17 @@ published_day = Table(
     Column("rows", BigInteger, nullable=False),
     schema="control",
     comment="The publication that each output day now stands on.",
+)
+
+producer = Table(
+    "producer",
+    metadata,
+    Column("name", Text, primary_key=True, comment="What its events carry as `source`."),
+    Column("token_digest", LargeBinary, nullable=False, comment="SHA-256 of its token, which is kept nowhere."),
+    Column("event_types", ARRAY(Text), nullable=False, comment="Event types that it may send."),
+    Column("events_per_second", Integer, nullable=False, comment="How many events a second it may send."),
+    _instant("added_at", default=True),
+    Column("revoked_at", DateTime(timezone=True), comment="Since when its token is refused."),
+    schema="control",
+    comment="Who may send events over HTTP.",
 )

@@ -1,0 +1,137 @@
+"""Gathers the requests of a moment into batches: one commit for many, the next batch decoded meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Self
+
+from wayfare.collector.sinks import Prepared, Preparer, QueueSink, Sink, StagingSink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wayfare.collector.producers import Producer
+    from wayfare.landing.messages import Event, Outcome
+    from wayfare.settings import Settings
+
+_BATCH_EVENTS = 2_000
+_LINGER_SECONDS = 0.005
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    producer: Producer
+    events: list[Event]
+    done: asyncio.Future[list[Outcome]]
+
+
+class Batcher:
+    """Batches of one producer each, in the order in which their first request came; an async context manager.
+
+    `observe` is told the events and the seconds of each batch.
+    """
+
+    def __init__(self, settings: Settings, observe: Callable[[int, float], None]) -> None:
+        self._settings = settings
+        self._observe = observe
+        self._jobs: deque[_Job] = deque()
+        self._arrived = asyncio.Event()
+        self._decoding = ThreadPoolExecutor(1, "decode")
+        self._sinking = ThreadPoolExecutor(1, "sink")
+        self._closing = False
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._prepare = await loop.run_in_executor(self._decoding, Preparer, self._settings)
+        sink = QueueSink if self._settings.queue_url else StagingSink
+        self._sink: Sink = sink(self._settings)
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Finish what was accepted, then close."""
+        self._closing = True
+        self._arrived.set()
+        await self._task
+        self._decoding.shutdown()
+        self._sinking.shutdown()
+        self._prepare.__exit__()
+        self._sink.__exit__()
+
+    async def submit(self, producer: Producer, events: list[Event]) -> list[Outcome]:
+        """What became of each event, once it is durable.
+
+        Raises
+        ------
+        ServiceError
+            It could not be made durable; the same may be sent again.
+        """
+        job = _Job(producer, events, asyncio.get_running_loop().create_future())
+        self._jobs.append(job)
+        self._arrived.set()
+        return await asyncio.shield(job.done)
+
+    async def _run(self) -> None:
+        settling: asyncio.Task[None] | None = None
+        while jobs := await self._next():
+            prepared = await self._prepared(jobs)
+            if settling:
+                await settling
+            settling = asyncio.create_task(self._settle(jobs, prepared)) if prepared else None
+        if settling:
+            await settling
+
+    async def _next(self) -> list[_Job]:
+        """The oldest request and what else its producer has sent meanwhile; nothing once we are closing."""
+        await self._arrived.wait()
+        if not self._closing:
+            await asyncio.sleep(_LINGER_SECONDS)
+        taken, left, count = list[_Job](), deque[_Job](), 0
+        for job in self._jobs:
+            same = not taken or job.producer.name == taken[0].producer.name
+            if same and (not taken or count + len(job.events) <= _BATCH_EVENTS):
+                taken.append(job)
+                count += len(job.events)
+            else:
+                left.append(job)
+        self._jobs = left
+        if not left and not self._closing:
+            self._arrived.clear()
+        return taken
+
+    async def _prepared(self, jobs: list[_Job]) -> Prepared | None:
+        events = [event for job in jobs for event in job.events]
+        call = partial(self._prepare, jobs[0].producer, events)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._decoding, call)
+        except Exception as error:  # noqa: BLE001  # whatever it is, every request must be answered
+            _fail(jobs, error)
+            return None
+
+    async def _settle(self, jobs: list[_Job], prepared: Prepared) -> None:
+        begun = time.monotonic()
+        try:
+            told = iter(await asyncio.get_running_loop().run_in_executor(self._sinking, self._sink, prepared))
+        except Exception as error:  # noqa: BLE001  # whatever it is, every request must be answered
+            _fail(jobs, error)
+            return
+        self._observe(prepared.count, time.monotonic() - begun)
+        for job in jobs:
+            job.done.set_result(list(islice(told, len(job.events))))
+
+
+def _fail(jobs: list[_Job], error: Exception) -> None:
+    """Answer every request of a batch with what went wrong; whoever sent it may be gone."""
+    _log.error("a batch of %d requests failed: %s", len(jobs), error)
+    for job in jobs:
+        job.done.set_exception(error)
+        job.done.exception()

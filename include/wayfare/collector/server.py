@@ -1,0 +1,29 @@
+"""Serving the application: one process, uvicorn, until it is told to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from wayfare.collector.app import application
+
+if TYPE_CHECKING:
+    from wayfare.settings import Settings
+
+_CONNECTIONS = 1_000
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Collect events on `host`:`port`; SIGTERM answers what was accepted, then ends."""
+    uvicorn.run(
+        application(settings),
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_graceful_shutdown=30,
+    )

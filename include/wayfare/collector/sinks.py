@@ -1,0 +1,186 @@
+"""Where events become durable: PostgreSQL, or a broker that confirms what it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wayfare.contracts import EVENT_TYPES
+from wayfare.errors import ServiceError
+from wayfare.landing import queue
+from wayfare.landing.messages import Event, MessageDecoder, MessageStager, Outcome, outcomes, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kombu.connection import Connection
+
+    from wayfare.collector.producers import Producer
+    from wayfare.settings import Settings
+    from wayfare.staging.incoming import Incoming
+
+_KNOWN = frozenset(e.name for e in EVENT_TYPES.values())
+_MESSAGE_BYTES = 1 << 20
+_CONFIRM_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Events of one producer, decoded; `forbidden` is by position among what was sent, `events` are the others."""
+
+    count: int
+    events: list[Event]
+    incoming: Incoming
+    forbidden: dict[int, Outcome]
+
+    def answer(self, others: list[Outcome]) -> list[Outcome]:
+        """The outcome of everything that was sent, in order."""
+        rest = iter(others)
+        return [self.forbidden.get(i) or next(rest) for i in range(self.count)]
+
+
+class Preparer:
+    """Decodes events and sets aside what their producer may not send; a context manager of one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._decode = MessageDecoder(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._decode.__exit__()
+
+    def __call__(self, producer: Producer, events: list[Event]) -> Prepared:
+        """What a batch stages of a producer's events.
+
+        What a producer may not send is told to it and not kept: a replay of rejections asks for nobody's token.
+        """
+        source = f"http:{producer.name}"
+        incoming = self._decode(events, source)
+        forbidden = _forbidden(producer, incoming)
+        allowed = [event for i, event in enumerate(events) if i not in forbidden]
+        if forbidden:
+            incoming = self._decode(allowed, source)
+        return Prepared(len(events), allowed, incoming, forbidden)
+
+
+def _forbidden(producer: Producer, incoming: Incoming) -> dict[int, Outcome]:
+    found = dict[int, Outcome]()
+    told = f"producer {producer.name} may send {', '.join(sorted(producer.event_types))}"
+    for contract, table in incoming.events:
+        if contract.name not in producer.event_types:
+            outcome = Outcome("rejected", "forbidden", "event_type", f"{told}; {contract.name} is not among them")
+            wrong = table["ordinal"]
+        else:
+            outcome = Outcome("rejected", "forbidden", "source", f"source must be {producer.name}, the producer's name")
+            wrong = table["ordinal"].filter(pc.not_equal(table["source"], pa.scalar(producer.name)))
+        found |= dict.fromkeys(wrong.to_pylist(), outcome)
+    for rejection in incoming.rejections:
+        if rejection.event_type in _KNOWN - producer.event_types:
+            message = f"{told}; {rejection.event_type} is not among them"
+            found[rejection.ordinal] = Outcome("rejected", "forbidden", "event_type", message)
+    return found
+
+
+class Sink(Protocol):
+    """Makes prepared events durable."""
+
+    def __call__(self, prepared: Prepared) -> list[Outcome]:
+        """What became of each event that was sent, once that is durable.
+
+        Raises
+        ------
+        ServiceError
+            It could not be made durable; the same may be sent again.
+        """
+
+    def __exit__(self, *_: object) -> None:
+        """Close its connection."""
+
+
+class StagingSink:
+    """Stages by itself: durable is what PostgreSQL committed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._stage = MessageStager(settings)
+
+    def __call__(self, prepared: Prepared) -> list[Outcome]:
+        """Stage them as one batch."""
+        if not prepared.events:
+            return prepared.answer([])
+        return prepared.answer(outcomes(self._stage(prepared.incoming), len(prepared.events)))
+
+    def __exit__(self, *_: object) -> None:
+        self._stage.__exit__()
+
+
+class QueueSink:
+    """Publishes to the queue that `wayfare land-queue` lands: durable is what the broker confirmed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = queue.broker_url(settings)
+        self._name = settings.queue_name
+        self._connection: Connection | None = None
+
+    def __call__(self, prepared: Prepared) -> list[Outcome]:
+        """Publish them, those that are refused too: the lander keeps them with the rejections."""
+        messages = list(_messages(prepared.events))
+        try:
+            self._publish(messages)
+        except Exception:  # noqa: BLE001  # a connection that the broker closed long ago tells so in many ways
+            self.__exit__()
+            try:
+                self._publish(messages)
+            except Exception as error:
+                self.__exit__()
+                raise ServiceError(f"the broker does not take events: {error}") from error
+        told = {r.ordinal: refused(r) for r in prepared.incoming.rejections}
+        return prepared.answer([told.get(i, _QUEUED) for i in range(len(prepared.events))])
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection:
+            self._connection.release()
+            self._connection = None
+
+    def _publish(self, messages: list[tuple[bytes, str]]) -> None:
+        if self._connection is None:
+            self._connection = queue.broker(self._url)
+            queue.declared(self._connection, self._name)
+        producer = self._connection.Producer()
+        for body, content_type in messages:
+            producer.publish(
+                body, routing_key=self._name, content_type=content_type, content_encoding="binary",
+                mandatory=True, confirm_timeout=_CONFIRM_SECONDS,
+            )  # fmt: skip
+
+
+_QUEUED = Outcome("queued")
+
+
+def _messages(events: Sequence[Event]) -> Iterator[tuple[bytes, str]]:
+    """Bodies and content types: arrays of what is JSON, everything else by itself."""
+    array, size = list[bytes](), 0
+    for event in events:
+        if not _is_json(event.raw):
+            yield event.raw, "application/octet-stream"
+            continue
+        if array and size + len(event.raw) > _MESSAGE_BYTES:
+            yield b"[" + b",".join(array) + b"]", "application/json"
+            array, size = [], 0
+        array.append(event.raw)
+        size += len(event.raw)
+    if array:
+        yield b"[" + b",".join(array) + b"]", "application/json"
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        msgspec.json.decode(raw, type=msgspec.Raw)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,259 @@
+"""The collector as its producers see it: a real server on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import httpx
+import psycopg
+
+from collector.conftest import LINES, until
+from landing.sample_events import event, query
+from wayfare.collector import app, limits, producers
+from wayfare.contracts import EVENT_TYPES
+from wayfare.staging.batches import BATCH_LOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    import pytest
+
+    from brokers import Broker
+    from collector.conftest import Collector
+    from wayfare.settings import Settings
+
+
+def statuses(response: httpx.Response) -> list[str]:
+    return [result["status"] for result in response.json()["results"]]
+
+
+def test_bodies_and_what_becomes_of_their_events(collector: Collector, token: str, settings: Settings) -> None:
+    one = collector.post(event("search", 1), token)
+    assert (one.status_code, one.json()["results"]) == (200, [{"status": "landed"}])
+    array = collector.post([event("search", n) for n in (1, 2, 2)], token)
+    assert (array.status_code, statuses(array)) == (200, ["duplicate", "landed", "duplicate"])
+    lines = b"\n".join(json.dumps(e).encode() for e in (event("search", 3), event("search", 2, adults=9))) + b"\n"
+    packed = gzip.compress(lines[:50]) + gzip.compress(lines[50:])
+    mixed = collector.post(packed, token, LINES, content_encoding="gzip")
+    assert (mixed.status_code, statuses(mixed)) == (207, ["landed", "conflict"])
+    bad = collector.post([event("search", 4, destination="QQQ"), {"event_type": "serach"}, event("search", 5)], token)
+    assert (bad.status_code, statuses(bad)) == (207, ["rejected", "rejected", "landed"])
+    assert bad.json()["results"][0]["reason"] == "unknown_place"
+    assert "did you mean search?" in bad.json()["results"][1]["message"]
+    assert {k: bad.json()[k] for k in ("landed", "duplicate", "conflict", "rejected", "queued")} == {
+        "landed": 1, "duplicate": 0, "conflict": 0, "rejected": 2, "queued": 0,
+    }  # fmt: skip
+    assert query(settings, "SELECT count(*) FROM staging.search") == [(4,)]
+    kept = query(settings, "SELECT source, reason FROM staging.rejection ORDER BY rejection_id")
+    assert kept == [("http:web", r) for r in ("conflict", "unknown_place", "unknown_type")]
+
+
+def test_bodies_that_are_no_json_are_kept(collector: Collector, token: str, settings: Settings) -> None:
+    for body in (b"\xff\x00", b"[1,", b"nonsense"):
+        assert statuses(collector.post(body, token)) == ["rejected"]
+    assert {raw for (raw,) in query(settings, "SELECT raw FROM staging.rejection")} == {
+        b"\xff\x00",
+        b"[1,",
+        b"nonsense",
+    }
+
+
+def test_only_a_producers_token_opens(collector: Collector, token: str, settings: Settings) -> None:
+    for wrong in (None, token + "x", token[:-1], "\xff"):
+        refused = collector.client.post(
+            "/v1/events",
+            content=json.dumps(event()).encode(),
+            headers=[] if wrong is None else [(b"authorization", b"Bearer " + wrong.encode("latin-1"))],
+        )
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert query(settings, "SELECT count(*) FROM staging.identity") == [(0,)]
+    assert token not in str(query(settings, "SELECT * FROM control.producer"))
+    fleeting = producers.add(settings, "fleeting", ["search"], 10)
+    until(lambda: collector.knows(fleeting))
+    assert collector.post(event(source="fleeting"), fleeting).status_code == 200
+    producers.revoke(settings, "fleeting")
+    until(lambda: not collector.knows(fleeting))
+    assert collector.post(event("search", 2), token).status_code == 200
+    for path in ("/", "/docs", "/redoc", "/v1/events"):
+        assert collector.client.get(path).status_code in {404, 405}
+
+
+def test_a_producer_sends_its_own_events_only(collector: Collector, token: str, settings: Settings) -> None:
+    sent = [event("search", 1), event("travel", 1), event("search", 2, source="app"), event("booking", 1),
+            {**event("travel", 3), "units": -1}]  # fmt: skip
+    answer = collector.post(sent, token)
+    assert (answer.status_code, statuses(answer)) == (207, ["landed", "rejected", "rejected", "landed", "rejected"])
+    told = [(r.get("reason"), r.get("field")) for r in answer.json()["results"]]
+    assert told == [(None, None), ("forbidden", "event_type"), ("forbidden", "source"), (None, None),
+                    ("forbidden", "event_type")]  # fmt: skip
+    assert query(settings, "SELECT count(*) FROM staging.rejection") == [(0,)]
+    assert statuses(collector.post(event("travel", 9), token)) == ["rejected"]
+
+
+def test_sizes_and_encodings(collector: Collector, token: str) -> None:
+    def code(body: bytes, content_type: str = "application/json", **headers: str) -> tuple[int, str]:
+        response = collector.post(body, token, content_type, **headers)
+        return response.status_code, response.json()["reason"]
+
+    big = b" " * (limits.MAX_BODY + 1)
+    assert code(big) == (413, "too_large")
+    bomb = gzip.compress(b" " * (1 << 30), 9)
+    assert len(bomb) < limits.MAX_BODY
+    assert code(bomb, content_encoding="gzip") == (413, "too_large")
+    assert code(gzip.compress(b"{}" * 50_000)[:-9], content_encoding="gzip") == (400, "bad_gzip")
+    assert code(b"{}", content_encoding="gzip") == (400, "bad_gzip")
+    assert code(b"{}", content_encoding="br") == (415, "bad_encoding")
+    assert code(b"{}", "text/plain") == (415, "bad_content_type")
+    assert code(b" \n", LINES) == (400, "no_events")
+    assert code(b"{}\n" * (limits.MAX_EVENTS + 1), LINES) == (413, "too_many")
+    chunked = collector.client.post("/v1/events", content=iter([big]), headers={"authorization": f"Bearer {token}"})
+    assert chunked.status_code == 413
+    assert "wayfare_collector_held_bytes 0.0" in collector.client.get("/metrics").text
+
+
+def test_a_producer_beyond_its_rate_waits(collector: Collector, settings: Settings) -> None:
+    slow = producers.add(settings, "slow", ["search"], 10)
+    sent = [event("search", n, source="slow") for n in range(60)]
+    until(lambda: collector.knows(slow))
+    assert collector.post(sent, slow).status_code == 200
+    second = collector.post(sent[:1], slow)
+    assert (second.status_code, second.json()["reason"]) == (429, "rate_limited")
+    assert 1 <= int(second.headers["retry-after"]) <= 6
+
+
+def test_health_metrics_and_openapi(collector: Collector, settings: Settings) -> None:
+    assert (collector.client.get("/health").json(), collector.client.get("/health").status_code) == (
+        {"database": "ok"}, 200,
+    )  # fmt: skip
+    counted = producers.add(settings, "counted", ["search"], 10)
+    until(lambda: collector.knows(counted))
+    collector.post([event("search", 1, source="counted"), {}], counted)
+    figures = collector.client.get("/metrics")
+    assert figures.headers["content-type"].startswith("text/plain; version=0.0.4")
+    for status in ("landed", "rejected"):
+        assert f'wayfare_collector_events_total{{producer="counted",status="{status}"}} 1.0' in figures.text
+    assert 'wayfare_collector_requests_total{code="207"}' in figures.text
+    posting = collector.client.get("/openapi.json").json()["paths"]["/v1/events"]["post"]
+    titles = [s.get("title") for s in posting["requestBody"]["content"]["application/json"]["schema"]["oneOf"]]
+    assert titles[:-1] == [f"{e.name} {e.version}" for e in EVENT_TYPES.values()]
+    assert posting["security"] == [{"HTTPBearer": []}]
+    assert {"200", "207", "401", "413", "429", "503"} <= set(posting["responses"])
+
+
+def test_what_is_held_is_bounded(collector: Collector, token: str, settings: Settings) -> None:
+    """While PostgreSQL cannot commit, requests are held up to the budget; the rest is refused at once."""
+    body = json.dumps([event("search", 1)]).encode().ljust(limits.MAX_BODY)
+    with (
+        ThreadPoolExecutor(16) as pool,
+        psycopg.connect(settings.url("owner")) as holding,
+        httpx.Client(base_url=collector.client.base_url, timeout=60, limits=httpx.Limits(max_connections=16)) as many,
+    ):
+        holding.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_LOCK])
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        sent = [pool.submit(many.post, "/v1/events", content=body, headers=headers) for _ in range(12)]
+        refused = app.BUDGET // limits.MAX_BODY
+        until(lambda: sum(s.done() for s in sent) >= 12 - refused)
+        early = [s.result() for s in sent if s.done()]
+        assert {(r.status_code, r.headers.get("retry-after")) for r in early} == {(503, "1")}
+        holding.rollback()
+        late = [s.result().status_code for s in sent]
+    assert set(late) == {200, 503}
+
+
+def test_killed_under_load_everything_acknowledged_is_staged(
+    start: Callable[[], AbstractContextManager[Collector]], token: str, settings: Settings
+) -> None:
+    acknowledged: set[str] = set()
+    numbers = iter(range(10_000_000))
+    over = threading.Event()
+
+    def send(url: httpx.URL) -> None:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            while not over.is_set():
+                batch = [event("search", next(numbers)) for _ in range(20)]
+                try:
+                    done = client.post("/v1/events", json=batch, headers={"authorization": f"Bearer {token}"})
+                except httpx.TransportError:
+                    time.sleep(0.05)
+                    continue
+                if done.status_code == 200:
+                    acknowledged.update(e["event_id"] for e in batch)
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(2):
+            with start() as running:
+                senders = [pool.submit(send, running.client.base_url) for _ in range(8)]
+                before = len(acknowledged)
+                until(lambda before=before: len(acknowledged) >= before + 500)
+                running.process.kill()
+                over.set()
+                for sender in senders:
+                    sender.result()
+                over.clear()
+    staged = {str(i) for (i,) in query(settings, "SELECT event_id FROM staging.identity")}
+    assert len(acknowledged) >= 1_000
+    assert acknowledged <= staged
+
+
+def test_sigterm_answers_what_was_accepted(
+    start: Callable[[], AbstractContextManager[Collector]], token: str, settings: Settings
+) -> None:
+    with start() as stopping, ThreadPoolExecutor(1) as pool, psycopg.connect(settings.url("owner")) as holding:
+        holding.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_LOCK])
+        sent = pool.submit(stopping.post, event(), token)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+        until(lambda: query(settings, waiting) == [(1,)])
+        stopping.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        holding.rollback()
+        assert sent.result().status_code == 200
+        assert stopping.process.wait(30) is not None
+
+
+def test_with_a_queue_events_are_queued_and_landed(
+    start: Callable[[], AbstractContextManager[Collector]],
+    token: str,
+    settings: Settings,
+    rabbitmq: Broker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pydantic import SecretStr
+
+    from wayfare.landing.queue import land_queue
+
+    monkeypatch.setenv("WAYFARE_QUEUE_URL", rabbitmq.url)
+    monkeypatch.setenv("WAYFARE_QUEUE_NAME", "collected")
+    refused = [{"event_type": "search"}, "x", [event("search", 9)]]
+    with start() as running:
+        sent = running.post([event("search", n) for n in range(50)] + refused, token)
+        assert (sent.status_code, statuses(sent)) == (207, ["queued"] * 50 + ["rejected"] * 3)
+        assert statuses(running.post(b"[1,\n\xff", token)) == ["rejected"]
+        assert statuses(running.post(event("travel"), token)) == ["rejected"]
+        assert running.client.get("/health").json() == {"database": "ok", "queue": "ok"}
+        rabbitmq.stop()
+        assert running.client.get("/health").status_code == 503
+        away = running.post(event("search", 50), token)
+        assert (away.status_code, away.headers["retry-after"]) == (503, "5")
+        rabbitmq.start()
+        assert statuses(running.post(event("search", 50), token)) == ["queued"]
+    assert query(settings, "SELECT count(*) FROM staging.identity") == [(0,)]
+    stop = threading.Event()
+    configured = settings.model_copy(update={"queue_url": SecretStr(rabbitmq.url), "queue_name": "collected"})
+    with ThreadPoolExecutor(1) as pool:
+        landing = pool.submit(land_queue, configured, stop)
+        try:
+            until(lambda: query(settings, "SELECT count(*) FROM staging.identity") == [(51,)])
+            until(lambda: query(settings, "SELECT count(*) FROM staging.rejection") == [(4,)])
+        finally:
+            stop.set()
+        account = landing.result()
+    assert (account.landed, account.rejected) == (51, 4)
+    raws = {raw for (raw,) in query(settings, "SELECT raw FROM staging.rejection")}
+    assert raws == {*(json.dumps(r).encode() for r in refused), b"[1,\n\xff"}

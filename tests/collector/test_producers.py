@@ -1,0 +1,51 @@
+"""Producers: tokens, names and event types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from wayfare.cli.serving import producer_app
+from wayfare.collector import producers
+from wayfare.errors import DataError
+
+if TYPE_CHECKING:
+    from wayfare.settings import Settings
+
+
+def test_the_command_prints_a_token_once_and_lists_no_secret(settings: Settings) -> None:
+    runner = CliRunner()
+    token = runner.invoke(producer_app, ["add", "web", "--types", "search, view"]).output.strip()
+    known = producers.listed(settings)
+    held = producers.holder(known, token)
+    assert held is not None
+    assert (held.name, held.event_types, held.events_per_second) == ("web", {"search", "view"}, 10_000)
+    listed = runner.invoke(producer_app, ["list"]).output
+    assert listed == "web  10,000/s  search, view\n"
+    assert runner.invoke(producer_app, ["revoke", "web"]).exit_code == 0
+    assert producers.holder(producers.listed(settings), token) is None
+    assert "revoked" in runner.invoke(producer_app, ["list"]).output
+
+
+def test_a_revoked_producer_gets_another_token(settings: Settings) -> None:
+    first = producers.add(settings, "web", ["search"], 10)
+    with pytest.raises(DataError, match="exists; revoke it first"):
+        producers.add(settings, "web", ["search"], 10)
+    producers.revoke(settings, "web")
+    second = producers.add(settings, "web", ["view"], 20)
+    known = producers.listed(settings)
+    assert (producers.holder(known, first), producers.holder(known, second)) == (None, known[0])
+    assert known[0].event_types == {"view"}
+
+
+def test_faults_are_sentences(settings: Settings) -> None:
+    with pytest.raises(DataError, match="a name is"):
+        producers.add(settings, "We b", ["search"], 10)
+    with pytest.raises(DataError, match=r"event types serach; name some of booking"):
+        producers.add(settings, "web", ["serach"], 10)
+    with pytest.raises(DataError, match="event types none"):
+        producers.add(settings, "web", [], 10)
+    with pytest.raises(DataError, match="no producer nobody to revoke"):
+        producers.revoke(settings, "nobody")
