@@ -11,12 +11,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import psycopg
+import pytest
 
 from wayfare.pipeline import bring_up_to_date
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from wayfare.settings import Settings
 
@@ -36,17 +39,25 @@ def query(settings: Settings, statement: str) -> tuple[Any, ...]:
     return row
 
 
-def test_every_known_figure_comes_out(settings: Settings, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(PROJECT / "include"))
-    data = str(shared_data / "hotel_bookings_resort.csv.gz")
+@pytest.fixture(scope="module")
+def hotel(
+    fresh_installation: Callable[[], AbstractContextManager[Settings]], shared_data: Path
+) -> Iterator[tuple[Settings, Path]]:
+    """An installation that the bookings were imported into, twice, and their file."""
+    data = shared_data / "hotel_bookings_resort.csv.gz"
+    with fresh_installation() as settings, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(PROJECT / "include"))
+        done = wayfare("import", "--mapping", str(MAPPING), "--json", str(data))
+        assert done.returncode == 0, done.stdout + done.stderr
+        landed = json.loads(done.stdout)
+        assert (landed["duplicates"], landed["conflicts"], landed["rejected"]) == (0, 0, 0)
+        again = json.loads(wayfare("import", "--mapping", str(MAPPING), "--json", str(data)).stdout)
+        assert (again["landed"], again["duplicates"]) == (0, landed["landed"])
+        yield settings, data
 
-    done = wayfare("import", "--mapping", str(MAPPING), "--json", data)
-    assert done.returncode == 0, done.stdout + done.stderr
-    landed = json.loads(done.stdout)
-    assert (landed["duplicates"], landed["conflicts"], landed["rejected"]) == (0, 0, 0)
-    again = json.loads(wayfare("import", "--mapping", str(MAPPING), "--json", data).stdout)
-    assert (again["landed"], again["duplicates"]) == (0, landed["landed"])
 
+def test_every_known_figure_comes_out(hotel: tuple[Settings, Path]) -> None:
+    settings, _ = hotel
     assert list(bring_up_to_date(settings, "economic_results"))
     sums = query(
         settings,
@@ -67,3 +78,33 @@ def test_every_known_figure_comes_out(settings: Settings, shared_data: Path, mon
         "SELECT count(*) FROM staging.booking WHERE adults + coalesce(children, 0) + coalesce(infants, 0) = 0",
     ) == (13,)
     assert not list(bring_up_to_date(settings, "economic_results")), "nothing is stale after a publication"
+
+
+def test_ancillaries_attach_as_pandas_counts_them(hotel: tuple[Settings, Path]) -> None:
+    settings, data = hotel
+    stays = pd.read_csv(data).query("reservation_status != 'Canceled'").fillna({"children": 0})
+    first = stays["arrival_date_year"].astype(str) + " " + stays["arrival_date_month"]
+    stays["month"] = pd.to_datetime(first, format="%Y %B").dt.date
+    stays["guests"] = stays[["adults", "children", "babies"]].sum(axis=1).astype(int)
+    stays["meal"] = stays["meal"].isin(["BB", "HB", "FB"]).astype(int)
+    stays["parking"] = stays["required_car_parking_spaces"]
+    stays["parked_with_meal"] = ((stays["meal"] > 0) & (stays["parking"] > 0)).astype(int)
+    stays["parked"] = (stays["parking"] > 0).astype(int)
+    sums = stays.groupby("month")[["guests", "meal", "parking", "parked", "parked_with_meal"]].sum()
+    stays_in = stays.groupby("month").size()
+
+    assert list(bring_up_to_date(settings, "ancillary_affinity"))
+    columns = "items, passenger_items, units, attach_rate, items_with_both, lift"
+    with psycopg.connect(settings.url("owner")) as connection:
+        found = connection.execute(
+            f"SELECT service_month, ancillary_a, ancillary_b, {columns} FROM bi.ancillary_affinity"
+            " WHERE product = 'hotel'"
+        ).fetchall()
+    rows = {(row[0], row[1], row[2]): row[3:] for row in found}
+    assert len(sums) == 26
+    for month, (guests, meals, spaces, parked, both) in zip(sums.index, sums.to_numpy().tolist(), strict=True):
+        n = int(stays_in[month])
+        assert rows[month, "meal", ""] == (n, guests, meals, meals / guests, None, None)
+        assert rows[month, "other:parking-space", ""] == (n, guests, spaces, spaces / guests, None, None)
+        lift = pytest.approx((both / n) / (meals / n * parked / n)) if both >= 30 else None
+        assert rows[month, "meal", "other:parking-space"] == (n, guests, None, None, both, lift)
