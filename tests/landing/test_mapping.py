@@ -65,6 +65,7 @@ def run(tmp_path: Path, toml: str, rows: Sequence[dict[str, str]]) -> tuple[list
     mapping = Mapping(str(file), header)
     block = {"line": pa.array(range(1, len(rows) + 1), pa.int64())}
     block |= {f"c{i}": pa.array([row[name] for row in rows], pa.string()) for i, name in enumerate(header)}
+    block |= {"at_line": block["line"].cast(pa.string()), "at_file": pa.array(["data.csv"] * len(rows))}
     with duckdb.connect() as connection:
         mapping.prepare(connection)
         events, failures = mapping.apply(connection, pa.table(block))
@@ -237,6 +238,7 @@ def test_hotel_bookings_come_out_to_the_cent(shared_data: Path) -> None:
         header, *rows = csv.reader(file)
     block = {"line": pa.array(range(1, len(rows) + 1), pa.int64())}
     block |= {f"c{i}": pa.array(column, pa.string()) for i, column in enumerate(zip(*rows, strict=True))}
+    block |= {"at_line": block["line"].cast(pa.string()), "at_file": pa.array(["data.csv"] * len(rows))}
     mapping = Mapping("hotel_bookings", header)
     with duckdb.connect() as connection:
         mapping.prepare(connection)

@@ -37,13 +37,17 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     DataError
         The header is not UTF-8, or names a field twice or not at all.
     """
-    records = _Records(stream)
+    records = Records(stream)
     try:
         _, raw_header, names = next(records)
     except StopIteration:
         return
     names = _checked_names(source, names)
-    header = raw_header.decode().rstrip("\r\n")
+    yield from runs(records, source, raw_header.decode().rstrip("\r\n"), names, rows)
+
+
+def runs(records: Records, source: str, header: str, names: list[str], rows: int) -> Iterator[Lines]:
+    """The records after the header, in runs of at most `rows` and about 64 MiB."""
     run, size = list[tuple[int, bytes, list[str] | Fault]](), 0
     for record in records:
         run.append(record)
@@ -55,10 +59,10 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
         yield _lines(run, source, header, names)
 
 
-def reread(raw: bytes, header: str) -> tuple[str | None, Fault | None]:
+def reread(raw: bytes, header: str, delimiter: str = ",") -> tuple[str | None, Fault | None]:
     """The JSON text of one record kept from before, or why it has none."""
     names = next(csv.reader([header]))
-    _, _, cells = next(_Records(io.BytesIO(raw)))
+    _, _, cells = next(Records(io.BytesIO(raw), delimiter))
     return _json(cells, names)
 
 
@@ -71,22 +75,29 @@ def _checked_names(source: str, names: list[str] | Fault) -> list[str]:
     return names
 
 
-class _Records:
+class Records:
     """Iterates (line, raw, cells or fault) over the records of a CSV.
 
     A record that never closes its quotes, or grows too long, is given up after its first line and reading goes on with
     the second: a stray quote costs its own line and not the rest of the file.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, delimiter: str = ",") -> None:
         self._stream = stream
+        self._delimiter = delimiter
         self._again: deque[bytes] = deque()
         self._taken: list[bytes] = []
         self._line = 0
         self._first = True
-        self._reader = csv.reader(self._texts(), strict=True)
+        self._reader = csv.reader(self._texts(), strict=True, delimiter=self._delimiter)
 
-    def __iter__(self) -> _Records:
+    def skip(self, lines: int) -> None:
+        """Pass over lines that are no records."""
+        for _ in range(lines):
+            self._next_line()
+        self._line += lines
+
+    def __iter__(self) -> Records:
         return self
 
     def __next__(self) -> tuple[int, bytes, list[str] | Fault]:
@@ -109,7 +120,7 @@ class _Records:
         self._again.extendleft(reversed(self._taken[1:]))
         del self._taken[1:]
         self._line = line
-        self._reader = csv.reader(self._texts(), strict=True)
+        self._reader = csv.reader(self._texts(), strict=True, delimiter=self._delimiter)
         if longest > MAX_LINE:
             return too_long(line)
         return Fault("bad_csv", f"is not CSV: {error}")

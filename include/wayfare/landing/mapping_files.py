@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from wayfare import duck
 from wayfare.errors import DataError, DeclarationError
-from wayfare.landing import csv_lines, sources
+from wayfare.landing import mapping_rows, sources
 from wayfare.landing.decode import decoders
 from wayfare.landing.files import stage_all
 from wayfare.landing.lines import Fault, Lines
-from wayfare.landing.mapping import Mapping
+from wayfare.landing.mapping import Mapping, layout
 from wayfare.staging.batches import Stager
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _EVENTS_PER_ROW = 8
 def import_files(
     settings: Settings, mapping: str, files: Sequence[str], *, progress: Callable[[int], None] | None = None
 ) -> Landed:
-    """Land the events that a mapping makes of CSV files (plain, .gz or .zst); importing them again changes nothing.
+    """Land the events that a mapping makes of files (CSV, JSON Lines, Parquet; plain, .gz, .zst), each of them once.
 
     The counts are of events, and of rows that the mapping could not turn into events (rejected, none of theirs landed).
 
@@ -55,7 +55,7 @@ def import_files(
     DeclarationError
         The mapping is wrong, or names columns that a file does not have.
     DataError
-        A file is missing, damaged or no CSV; batches before that are staged.
+        A file is missing, damaged or not of its format; batches before that are staged.
     ServiceError
         PostgreSQL does not answer; import the same again to go on.
     """
@@ -64,8 +64,13 @@ def import_files(
             raise DataError(f"{source}: no such file")
     name = str(Path(mapping).resolve()) if Path(mapping).is_file() else mapping
     rows = max(1, settings.landing_rows // _EVENTS_PER_ROW)
+    written = layout(name)
     with decoders(settings) as decoding, Stager(settings) as stager, _mapper(name) as mapped:
-        runs = (lines for source in files for lines in sources.read(source, "csv", rows, progress or (lambda _: None)))
+        runs = (
+            lines
+            for source in files
+            for lines in mapping_rows.read(source, written, rows, progress or (lambda _: None))
+        )
         return stage_all(stager, map(mapped, runs), decoding)
 
 
@@ -75,33 +80,39 @@ def reread(rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:
     Where the mapping itself is gone or wrong, its rows stay refused and say so.
     """
 
-    def belongs(row: dict[str, Any]) -> tuple[str, str]:
-        return row["format"], row["header"]
+    def belongs(row: dict[str, Any]) -> tuple[str, str, str]:
+        return row["format"], row["header"], row["source"]
 
-    for (form, header), group in groupby(sorted(rows, key=belongs), belongs):
+    for (form, header, source), group in groupby(sorted(rows, key=belongs), belongs):
         refused = list(group)
-        texts = [csv_lines.reread(row["raw"], header) for row in refused]
-        table = pa.table(
-            {
-                "line": pa.array([row["rejection_id"] for row in refused], pa.int64()),
-                "raw": pa.array([row["raw"] for row in refused], pa.binary()),
-                "json": pa.array([text for text, _ in texts], pa.string()),
-            }
-        )
-        faults = {i: fault for i, (_, fault) in enumerate(texts) if fault}
-        lines = Lines("replay", "csv", table, faults, header)
+        name = form.removeprefix(FORMAT)
         try:
-            with _mapper(form.removeprefix(FORMAT)) as mapped:
-                lines = mapped(lines)
+            written = layout(name)
+            texts = [mapping_rows.reread(row, written) for row in refused]
+            with _mapper(name) as mapped:
+                yield mapped(_replayed(refused, texts, written.format_of(source), header, source))
         except DeclarationError as error:
-            unread = table.set_column(2, "json", pa.nulls(len(table), pa.string()))
-            lines = replace(lines, table=unread, faults=dict.fromkeys(range(len(table)), Fault("mapping", str(error))))
-        yield lines
+            unread = (None, Fault("mapping", str(error)))
+            yield _replayed(refused, [unread] * len(refused), form, header, source)
+
+
+def _replayed(
+    refused: list[dict[str, Any]], texts: list[tuple[str | None, Fault | None]], form: str, header: str, source: str
+) -> Lines:
+    table = pa.table(
+        {
+            "line": pa.array([row["rejection_id"] for row in refused], pa.int64()),
+            "raw": pa.array([row["raw"] for row in refused], pa.binary()),
+            "json": pa.array([text for text, _ in texts], pa.string()),
+            "at_line": pa.array([str(row["line"]) for row in refused], pa.string()),
+        }
+    )
+    return Lines(source, form, table, {i: fault for i, (_, fault) in enumerate(texts) if fault}, header)
 
 
 @contextmanager
 def _mapper(mapping: str) -> Iterator[Callable[[Lines], Lines]]:
-    """A function from lines of CSV to lines of events, which keep the row they came from as `raw`."""
+    """A function from lines of rows to lines of events, which keep the row they came from as `raw`."""
     compiled: dict[str, Mapping] = {}
     with duck.connect(threads=1) as connection:
 
@@ -110,16 +121,17 @@ def _mapper(mapping: str) -> Iterator[Callable[[Lines], Lines]]:
             if header not in compiled:
                 compiled[header] = Mapping(mapping, next(csv.reader([header])))
                 compiled[header].prepare(connection)
-            return _events(compiled[header], connection, replace(lines, format=f"{FORMAT}{mapping}"))
+            return replace(_events(compiled[header], connection, lines), format=f"{FORMAT}{mapping}")
 
         yield mapped
 
 
 def _events(mapping: Mapping, connection: duckdb.DuckDBPyConnection, lines: Lines) -> Lines:
     numbers, raw = lines.table["line"].combine_chunks(), lines.table["raw"]
-    events, failures = mapping.apply(connection, _cells(connection, mapping.header, lines.table))
     faults = {int(numbers[i].as_py()): fault for i, fault in lines.faults.items()}
-    faults |= {f.line: Fault(f.reason, f.message, f.field) for f in failures}
+    rows, unread = mapping_rows.cells(connection, lines)
+    events, failures = mapping.apply(connection, _placed(lines, rows))
+    faults |= unread | {f.line: Fault(f.reason, f.message, f.field) for f in failures}
     refused = pa.table({"line": pa.array(sorted(faults), pa.int64()), "json": pa.nulls(len(faults), pa.string())})
     table = pa.concat_tables([events, refused]).sort_by("line")
     order = np.argsort(numbers.to_numpy(), kind="stable")
@@ -129,11 +141,13 @@ def _events(mapping: Mapping, connection: duckdb.DuckDBPyConnection, lines: Line
     return replace(lines, table=table, faults={i: faults[table["line"][i].as_py()] for i in empty})
 
 
-def _cells(connection: duckdb.DuckDBPyConnection, header: Sequence[str], table: pa.Table) -> pa.Table:
-    """Columns `line`, c0, c1, ..: the cells of each row that could be read, absent where empty."""
-    pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in header]
-    columns = ", ".join(f"cells[{i + 1}] AS c{i}" for i in range(len(header)))
-    connection.register("csv_rows", table.select(["line", "json"]))
-    sql = f"SELECT line, {columns} FROM (SELECT line, json_extract_string(json, $pointers) AS cells FROM csv_rows "  # noqa: S608 - c<n>
-    sql += "WHERE json IS NOT NULL)"
-    return connection.sql(sql, params={"pointers": pointers}).to_arrow_table()
+def _placed(lines: Lines, rows: pa.Table) -> pa.Table:
+    """`rows` with the line and file that each came from, which a replay keeps from the first time."""
+    if "at_line" in lines.table.column_names:
+        known = dict(zip(lines.table["line"].to_pylist(), lines.table["at_line"].to_pylist(), strict=True))
+        at_line = pa.array([known[line] for line in rows["line"].to_pylist()], pa.string())
+    else:
+        at_line = rows["line"].cast(pa.string())
+    name = Path(lines.source).name.removesuffix(".gz").removesuffix(".zst")
+    at_file = pa.array([name], pa.string()).take(pa.array(np.zeros(len(rows), np.int64)))
+    return rows.append_column("at_line", at_line).append_column("at_file", at_file)

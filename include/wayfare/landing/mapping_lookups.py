@@ -1,17 +1,25 @@
-"""Lookups of a mapping: tables of its own, and a few that are built in."""
+"""Lookups of a mapping: tables of its own, other files, and a few that are built in."""
 
 from __future__ import annotations
 
+import csv
 import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pycountry
 
-from wayfare.landing.mapping_values import Mistake, nearest
+from wayfare import duck
+from wayfare.contracts import reference
+from wayfare.landing.mapping_rows import Layout, cells, read
+from wayfare.landing.mapping_values import Mistake, nearest, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+_ROWS = 20_000
 
 
 @functools.cache
@@ -25,16 +33,34 @@ def _name_to_alpha2() -> dict[str, str]:
     return {getattr(c, n): c.alpha_2 for c in pycountry.countries for n in named if hasattr(c, n)}
 
 
+@functools.cache
+def _place_to(column: str) -> dict[str, str]:
+    table = reference.places()
+    return dict(zip(table["place"].to_pylist(), table[column].to_pylist(), strict=True))
+
+
 _BUILTIN: dict[str, Callable[[], dict[str, str]]] = {
     "iso3166_alpha3": _alpha3_to_alpha2,
     "iso3166_name": _name_to_alpha2,
+    "iata_country": lambda: _place_to("country"),
+    "iata_zone": lambda: _place_to("zone"),
 }
 
 
-def lookup_table(spec: Any) -> pa.Table:
-    """Columns `key` and `value` (text) of a `[lookups.NAME]`: `builtin`, `entries` or both, entries winning."""
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """`table` has `key` and, for each of `columns`, v0, v1, ... (text)."""
+
+    table: pa.Table
+    columns: tuple[str, ...]
+
+
+def lookup(spec: Any, folder: Path) -> Lookup:
+    """A `[lookups.NAME]`: `builtin`, `entries` or both (entries win), or the rows of a file beside the mapping."""
+    if isinstance(spec, dict) and "path" in spec:
+        return _from_file(spec, folder)
     if not isinstance(spec, dict) or not spec.keys() <= {"builtin", "entries"} or not spec:
-        raise Mistake('a lookup has `builtin = "..."`, `entries = {key = "value"}`, or both')
+        raise Mistake('a lookup has `builtin = "..."`, `entries = {key = "value"}` or both; or `path` and `key`')
     pairs: dict[str, str] = {}
     if "builtin" in spec:
         if spec["builtin"] not in _BUILTIN:
@@ -44,4 +70,35 @@ def lookup_table(spec: Any) -> pa.Table:
     if not isinstance(entries, dict) or not all(isinstance(value, str) for value in entries.values()):
         raise Mistake("entries lead from text to text")
     pairs |= entries
-    return pa.table({"key": pa.array(pairs.keys(), pa.string()), "value": pa.array(pairs.values(), pa.string())})
+    table = {"key": pa.array(pairs.keys(), pa.string()), "v0": pa.array(pairs.values(), pa.string())}
+    return Lookup(pa.table(table), ("value",))
+
+
+def _from_file(spec: dict[str, Any], folder: Path) -> Lookup:
+    layout = Layout.declared({name: value for name, value in spec.items() if name not in {"path", "key"}})
+    path = folder / str(spec["path"])
+    if not path.is_file():
+        raise Mistake(f"path {str(path)!r} is no file; a path is taken from the mapping's folder")
+    tables, names = [], tuple[str, ...]()
+    with duck.connect(threads=1) as connection:
+        for lines in read(str(path), layout, _ROWS, lambda _: None):
+            names = tuple(next(csv.reader([lines.header or ""])))
+            if lines.faults:
+                i, fault = next(iter(lines.faults.items()))
+                raise Mistake(f"{path}:{lines.table['line'][i]}: {fault.message}")
+            tables.append(cells(connection, lines)[0])
+        if not tables:
+            raise Mistake(f"{path} has no rows")
+        if spec.get("key") not in names:
+            raise Mistake(f"key {spec.get('key')!r} is not a column of {path.name}{nearest(spec.get('key'), names)}")
+        found = pa.concat_tables(tables)
+        key = f"c{names.index(spec['key'])}"
+        columns = ", ".join(f"{trimmed(f'c{i}')} AS v{i}" for i in range(len(names)))
+        sql = f"SELECT DISTINCT {trimmed(key)} AS key, {columns} FROM found WHERE {trimmed(key)} <> ''"  # noqa: S608 - c<n>
+        connection.register("found", found)
+        table = connection.sql(sql).to_arrow_table()
+        connection.register("kept", table)
+        twice = connection.execute("SELECT key FROM kept GROUP BY key HAVING count(*) > 1 LIMIT 1").fetchone()
+    if twice:
+        raise Mistake(f"{path.name} has several rows for {spec['key']} {twice[0]!r}; a lookup needs one of each")
+    return Lookup(table, names)

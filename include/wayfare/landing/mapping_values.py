@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import difflib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 Type = Literal["text", "number", "whole", "date", "instant", "flag"]
 
@@ -41,11 +41,28 @@ def literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def trimmed(sql: str) -> str:
+    """SQL of text without blanks around it, no-break spaces included."""
+    return f"trim({sql}, ' \t\r\n\u00a0')"
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for a wrong name, or the known names."""
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+
+
+def known_keys(spec: Any, keys: Sequence[str], required: Sequence[str]) -> None:
+    """Refuse a table of the mapping that has other keys, or lacks one of the required ones."""
+    if not isinstance(spec, dict):
+        raise Mistake("needs to be a table")
+    for key in spec:
+        if key not in keys:
+            raise Mistake(f"unknown key {key!r}{nearest(key, keys)}")
+    for key in required:
+        if key not in spec:
+            raise Mistake(f"{key!r} is missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +174,13 @@ def as_instant(of: Expression) -> Expression:
 
 
 def as_flag(of: Expression) -> Expression:
-    """`of` as a BOOLEAN; text is true or false."""
+    """`of` as a BOOLEAN; text is true, t, yes, y, on or 1, or the opposite, in any case."""
     if of.type == "flag":
         return of
     _only_from_text(of, "true or false")
-    sql = f"CASE lower({of.sql}) WHEN 'true' THEN true WHEN 'false' THEN false END"
+    words = ("true", "t", "yes", "y", "on", "1"), ("false", "f", "no", "n", "off", "0")
+    true, false = (", ".join(map(literal, w)) for w in words)
+    sql = f"CASE WHEN lower({of.sql}) IN ({true}) THEN true WHEN lower({of.sql}) IN ({false}) THEN false END"
     return derived([of], sql, "flag", "not_a_flag", "is neither true nor false; map it with a lookup")
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from wayfare.landing.lines import Lines
 
+    Reader = Callable[[BinaryIO, str, int], Iterator[Lines]]
+
 STDIN = "-"
 FORMATS = {"jsonl": jsonl.read, "csv": csv_lines.read, "parquet": parquet.read}
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
@@ -67,8 +69,10 @@ def format_of(source: str, chosen: str | None) -> str:
     raise DataError(f"{source}: no suffix says its format; pass --format {', '.join(FORMATS)}")
 
 
-def read(source: str, chosen: str | None, rows: int, progress: Callable[[int], None]) -> Iterator[Lines]:
-    """The lines of a source in runs of at most `rows`.
+def read(
+    source: str, chosen: str | None, rows: int, progress: Callable[[int], None], reader: Reader | None = None
+) -> Iterator[Lines]:
+    """The lines of a source in runs of at most `rows`, read by `reader` where its format's own will not do.
 
     Raises
     ------
@@ -80,7 +84,7 @@ def read(source: str, chosen: str | None, rows: int, progress: Callable[[int], N
     name = name.encode("utf-8", "replace").decode()
     try:
         with _open(source, progress) as stream, _seekable(stream, form) as readable:
-            yield from FORMATS[form](readable, name, rows)
+            yield from (reader or FORMATS[form])(readable, name, rows)
     except (OSError, EOFError, zlib.error, zstandard.ZstdError, pa.ArrowException, duckdb.Error) as error:
         raise DataError(
             f"{source}: {error}; what was read before that is landed, mend the file and land it again"

@@ -1,0 +1,115 @@
+"""One `[[events]]` of a mapping: when a row gives it, its JSON, and what must hold for its fields."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wayfare.contracts import EVENT_TYPES, EventType, Kind
+from wayfare.landing.mapping_values import (
+    Check,
+    Expression,
+    Mistake,
+    as_date,
+    as_flag,
+    as_instant,
+    as_text,
+    as_whole,
+    at,
+    checks_of,
+    known_keys,
+    label_of,
+    literal,
+    nearest,
+)
+
+if TYPE_CHECKING:
+    from wayfare.landing.mapping_scope import Scope
+
+_KEYS = ("type", "key", "when", "fields")
+_CONVERT = {Kind.INSTANT: as_instant, Kind.DATE: as_date, Kind.COUNT: as_whole, Kind.FLAG: as_flag}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """SQL of `when` a row gives the event and of its `json`; each check with the SQL of when it matters."""
+
+    when: str
+    json: str
+    checks: tuple[tuple[str, Check], ...]
+
+
+def compile_event(scope: Scope, spec: dict[str, Any], event: Any) -> Event:
+    """Compile an entry of `[[events]]` of a mapping."""
+    known_keys(event, _KEYS, ("type", "key", "fields"))
+    if event["type"] not in EVENT_TYPES:
+        raise Mistake(f"no event type is called {event['type']!r}{nearest(event['type'], EVENT_TYPES)}")
+    event_type = EVENT_TYPES[event["type"]]
+    condition = _condition(scope, spec, event)
+    with at("key"):
+        key = as_text(scope.value(event["key"]))
+    fields = {
+        "source": spec["source"],
+        "schema_version": event_type.version,
+        **spec.get("common", {}),
+        **event["fields"],
+    }
+    members = {"event_type": literal(event_type.name), "event_id": _event_id(spec["namespace"], event_type.name, key)}
+    checks = [("true", check) for check in condition.checks]
+    checks += [(condition.sql, check) for check in (*key.checks, _missing(key, event_type, "key"))]
+    for name, value in fields.items():
+        with at("fields"), at(name):
+            compiled = scope.value(value)
+            field = event_type.by_name.get(name)
+            if field is not None:
+                compiled = _converted(compiled, field.kind)
+            members[name] = _json(compiled)
+        checks += [(condition.sql, check) for check in compiled.checks]
+        if field is not None and field.required:
+            checks.append((condition.sql, _missing(compiled, event_type, name)))
+    pairs = ", ".join(f"{literal(name)}, {sql}" for name, sql in members.items())
+    # A merge patch leaves out what is absent.
+    return Event(condition.sql, f"CAST(json_merge_patch('{{}}', json_object({pairs})) AS VARCHAR)", tuple(checks))
+
+
+def _condition(scope: Scope, spec: dict[str, Any], event: dict[str, Any]) -> Expression:
+    """The condition of all events and that of this one."""
+    conditions = []
+    for place in (spec, event):
+        if "when" in place:
+            with at("when"):
+                conditions.append(scope.condition(place["when"]))
+    sql = " AND ".join(c.sql for c in conditions) or "true"
+    return Expression(f"({sql})", "flag", label_of(conditions), checks_of(conditions))
+
+
+def _converted(value: Expression, kind: Kind) -> Expression:
+    if kind is Kind.UUID:
+        raise Mistake("event ids come from `key`; leave this field out")
+    if kind is Kind.MONEY and value.type != "whole":
+        raise Mistake('an amount is whole minor units; write {money = ..., currency = "..."}')
+    return _CONVERT.get(kind, as_text)(value) if kind is not Kind.MONEY else value
+
+
+def _missing(value: Expression, event_type: EventType, name: str) -> Check:
+    says = f"is absent, but {name} of a {event_type.name} needs it"
+    return Check(f"{value.sql} IS NULL", "NULL", "missing", value.label, says)
+
+
+def _event_id(namespace: Any, name: str, key: Expression) -> str:
+    """SQL of UUIDv5(namespace, "<type>/<key>")."""
+    try:
+        space = uuid.UUID(namespace).hex
+    except (ValueError, AttributeError, TypeError):
+        raise Mistake(f"namespace {namespace!r} is not a UUID") from None
+    digest = f"sha1(unhex('{space}') || encode({literal(name + '/')} || {key.sql}))"
+    variant = f"translate({digest}[17:17], '0123456789abcdef', '89ab89ab89ab89ab')"
+    return f"CAST(CAST({digest}[1:12] || '5' || {digest}[14:16] || {variant} || {digest}[18:32] AS UUID) AS VARCHAR)"
+
+
+def _json(value: Expression) -> str:
+    """SQL of what json_object writes for a value."""
+    if value.type == "instant":
+        return f"strftime({value.sql}, '%Y-%m-%dT%H:%M:%S.%fZ')"
+    return f"CAST({value.text} AS JSON)" if value.type in {"number", "whole", "flag"} else value.text

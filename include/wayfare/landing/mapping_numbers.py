@@ -1,0 +1,123 @@
+"""Operations on numbers: exact decimals, and money in minor units."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from wayfare.contracts.reference import currencies
+from wayfare.landing.mapping_scope import Operation, Scope
+from wayfare.landing.mapping_values import (
+    DECIMAL,
+    Check,
+    Expression,
+    Mistake,
+    as_number,
+    as_whole,
+    checks_of,
+    decimal_of,
+    derived,
+    literal,
+    nearest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def _number(scope: Scope, spec: Mapping[str, Any]) -> Expression:
+    of = scope.inner(spec, "number")
+    point, thousands = spec.get("decimal", "."), spec.get("thousands", "")
+    if point not in {".", ","} or thousands == point or not isinstance(thousands, str):
+        raise Mistake('decimal is "." or ",", and thousands is another mark')
+    whole = "[0-9]+"
+    if thousands:  # where groups are not of three, the mark is none: 1.5 is not 15
+        mark = re.escape(thousands)
+        whole = f"([0-9]+|[0-9]{{1,3}}({mark}[0-9]{{2,3}})*{mark}[0-9]{{3}})"
+    shape = literal(f"[+-]?{whole}({re.escape(point)}[0-9]+)?")
+    plain = f"replace({of.text}, {literal(thousands)}, '')" if thousands else of.text
+    plain = f"replace({plain}, ',', '.')" if point == "," else plain
+    sql = f"CASE WHEN regexp_full_match({of.text}, {shape}) THEN {decimal_of(plain)} END"
+    return derived([of], sql, "number", "not_a_number", f"is not a number written with {point!r} and {thousands!r}")
+
+
+def _arithmetic(parts: list[Expression], sql: str) -> Expression:
+    bounded = f"CASE WHEN abs({sql}) < 1e15 THEN {sql} END"
+    return derived(parts, bounded, "number", "out_of_range", "give more digits than can be kept exactly")
+
+
+def _sum(scope: Scope, spec: Mapping[str, Any]) -> Expression:
+    parts = [as_number(part) for part in scope.items(spec, "sum")]
+    return _arithmetic(parts, f"({' + '.join(p.sql for p in parts)})")
+
+
+def _two(scope: Scope, spec: Mapping[str, Any], key: str) -> list[Expression]:
+    parts = [as_number(part) for part in scope.items(spec, key)]
+    if len(parts) != 2:
+        raise Mistake(f"{key!r} needs two values")
+    return parts
+
+
+def _difference(scope: Scope, spec: Mapping[str, Any]) -> Expression:
+    parts = _two(scope, spec, "difference")
+    return _arithmetic(parts, f"({parts[0].sql} - {parts[1].sql})")
+
+
+def _product(scope: Scope, spec: Mapping[str, Any]) -> Expression:
+    parts = [as_number(part) for part in scope.items(spec, "product")]
+    sql = parts[0].sql
+    for part in parts[1:]:
+        exact = f"CASE WHEN abs(CAST({sql} AS DOUBLE) * {part.sql}) < 1e15 THEN {sql} * {part.sql} END"
+        sql = f"CASE WHEN {exact} = CAST({exact} AS {DECIMAL}) THEN CAST({exact} AS {DECIMAL}) END"
+    return _arithmetic(parts, sql)
+
+
+def _quotient(scope: Scope, spec: Mapping[str, Any]) -> Expression:
+    parts = _two(scope, spec, "quotient")
+    # 15 digits before the point and 9 after it, times 10 ** 9, still fit a HUGEINT: divided as whole numbers.
+    whole = [f"CAST({p.sql} * 1000000000 AS HUGEINT)" for p in parts]
+    sign = f"sign({parts[0].sql}) * sign({parts[1].sql})"
+    halved = f"(abs({whole[0]}) * 2000000000 + abs({whole[1]})) // (2 * abs({whole[1]}))"
+    sql = f"CASE WHEN {parts[1].sql} <> 0 AND abs(CAST({parts[0].sql} AS DOUBLE) / {parts[1].sql}) < 1e15 "
+    sql += f"THEN CAST({sign} * {halved} AS DECIMAL(38, 0)) * 0.000000001 END"
+    return derived(parts, f"CAST({sql} AS {DECIMAL})", "number", "out_of_range", "cannot be divided")
+
+
+def _whole(scope: Scope, spec: Mapping[str, Any]) -> Expression:
+    return as_whole(scope.inner(spec, "whole"))
+
+
+def _money(scope: Scope, spec: Mapping[str, Any]) -> Expression:
+    of, currency = as_number(scope.inner(spec, "money")), scope.inner(spec, "currency")
+    exponent, unknown = _exponent(currency)
+    factor = f"CAST(10 ** {exponent} AS DECIMAL(5, 0))"
+    rounded = f"CAST(round({of.sql} * {factor}) AS BIGINT)"
+    exact = rounded if spec.get("round") else f"CASE WHEN {of.sql} * {factor} = {rounded} THEN {rounded} END"
+    says = "is finer than the currency's minor unit; give the money round = true if it may be rounded"
+    money = derived([of], exact, "whole", "too_fine", says)
+    return replace(money, checks=(*checks_of([of, currency], *unknown), money.checks[-1]))
+
+
+def _exponent(currency: Expression) -> tuple[str, tuple[Check, ...]]:
+    """SQL of the digits of the minor unit, and the check that the currency is one."""
+    known = dict(zip(*(column.to_pylist() for column in currencies().columns), strict=True))
+    if currency.is_constant:
+        code = currency.label
+        if code not in known:
+            raise Mistake(f"currency {code!r} is not in ISO 4217{nearest(code, known)}")
+        return str(known[code]), ()
+    sql = f"(SELECT c.exponent FROM reference_currency c WHERE c.currency = {currency.text})"  # noqa: S608 - compiled
+    unknown = derived([currency], sql, "number", "unknown_currency", "is not an ISO 4217 currency")
+    return sql, unknown.checks
+
+
+OPERATIONS = {
+    "number": Operation(_number, (), ("decimal", "thousands")),
+    "sum": Operation(_sum),
+    "difference": Operation(_difference),
+    "product": Operation(_product),
+    "quotient": Operation(_quotient),
+    "whole": Operation(_whole),
+    "money": Operation(_money, ("currency",), ("round",)),
+}

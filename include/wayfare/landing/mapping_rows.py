@@ -1,0 +1,202 @@
+"""Rows of somebody else's file: how `[file]` says it is written, and its cells as columns of text."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from wayfare.errors import DataError
+from wayfare.landing import csv_lines, sources
+from wayfare.landing.lines import NOT_UTF8, Fault, Lines
+from wayfare.landing.mapping_values import Mistake, at, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import BinaryIO
+
+    import duckdb
+    import pyarrow as pa
+
+_SAMPLE = 1_000
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_NOT_READABLE = Fault("not_utf8", 'is not UTF-8; say how it is encoded, like file.encoding = "cp1252", and replay it')
+_NO_OBJECT = Fault("bad_json", "is no JSON object; mend it at its source and import it again")
+_TEXT = {"format": "csv, jsonl or parquet", "delimiter": "one character", "encoding": "like utf-8, cp1252 or utf-16"}
+KEYS = (*_TEXT, "skip", "columns")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a file is written: `skip` lines before its header, or before its rows where `columns` names them."""
+
+    format: str | None = None
+    delimiter: str = ","
+    encoding: str | None = None
+    skip: int = 0
+    columns: tuple[str, ...] = ()
+
+    @classmethod
+    def declared(cls, spec: Any) -> Layout:
+        """What a table of a mapping says; a `Mistake` where it makes no sense."""
+        if not isinstance(spec, dict):
+            raise Mistake("needs to be a table")
+        for key, value in spec.items():
+            with at(key):
+                _check(key, value)
+        return cls(**{**spec, "columns": tuple(spec.get("columns", ()))})
+
+    def format_of(self, source: str) -> str:
+        """The format of a source: as declared, else by its suffix; anything else is CSV."""
+        try:
+            return self.format or ("csv" if source == sources.STDIN else sources.format_of(source, None))
+        except DataError:
+            return "csv"
+
+
+def _check(key: str, value: Any) -> None:
+    if key not in KEYS:
+        raise Mistake(f"is not known{nearest(key, KEYS)}")
+    if key in _TEXT and not isinstance(value, str):
+        raise Mistake(f"{value!r} needs to be text: {_TEXT[key]}")
+    if key == "format" and value not in sources.FORMATS:
+        raise Mistake(f"{value!r} is not a format{nearest(value, sources.FORMATS)}")
+    if key == "delimiter" and len(value) != 1:
+        raise Mistake(f"{value!r} is not one character")
+    if key == "skip" and (not isinstance(value, int) or value < 0):
+        raise Mistake(f"{value!r} is not a number of lines")
+    if key == "columns" and not (isinstance(value, list) and all(isinstance(v, str) and v for v in value)):
+        raise Mistake("needs a list of names")
+    if key == "encoding":
+        try:
+            codecs.lookup(value)
+        except LookupError:
+            raise Mistake(f"{value!r} is not an encoding; write one like utf-8, cp1252, latin-1 or utf-16") from None
+
+
+def read(source: str, layout: Layout, rows: int, progress: Callable[[int], None]) -> Iterator[Lines]:
+    """The rows of a file in runs of at most `rows`, each with the names of its columns as `header` (a line of CSV).
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged or not of its format; or a CSV whose header names a column twice.
+    """
+    form = layout.format_of(source)
+    reader = partial(_csv, layout) if form == "csv" else None
+    header = None
+    for lines in sources.read(source, form, rows, progress, reader):
+        header = lines.header or header or _header(layout.columns or _names(lines.table["json"]))
+        yield replace(lines, header=header)
+
+
+def reread(row: Mapping[str, Any], layout: Layout) -> tuple[str | None, Fault | None]:
+    """The JSON text of a row kept from before (`raw`, `header`, `source`), or why it has none."""
+    raw = row["raw"]
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        if layout.encoding is None:
+            return None, _NOT_READABLE
+        raw = raw.decode(layout.encoding, "replace").encode()
+    if layout.format_of(row["source"]) == "csv":
+        return csv_lines.reread(raw, row["header"], layout.delimiter)
+    return raw.decode(), None
+
+
+def cells(connection: duckdb.DuckDBPyConnection, lines: Lines) -> tuple[pa.Table, dict[int, Fault]]:
+    """Columns `line`, c0, c1, ..: the cells of each row that could be read; and the faults of others, by line."""
+    names = next(csv.reader([lines.header or ""]))
+    pointers = [_pointer(name, nested=lines.format != "csv") for name in names]
+    columns = ", ".join(f"cells[{i + 1}] AS c{i}" for i in range(len(names)))
+    connection.register("foreign_rows", lines.table.select(["line", "json"]))
+    judged = "SELECT line, json, CASE WHEN json_valid(json) THEN json_type(json) END AS type FROM foreign_rows "
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE judged AS {judged} WHERE trim(json, ' \t\r\n') <> ''")
+    connection.unregister("foreign_rows")
+    wrong = connection.sql("SELECT line FROM judged WHERE type IS DISTINCT FROM 'OBJECT'").fetchall()
+    sql = f"SELECT line, {columns} FROM (SELECT line, json_extract_string(json, $pointers) AS cells FROM judged "  # noqa: S608 - c<n>
+    sql += "WHERE type = 'OBJECT')"
+    return connection.sql(sql, params={"pointers": pointers}).to_arrow_table(), {line: _NO_OBJECT for (line,) in wrong}
+
+
+def _pointer(name: str, *, nested: bool) -> str:
+    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+    return pointer.replace(".", "/") if nested else pointer
+
+
+def _csv(layout: Layout, stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
+    encoding = layout.encoding or ("utf-16" if stream.peek(2)[:2] in _UTF16 else None)  # type: ignore[attr-defined]  # sources gives buffered readers
+    if encoding:
+        stream = io.BufferedReader(_Utf8(stream, encoding), 1 << 20)
+    records = csv_lines.Records(stream, layout.delimiter)
+    records.skip(layout.skip)
+    names = list(layout.columns)
+    if not names:
+        _, _, found = next(records, (0, b"", []))
+        names = _tidy(source, found)
+    for lines in csv_lines.runs(records, source, _header(names), names, rows):
+        unread = {i: _NOT_READABLE if fault is NOT_UTF8 else fault for i, fault in lines.faults.items()}
+        yield replace(lines, faults=unread)
+
+
+def _tidy(source: str, found: list[str] | Fault) -> list[str]:
+    """Names of columns without blanks around them; one without a name is `column 3` by its place."""
+    if isinstance(found, Fault):
+        raise DataError(f"{source}: the header {found.message.replace('and replay it', 'and import it again')}")
+    names = [name.strip() or f"column {i}" for i, name in enumerate(found, start=1)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(
+            f"{source}: the header names {', '.join(map(repr, twice))} more than once; name the columns by "
+            "file.columns of the mapping, and pass over the header with file.skip = 1"
+        )
+    return names
+
+
+def _header(names: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
+
+
+def _names(texts: pa.ChunkedArray) -> list[str]:
+    """The names in the first rows of JSON; what is inside an object is named `guest.country`."""
+    names: dict[str, None] = {}
+
+    def collect(value: dict[str, Any], prefix: str) -> None:
+        for key, inner in value.items():
+            if isinstance(inner, dict):
+                collect(inner, f"{prefix}{key}.")
+            else:
+                names[prefix + key] = None
+
+    for text in texts.slice(0, _SAMPLE).to_pylist():
+        try:
+            value = msgspec.json.decode(text or "{}")
+        except msgspec.DecodeError:
+            continue
+        if isinstance(value, dict):
+            collect(value, "")
+    return list(names)
+
+
+class _Utf8(io.RawIOBase):
+    """A stream of text as UTF-8; a byte that is none in its encoding stays as it is."""
+
+    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+        self._text = io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="")
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io asks for any writable buffer
+        if not self._rest:
+            self._rest = self._text.read(1 << 18).encode("utf-8", "surrogateescape")
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
