@@ -22,6 +22,7 @@ def main() -> int:
     parts = {
         "simulate": (),
         "landing": ("--events", rows),
+        "collector": (),
         "extract": (rows,),
         "quality": (rows,),
         "analyses": ("--events", rows),
