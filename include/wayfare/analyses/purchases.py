@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from wayfare.analyses.api import Inputs
 
-DAYS_AT_ONCE = 30
+DAYS_AT_ONCE = 10
 HISTORY = ("as_of_on", "repeat_purchases", "first_to_last_days", "first_to_now_days", "repeat_margin")
 HOLDOUT = (
     "holdout_days",
