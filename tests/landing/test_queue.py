@@ -180,14 +180,19 @@ def test_redis_delivers_again_what_a_killed_lander_held(
 
 
 def test_brokers_restart(configured: Settings, broker: Broker) -> None:
+    """Once with messages out that cannot be acknowledged any more, once with none."""
     publish(configured, searches(0, 100))
-    with lander(configured):
-        until(lambda: staged(configured) == 100)
-        broker.stop()
-        broker.start()
-        publish(configured, searches(100, 100))
-        until(lambda: staged(configured) == 200, 90)
-        until(lambda: waiting(configured) == 0)
+    with psycopg.connect(configured.url("owner")) as holding:
+        holding.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_LOCK])
+        with lander(configured, visibility_seconds=2):
+            until(lambda: waiting(configured) < 100)
+            broker.stop()
+            broker.start()
+            holding.rollback()
+            until(lambda: staged(configured) == 100)
+            publish(configured, searches(100, 100))
+            until(lambda: staged(configured) == 200)
+            until(lambda: waiting(configured) == 0)
 
 
 def test_database_restarts(

@@ -21,7 +21,7 @@ from wayfare.collector.batcher import Batcher
 from wayfare.collector.limits import MAX_EVENTS, Bucket, Budget, Refusal, read_body
 from wayfare.collector.metrics import Metrics
 from wayfare.contracts import EVENT_TYPES
-from wayfare.errors import ServiceError, WayfareError
+from wayfare.errors import WayfareError
 from wayfare.landing import queue
 from wayfare.landing.messages import LINES, Event, Outcome, events_of, media_type
 from wayfare.staging.database import engine
@@ -126,7 +126,7 @@ class _Collector:
     async def _submit(self, producer: Producer, events: list[Event]) -> list[Outcome]:
         try:
             return await self.batcher.submit(producer, events)
-        except ServiceError as error:
+        except WayfareError as error:
             message = "the events could not be made durable; send the same again, nothing doubles"
             raise Refusal(503, "unavailable", message, 5) from error
 

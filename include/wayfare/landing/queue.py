@@ -57,13 +57,14 @@ def land_queue(
     with MessageDecoder(settings) as decode, MessageStager(settings) as stage:
         lander = _Lander(decode, stage, name or settings.queue_name, stop)
         while not stop.is_set():
-            with broker(url, visibility_seconds) as connection:
-                try:
+            connection = broker(url, visibility_seconds)
+            try:
+                with connection:
                     connection.connect()
                     lander.consume(connection)
-                except (*connection.connection_errors, *connection.channel_errors, OperationalError) as error:
-                    _log.warning("the broker %s does not answer: %s; trying again", connection.as_uri(), error)
-                    stop.wait(lander.backoff())
+            except (*connection.connection_errors, *connection.channel_errors, OperationalError) as error:
+                _log.warning("the broker %s does not answer: %s; trying again", connection.as_uri(), error)
+                stop.wait(lander.backoff())
         return lander.landed
 
 
