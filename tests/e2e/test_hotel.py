@@ -108,3 +108,42 @@ def test_ancillaries_attach_as_pandas_counts_them(hotel: tuple[Settings, Path]) 
         assert rows[month, "other:parking-space", ""] == (n, guests, spaces, spaces / guests, None, None)
         lift = pytest.approx((both / n) / (meals / n * parked / n)) if both >= 30 else None
         assert rows[month, "meal", "other:parking-space"] == (n, guests, None, None, both, lift)
+
+
+def test_booking_curves_are_what_pandas_counts_and_end_with_who_was_expected(hotel: tuple[Settings, Path]) -> None:
+    """On the books at service: what was sold less what was cancelled, that is who came and who did not show up."""
+    settings, data = hotel
+    stays = pd.read_csv(data)
+    year, month, day = (stays[f"arrival_date_{part}"].astype(str) for part in ("year", "month", "day_of_month"))
+    stays["arrival"] = pd.to_datetime(year + " " + month + " " + day, format="%Y %B %d")
+    stays["left"] = pd.to_datetime(stays["reservation_status_date"]).where(stays["reservation_status"] == "Canceled")
+
+    assert list(bring_up_to_date(settings, "booking_curve"))
+    with psycopg.connect(settings.url("owner")) as connection:
+        published = connection.execute(
+            "SELECT days_out, sum(on_the_books), sum(final_units), count(DISTINCT service_on) FROM bi.booking_curve"
+            " GROUP BY days_out ORDER BY days_out"
+        ).fetchall()
+    for days_out, on_the_books, final, service_days in published:
+        looked_on = stays["arrival"] - pd.to_timedelta(days_out, unit="D")
+        held = (stays["lead_time"] >= days_out) & ~(stays["left"] <= looked_on)
+        assert (on_the_books, final, service_days) == (int(held.sum()), 28_938 + 291, 793)
+    assert published[0][:2] == (0, 28_938 + 291)
+    list(bring_up_to_date(settings, "economic_results"))
+    sold = "SELECT sum(units) - sum(cancelled_units) FROM bi.economic_results WHERE line = 'product'"
+    assert query(settings, sold) == (28_938 + 291,)
+
+
+def test_what_did_not_travel_is_cancelled_or_a_no_show(hotel: tuple[Settings, Path]) -> None:
+    settings, _ = hotel
+    assert list(bring_up_to_date(settings, "cancellation_risk"))
+    sums = query(
+        settings,
+        "SELECT sum(at_risk) FILTER (WHERE age_weeks = 0), sum(cancelled), sum(no_shows), sum(censored),"
+        " sum(still_ahead), count(*) FILTER (WHERE survival IS NULL) FROM bi.cancellation_risk",
+    )
+    assert sums == (40_060, 10_831, 291, 28_938, 0, 0)
+    sold, cancelled, no_shows, *_ = map(int, sums)
+    assert round(100 * (cancelled + no_shows) / sold, 4) == 27.7634
+    last = "SELECT max(age_weeks) FROM bi.cancellation_risk"
+    assert query(settings, last) == (737 // 7,)
