@@ -42,7 +42,7 @@ class Collector:
             return False
 
     def knows(self, token: str) -> bool:
-        return self.post(b"", token).status_code != 401
+        return self.post(b"", token).json()["reason"] == "no_events"
 
     def post(self, body: Any, token: str | None, content_type: str = JSON, **headers: str) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()

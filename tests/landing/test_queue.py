@@ -48,7 +48,9 @@ def configured(settings: Settings, broker: Broker, request: pytest.FixtureReques
 
 
 def on(settings: Settings, broker: Broker, request: pytest.FixtureRequest) -> Settings:
-    os.environ["WAYFARE_QUEUE_URL"], os.environ["WAYFARE_QUEUE_NAME"] = broker.url, request.node.name
+    patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    patch.setenv("WAYFARE_QUEUE_URL", broker.url)
+    patch.setenv("WAYFARE_QUEUE_NAME", request.node.name)
     return settings.model_copy(update={"queue_url": SecretStr(broker.url), "queue_name": request.node.name})
 
 

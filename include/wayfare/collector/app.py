@@ -79,7 +79,7 @@ class _Collector:
     budget: Budget
     metrics: Metrics
     batcher: Batcher
-    producers: list[Producer] = field(default_factory=list)
+    producers: list[Producer] | None = None
     buckets: dict[str, Bucket] = field(default_factory=dict)
 
     async def refresh(self) -> None:
@@ -99,6 +99,8 @@ class _Collector:
         Refusal
             The request is not looked at.
         """
+        if self.producers is None:
+            raise Refusal(503, "unavailable", "who may send is not known yet; send the same again", 5)
         producer = producers.holder(self.producers, token) if token else None
         if producer is None:
             raise Refusal(401, "bad_token", "send the token of `wayfare producer add` as `Authorization: Bearer TOKEN`")
