@@ -2,16 +2,23 @@ WITH look AS MATERIALIZED (
     SELECT DISTINCT output_on - back::INTEGER AS as_of_on FROM days, range(8) AS t(back)
 ),
 sold AS MATERIALIZED (
-    SELECT resource_id, product, service_on, changed_on, since_on, sum(units)::BIGINT AS units FROM (
+    SELECT
+        resource_id, product, start_on + night::INTEGER AS service_on, changed_on, since_on, sum(units)::BIGINT AS units
+    FROM (
         SELECT
-            resource_id, product, start_on AS service_on, event_on AS changed_on, event_on AS since_on, units
-        FROM booking
-        UNION ALL
-        SELECT
-            item_resource_id, item_product, item_start_on, greatest(event_on, item_booked_on),
-            least(event_on, item_booked_on), -reversed_units
-        FROM cancellation
-        WHERE item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking)
+            *, unnest(range(if(product IN ('hotel', 'car') AND end_on > start_on, least(end_on - start_on, 366), 1)))
+                AS night
+        FROM (
+            SELECT
+                resource_id, product, start_on, end_on, event_on AS changed_on, event_on AS since_on, units
+            FROM booking
+            UNION ALL
+            SELECT
+                item_resource_id, item_product, item_start_on, item_end_on, greatest(event_on, item_booked_on),
+                least(event_on, item_booked_on), -reversed_units
+            FROM cancellation
+            WHERE item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking)
+        )
     ) GROUP BY ALL
 ),
 seat AS (

@@ -6,21 +6,38 @@ WITH day AS (
         SELECT event_on FROM booking UNION ALL SELECT event_on FROM inventory
         UNION ALL SELECT event_on FROM purchase UNION ALL SELECT event_on FROM cancellation))
 ),
-change AS (
+used AS (
     SELECT
-        resource_id, '' AS sku, start_on AS service_on, event_on AS changed_on, event_on AS since_on, units
-    FROM booking
+        resource_id, sku, start_on + night::INTEGER AS service_on, changed_on, since_on, units
+    FROM (
+        SELECT
+            *, unnest(range(if(product IN ('hotel', 'car') AND end_on > start_on, least(end_on - start_on, 366), 1)))
+                AS night
+        FROM (
+            SELECT
+                resource_id, '' AS sku, product, start_on, end_on, event_on AS changed_on, event_on AS since_on, units
+            FROM booking
+            UNION ALL
+            SELECT
+                item_resource_id, '', item_product, item_start_on, item_end_on, greatest(event_on, item_booked_on),
+                least(event_on, item_booked_on), -reversed_units
+            FROM cancellation
+            WHERE item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking)
+        )
+    )
+),
+change AS (
+    SELECT resource_id, sku, service_on, changed_on, since_on, units FROM used
     UNION ALL
     SELECT resource_id, sku, service_on, event_on, event_on, quantity
     FROM purchase WHERE resource_id IS NOT NULL AND service_on IS NOT NULL
     UNION ALL
     SELECT
-        item_resource_id, if(item_kind = 'booking', '', item_sku), item_start_on,
-        greatest(event_on, item_booked_on), least(event_on, item_booked_on), -reversed_units
+        item_resource_id, item_sku, item_start_on, greatest(event_on, item_booked_on),
+        least(event_on, item_booked_on), -reversed_units
     FROM cancellation
-    WHERE item_resource_id IS NOT NULL AND item_start_on IS NOT NULL AND (
-        (item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking))
-        OR (item_kind = 'purchase' AND item_key IN (SELECT purchase_id FROM purchase)))
+    WHERE item_resource_id IS NOT NULL AND item_start_on IS NOT NULL
+        AND item_kind = 'purchase' AND item_key IN (SELECT purchase_id FROM purchase)
     UNION ALL
     SELECT resource_id, coalesce(sku, ''), service_on, event_on, event_on, 0 FROM inventory
 ),

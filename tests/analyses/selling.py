@@ -33,6 +33,7 @@ def cancellation(item: Row, on: dt.date, units: int, **more: Any) -> Row:
         "item_resource_id": item["resource_id"],
         "item_sku": None if is_booking else item["sku"],
         "item_start_on": item["start_on"] if is_booking else item["service_on"],
+        "item_end_on": item.get("end_on"),
         "item_currency": item.get("currency"),
         "item_customer_id": item.get("customer_id"),
         "item_units": item["units"] if is_booking else item["quantity"],
@@ -60,6 +61,7 @@ def _history(seed: int, size: int, last: int = 75) -> Events:
             item |= {"resource_id": chance.choice([resource] * 9 + [None])}
         else:
             item |= {"item_id": "1", "product": _PRODUCTS[resource], "start_on": day(served), "units": units}
+            item |= {"end_on": chance.choice([None, *(day(served + nights) for nights in (1, 3, 8))])}
         if chance.random() < 0.9:
             events["purchase" if is_ancillary else "booking"].append(item)
         for after in sorted(chance.randint(-3, ahead + 3) for _ in range(chance.choice([0, 0, 1, 2]))):
@@ -88,11 +90,18 @@ histories = st.builds(_history, st.integers(0, 2**32), st.integers(1, 150))
 """Histories of up to 150 sales and as many snapshots."""
 
 
+def _nights(product: str, start_on: dt.date, end_on: dt.date | None) -> list[dt.date]:
+    """The service days that an item takes up."""
+    nights = (end_on - start_on).days if end_on and product in {"hotel", "car"} else 1
+    return [start_on + dt.timedelta(n) for n in range(nights)]
+
+
 def changes(events: Events) -> list[tuple[tuple[str, str], str, dt.date, dt.date, dt.date, int]]:
     """What was sold and given back: (resource, sku), product, service day, day of effect, oldest day, units."""
     made = [
-        ((r["resource_id"], ""), r["product"], r["start_on"], r["event_on"], r["event_on"], r["units"])
+        ((r["resource_id"], ""), r["product"], night, r["event_on"], r["event_on"], r["units"])
         for r in events["booking"]
+        for night in _nights(r["product"], r["start_on"], r["end_on"])
     ] + [
         ((r["resource_id"], r["sku"]), r["category"], r["service_on"], r["event_on"], r["event_on"], r["quantity"])
         for r in events["purchase"]
@@ -104,5 +113,6 @@ def changes(events: Events) -> list[tuple[tuple[str, str], str, dt.date, dt.date
             both = (row["event_on"], row["item_booked_on"])
             thing = (row["item_resource_id"], row["item_sku"] or "")
             product, service = row["item_product"], row["item_start_on"]
-            made.append((thing, product, service, max(both), min(both), -row["reversed_units"]))
+            nights = _nights(product, service, row["item_end_on"]) if service else [None]
+            made += [(thing, product, night, max(both), min(both), -row["reversed_units"]) for night in nights]
     return [c for c in made if c[0][0] is not None and c[2] is not None]

@@ -44,6 +44,20 @@ def test_an_alert_is_kept_until_the_lower_threshold(runner: Runner) -> None:
     assert [r["load_factor"] for r in rows] == [0.0, 1.0, 1.0, 0.25]
 
 
+def test_a_rental_is_on_the_books_of_each_of_its_days(runner: Runner) -> None:
+    """But not of the day of its return; so is a stay that began before the as-of day."""
+    rental = {"event_on": day(0), "booking_id": "k", "item_id": "1", "product": "car", "resource_id": "f"}
+    rental |= {"start_on": day(3), "end_on": day(6), "units": 2}
+    stock = [_snapshot(1, n, 4, 4) | {"product": "car"} for n in range(2, 8)]
+    rows = runner.analyze(ANALYSIS, {"booking": [rental], "inventory": stock}, [day(4)])
+    assert [(r["service_on"], r["load_factor"]) for r in rows] == [
+        (day(4), 0.5),
+        (day(5), 0.5),
+        (day(6), 0),
+        (day(7), 0),
+    ]
+
+
 def test_pickup_of_completed_departures(runner: Runner) -> None:
     """Three departures that are over sold 4, 6 and 8 in their last two days."""
     past = [_booked(0, 8, 9, 4), _booked(1, 9, 10, 6), _booked(2, 11, 11, 8), _booked(3, 4, 11, 50)]

@@ -35,6 +35,16 @@ def test_stock_that_runs_short_is_a_backorder_and_an_order(runner: Runner) -> No
     assert (row["shortage_probability"], row["expected_further_demand"]) == (1.0, 0.0)
 
 
+def test_a_stay_is_committed_on_each_of_its_nights(runner: Runner) -> None:
+    stay = {"event_on": day(0), "booking_id": "k", "item_id": "1", "product": "hotel", "resource_id": "h"}
+    stay |= {"start_on": day(10), "end_on": day(15), "units": 2}
+    trip = stay | {"booking_id": "t", "product": "flight", "resource_id": "f"}
+    events = {"booking": [stay, trip], "cancellation": [cancellation(stay, day(12), 2)]}
+    rows = runner.analyze(ANALYSIS, events, [day(n) for n in range(9, 17)], horizon=day(20))
+    committed = {(r["resource_id"], r["service_on"]): r["committed"] for r in rows}
+    assert committed == {("f", day(10)): 2} | {("h", day(n)): 2 if n < 12 else 0 for n in range(10, 15)}
+
+
 def test_further_demand_comes_from_the_same_weekday(runner: Runner) -> None:
     def booked(number: int, on: int, service: int, units: int) -> Row:
         item = {"event_on": day(on), "booking_id": f"k{number}", "item_id": "1", "product": "flight"}

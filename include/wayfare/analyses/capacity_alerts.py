@@ -18,7 +18,7 @@ from wayfare.analyses.expressions import (
     spread,
 )
 from wayfare.analyses.pickup import completed, pickup
-from wayfare.analyses.sales import sold_units
+from wayfare.analyses.sales import used_units
 from wayfare.contracts.events import BOOKING, CANCELLATION, INVENTORY
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ class CapacityAlerts(BehaviorAnalysis):
     known. Everything is as known at the end of the as-of day, from the 49 days up to it: what was sold earlier is
     outside this analysis.
 
-    - On the books are units booked less cancelled. Capacity is the agency's own allotment where the latest snapshot
-      says one (0 < on hand < capacity), else the capacity supplied.
+    - On the books are units booked less cancelled; a stay is on those of each of its nights, a rental on those of each
+      day but that of its return. Capacity is the agency's own allotment where the latest snapshot says one (0 < on
+      hand < capacity), else the capacity supplied.
     - Expected pickup until service is the classical additive pickup (Zakhary et al., J. Revenue Pricing Manag. 10,
       2011): for each day out still to come, the mean of what departures of the resource that are over sold at that day
       out, summed. Where fewer than 3 of them reach as far out, it is that of the product; null without any.
@@ -66,7 +67,7 @@ class CapacityAlerts(BehaviorAnalysis):
         grain={
             "as_of_on": key("Day at whose end this was known, in the agency's time zone", "date"),
             "resource_id": key("What fills up: flight, room, vehicle"),
-            "service_on": key("Local day of service: departure, first night, rental", "date"),
+            "service_on": key("Local day of service: departure, night, rental day", "date"),
         },
         columns={
             "product": measure("What the resource is sold as, by its latest snapshot", "text"),
@@ -147,7 +148,7 @@ class CapacityAlerts(BehaviorAnalysis):
             .filter(is_ahead, nw.col("event_on") >= nw.col("opens_on"), nw.col("event_on") <= nw.col("output_on"))
         )
         return (
-            sold_units(given)
+            used_units(given)
             .join(days, how="cross")
             .filter(is_ahead, nw.col("since_on") >= nw.col("opens_on"), nw.col("changed_on") <= nw.col("output_on"))
             .join(departures, how="semi", on=["output_on", "resource_id", "service_on"])
@@ -158,7 +159,7 @@ class CapacityAlerts(BehaviorAnalysis):
 def _states(given: Inputs, looks: Frame) -> Frame:
     """Every departure to come on each day looked from: what is sold, what is expected, and how likely it fills up."""
     sold = (
-        sold_units(given)
+        used_units(given)
         .group_by("resource_id", "product", "service_on", "changed_on", "since_on")
         .agg(nw.col("units").sum().cast(nw.Int64()))
     )

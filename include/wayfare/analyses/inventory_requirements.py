@@ -25,11 +25,12 @@ from wayfare.analyses.expressions import (
     days_between,
     integer,
     plus_days,
+    share_of,
     shortfall,
     spread,
     when_or_zero,
 )
-from wayfare.analyses.sales import sold_articles, sold_units
+from wayfare.analyses.sales import sold_articles, used_units
 from wayfare.contracts.events import BOOKING, CANCELLATION, INVENTORY, PURCHASE
 
 if TYPE_CHECKING:
@@ -50,9 +51,10 @@ class InventoryRequirements(BehaviorAnalysis):
     the as-of day: the service day itself, or the last day of events while the service day is still ahead.
 
     - Committed is what was bought less what was cancelled, both in the 56 days up to the as-of day: what was bought
-      earlier is outside this analysis. An item counts on its `start_on` (a stay on its first night), an ancillary on
-      its `service_on` if it names that and a resource. Sales name no location: where stock lies at several, committed
-      and further demand are shared out in proportion to what is on hand there.
+      earlier is outside this analysis. A stay counts on each of its nights, a rental on each day but that of its
+      return, a flight or package on its `start_on`, an ancillary on its `service_on` if it names that and a resource.
+      Sales name no location: where stock lies at several, committed and further demand are shared out in proportion to
+      what is on hand there.
     - On hand is the latest stock snapshot in the window. Without one it is null, and so is what follows from it.
     - Further demand is the additive pickup (Zakhary et al., J. Revenue Pricing Manag. 10, 2011): as many days before
       service as remain, units bought less cancelled from then on, over the comparable service days: same weekday,
@@ -73,7 +75,7 @@ class InventoryRequirements(BehaviorAnalysis):
         day="service_on",
         ahead=True,
         grain={
-            "service_on": key("Local day of service: departure, first night, rental or serving", "date"),
+            "service_on": key("Local day of service: departure, night, rental day or serving", "date"),
             "resource_id": key("What is used: flight, room, vehicle"),
             "sku": key("Article of ancillary stock; empty for seats, rooms and vehicles"),
             "location": key("Where the stock is; empty where no snapshot says so"),
@@ -134,7 +136,7 @@ class InventoryRequirements(BehaviorAnalysis):
 
     def totals(self, given: Inputs) -> Frame:
         """Units committed: bought, less given back by cancellations of what was bought in the same window."""
-        changes = nw.concat([sold_units(given), sold_articles(given)])
+        changes = nw.concat([used_units(given), sold_articles(given)])
         age = days_between("since_on", "service_on")
         known = (nw.col("changed_on") <= nw.lit(given.horizon)) & (nw.col("changed_on") <= nw.col("service_on"))
         return (
@@ -163,7 +165,7 @@ def _changes(given: Inputs) -> Frame:
         since_on="event_on",
         units=integer(0),
     )
-    return nw.concat([sold_units(given), sold_articles(given), seen])
+    return nw.concat([used_units(given), sold_articles(given), seen])
 
 
 def _on_hand(given: Inputs, days: Frame) -> Frame:
@@ -224,7 +226,7 @@ def _share_out(rows: Frame) -> Frame:
         .with_columns(weight=nw.when(nw.col("stock") > 0).then(nw.col("on_hand")).otherwise(integer(1)))
         .with_columns(upto=weight.cum_sum().over(thing, order_by="location"), whole=weight.sum().over(thing))
         .with_columns(
-            committed=(nw.col("committed") * upto) // whole - (nw.col("committed") * (upto - weight)) // whole,
+            committed=share_of(nw.col("committed"), weight, upto, whole),
             mean=nw.col("mean") * share,
             variance=nw.col("variance") * share * share,
         )

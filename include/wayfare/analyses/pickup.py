@@ -20,7 +20,7 @@ _HEARD = ("resource_id", "product", "service_on")
 def completed(given: Inputs, sold: Frame, looks: Frame, history: int) -> tuple[Frame, Frame]:
     """What departures that are over sold at each day out, and how far out the history of each of them reaches.
 
-    As looked at on each `as_of_on` of `looks`, with `history` days before it. `sold` has the columns of `sold_units`. A
+    As looked at on each `as_of_on` of `looks`, with `history` days before it. `sold` has the columns of `used_units`. A
     departure is over from the day after its service, and known while a sale or snapshot of it is in the history.
 
     Returns

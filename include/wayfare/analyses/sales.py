@@ -1,5 +1,7 @@
 """What was sold and given back, as changes that add up to what is on the books of any window.
 
+The examples run as tests, as those of `expressions` do.
+
 A change takes effect on `changed_on`. A window that opens after its `since_on` does not see both the sale and its
 reversal, so it leaves the reversal out: nothing bought before a window is taken off within it.
 """
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 import narwhals as nw
 
 from wayfare.analyses.api import Expect
-from wayfare.analyses.expressions import UNKNOWN_COUNTRY, Frame, or_zero
+from wayfare.analyses.expressions import UNKNOWN_COUNTRY, Frame, days_between, integer, or_zero
 
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 LONGEST_LEAD = 740
 """Days before service from which on anything is sold, for windows that must see all sales of a departure: airlines open
 about 330 days ahead, stays are booked up to 737 (Antonio, de Almeida & Nunes, Data in Brief 22, 2019)."""
+
+MOST_NIGHTS = 366
+"""Nights of one stay, or days of one rental, that are counted: a longer one is an error in a date."""
 
 SOLD_IN_TIME = Expect(
     "UnexpectedRowsExpectation",
@@ -50,16 +55,55 @@ def reversals(given: Inputs, event_type: str, kind: str) -> Frame:
     return rows.join(given["purchase"].select(item_key="purchase_id"), how="semi", on="item_key")
 
 
-def sold_units(given: Inputs) -> Frame:
+def sold_in_markets(given: Inputs) -> Frame:
     """Changes of the seats, rooms and vehicles sold: each booked item, and each reversal of one as a negative.
 
-    Columns: resource_id, sku (''), product, service_on, changed_on, since_on, units.
+    Columns: resource_id, sku (''), product, service_on (the item's start_on), changed_on, since_on, units, and the
+    `market` the item was sold in: its point of sale, ZZ where unknown.
     """
-    return sold_in_markets(given).select(*_CHANGE)
+    return _changed_items(given).select(*_CHANGE, "market")
 
 
-def sold_in_markets(given: Inputs) -> Frame:
-    """The changes of `sold_units`, with the `market` each item was sold in: its point of sale, ZZ where unknown."""
+def used_units(given: Inputs) -> Frame:
+    """The changes of `sold_in_markets`, those of a stay or rental once for every night or day that it takes up.
+
+    Columns: resource_id, sku (''), product, service_on (the night or day), changed_on, since_on, units.
+    """
+    return by_night(_changed_items(given), given.days).select(*_CHANGE)
+
+
+def by_night(sold: Frame, days: Frame) -> Frame:
+    """Each row of a hotel or car once for every night from `service_on` to `end_on`, as its `service_on`; others as is.
+
+    The day of departure, or of the car's return, takes up nothing: the next guest may have it. What says no end is
+    there once, what is longer than 366 nights for the first 366. Numbers are made on the engine of `days`, whatever is
+    in it.
+
+    >>> dates = "DATE '2026-03-30' AS service_on, DATE '2026-04-02' AS end_on"
+    >>> sold = frame(f"SELECT unnest(['flight', 'hotel']) AS product, {dates}")
+    >>> rows(by_night(sold, frame("SELECT 1 AS output_on")).select("product", nw.col("service_on").dt.day()))
+    [('flight', 30), ('hotel', 1), ('hotel', 30), ('hotel', 31)]
+    """
+    is_stay = nw.col("product").is_in(["hotel", "car"]) & (nw.col("end_on") > nw.col("service_on"))
+    nights = nw.min_horizontal(days_between("service_on", "end_on"), integer(MOST_NIGHTS))
+    return (
+        sold.with_columns(nights=nw.when(is_stay).then(nights).otherwise(integer(1)))
+        .join(_numbered_nights(days), on="nights")
+        .with_columns(service_on=nw.col("service_on") + nw.col("night").cast(nw.Int32()))
+    )
+
+
+def _numbered_nights(days: Frame) -> Frame:
+    """The `night`s of a stay of so many `nights`, from 0: one row each for all lengths of stay."""
+    bit = nw.concat([days.select(bit=integer(n)) for n in (0, 1)]).unique()
+    numbers = bit.select(night="bit")
+    for place in range(1, MOST_NIGHTS.bit_length()):
+        numbers = numbers.join(bit, how="cross").select(night=nw.col("night") + nw.col("bit") * 2**place)
+    lengths = numbers.select(nights=nw.col("night") + 1).filter(nw.col("nights") <= MOST_NIGHTS)
+    return lengths.join(numbers, how="cross").filter(nw.col("night") < nw.col("nights"))
+
+
+def _changed_items(given: Inputs) -> Frame:
     sold = given["booking"].select(
         "resource_id",
         "product",
@@ -68,13 +112,15 @@ def sold_in_markets(given: Inputs) -> Frame:
         changed_on="event_on",
         since_on="event_on",
         units=or_zero("units"),
+        end_on="end_on",
         market=nw.col("point_of_sale").fill_null(UNKNOWN_COUNTRY),
     )
-    return nw.concat([sold.select(*_CHANGE, "market"), _given_back(given, "booking", nw.lit(""))])
+    gone = _given_back(given, "booking", nw.lit(""))
+    return nw.concat([frame.select(*_CHANGE, "end_on", "market") for frame in (sold, gone)])
 
 
 def sold_articles(given: Inputs) -> Frame:
-    """Changes of the ancillaries sold that name where and when they are served; columns as of `sold_units`."""
+    """Changes of the ancillaries sold that name where and when they are served; columns as of `used_units`."""
     sold = given["purchase"].select(
         "resource_id",
         "sku",
@@ -92,17 +138,14 @@ _CHANGE = ("resource_id", "product", "sku", "service_on", "changed_on", "since_o
 
 
 def _given_back(given: Inputs, kind: str, sku: nw.Expr) -> Frame:
-    return (
-        reversals(given, "cancellation", kind)
-        .select(
-            "changed_on",
-            "since_on",
-            resource_id="item_resource_id",
-            product="item_product",
-            sku=sku,
-            service_on="item_start_on",
-            units=-or_zero("reversed_units"),
-            market=nw.col("item_point_of_sale").fill_null(UNKNOWN_COUNTRY),
-        )
-        .select(*_CHANGE, "market")
+    return reversals(given, "cancellation", kind).select(
+        "changed_on",
+        "since_on",
+        resource_id="item_resource_id",
+        product="item_product",
+        sku=sku,
+        service_on="item_start_on",
+        end_on="item_end_on",
+        units=-or_zero("reversed_units"),
+        market=nw.col("item_point_of_sale").fill_null(UNKNOWN_COUNTRY),
     )

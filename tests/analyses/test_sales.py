@@ -1,0 +1,49 @@
+"""Sales as changes: the examples of the docstrings, and how far stays are spread over their nights."""
+
+from __future__ import annotations
+
+import datetime as dt
+import doctest
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import narwhals as nw
+import pyarrow as pa
+
+from wayfare.analyses import sales
+
+if TYPE_CHECKING:
+    from analyses.conftest import Runner
+
+DAY = dt.date(2026, 3, 1)
+
+
+def test_examples_in_the_docstrings_hold() -> None:
+    connection = duckdb.connect()
+
+    def frame(sql: str) -> nw.LazyFrame[Any]:
+        return nw.from_native(connection.sql(sql)).lazy()
+
+    def rows(frame: nw.LazyFrame[Any]) -> list[tuple[Any, ...]]:
+        return frame.to_native().order("ALL").fetchall()
+
+    outcome = doctest.testmod(sales, extraglobs={"frame": frame, "rows": rows})
+    assert outcome.attempted >= 3
+    assert outcome.failed == 0
+
+
+def test_every_length_of_stay_has_each_of_its_nights_once(runner: Runner) -> None:
+    lengths = [0, 1, 2, 3, 255, 256, 257, 365, 366, 367, 900]
+    stays = pa.table(
+        {
+            "product": ["hotel"] * len(lengths),
+            "length": lengths,
+            "service_on": pa.array([DAY] * len(lengths), pa.date32()),
+            "end_on": pa.array([DAY + dt.timedelta(n) for n in lengths], pa.date32()),
+        }
+    )
+    days = runner.frame(pa.table({"output_on": pa.array([DAY] * 3, pa.date32())}))
+    rows = runner.rows(sales.by_night(runner.frame(stays), days))
+    for length in lengths:
+        nights = sorted(row["service_on"] for row in rows if row["length"] == length)
+        assert nights == [DAY + dt.timedelta(n) for n in range(min(max(length, 1), 366))]
