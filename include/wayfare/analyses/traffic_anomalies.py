@@ -230,7 +230,7 @@ def _series(looks: Frame, name: str, numerator: str, denominator: str | None) ->
 def _sessions(given: Inputs) -> Frame:
     """Sessions flagged as automated, with the evidence; only those of whoever is busy enough are looked at."""
     near = nw.concat([given.days.select(event_on=plus_days("output_on", n)) for n in (-2, -1, 0, 1)]).unique()
-    events = (
+    events = given.keep(
         activity(given, *TrafficAnomalies.reads)
         .select("event_id", "occurred_at", "event_on", "searcher")
         .join(near, how="semi", on="event_on")
