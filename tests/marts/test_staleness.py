@@ -96,6 +96,17 @@ def test_late_events_of_three_days_redo_exactly_the_days_whose_windows_they_touc
     assert planned(settings) == sorted(expected)
 
 
+def test_a_day_without_events_is_redone_once_the_events_have_gone_past_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is said of a service day still ahead is not what is said of one that is over."""
+    declare(monkeypatch, before=2, ahead=True)
+    tiny.touch(settings, 1, {0: 1, 1: 1})
+    publish(settings, range(4), through=1)
+    tiny.touch(settings, 2, {6: 1})
+    assert planned(settings) == [2, 3, 4, 5, 6, 7, 8]
+
+
 def test_a_new_fingerprint_makes_every_day_stale(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(monkeypatch)
     tiny.touch(settings, 1, {0: 1, 1: 1})
@@ -168,9 +179,10 @@ def test_plan_agrees_with_the_definition(
     def window(output: int) -> range:
         return range(output - before, (every.last(day(output)) - tiny.START).days + after + 1)
 
-    stale = [
-        o for o in outputs if o not in stands or any(n in window(o) and batch > stands[o] for n, batch, _ in changes)
-    ]
+    empty = set(shown) - set(read)
+    changed = [(n, batch) for n, batch, _ in changes]
+    changed += [(n, min(later)) for n in empty if (later := [batch for m, batch in changed if m > n])]
+    stale = [o for o in outputs if o not in stands or any(n in window(o) and batch > stands[o] for n, batch in changed)]
     assert [(d - tiny.START).days for c in chunks for d in c.days] == stale
 
     fewest = max(1, before + after)

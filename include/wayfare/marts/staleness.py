@@ -1,7 +1,8 @@
 """Which output days must be computed again, and in which chunks.
 
 State is compared, events are not trusted: a day is stale when it was never published, when an input day in its window
-changed in a later batch than the one it was published through, or when its fingerprint differs.
+changed in a later batch than the one it was published through, or when its fingerprint differs. An input day without
+events changes once: in the first batch with an event of a later day, from which on it is known to be over.
 """
 
 from __future__ import annotations
@@ -36,12 +37,16 @@ WITH touched AS (
   SELECT span.first + n AS day
   FROM (SELECT min(day) AS first, max(day) + CAST(:ahead AS integer) AS last FROM touched) AS span,
     generate_series(0, span.last - span.first) AS n
+), input AS (
+  SELECT day, rows, first_batch, last_batch,
+    CASE WHEN last_batch IS NULL THEN min(first_batch) OVER (ORDER BY day DESC) END AS over_in
+  FROM calendar LEFT JOIN touched USING (day)
 ), output AS (
-  SELECT day, date_trunc(:every, day)::date AS output_on, touched.rows, first_batch, through_batch, fingerprint,
-    max(last_batch) OVER (
+  SELECT day, date_trunc(:every, day)::date AS output_on, input.rows, first_batch, over_in, through_batch, fingerprint,
+    max(coalesce(last_batch, over_in)) OVER (
       ORDER BY day ROWS BETWEEN CAST(:before AS bigint) PRECEDING AND CAST(:after AS bigint) FOLLOWING
     ) AS changed_in
-  FROM calendar LEFT JOIN touched USING (day)
+  FROM input
   LEFT JOIN control.published_day AS published
     ON published.analysis = :analysis AND published.output_on = date_trunc(:every, day)::date
 )

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from wayfare.analyses.api import BehaviorAnalysis
     from wayfare.settings import Settings
 
-# The first batch the mart does not hold yet is the earlier of two: the first that touched an input day after a
-# published day reading it was published, and the first that made a day that is not published yet an output day.
+# The first batch the mart does not hold yet is the earliest of three: the first that touched an input day after a
+# published day reading it was published, the first that went past one without events, and the first that made a day
+# that is not published yet an output day.
 _FRESH_THROUGH = text(f"""{staleness.DAYS}, held AS (
-  SELECT day, through_batch, min(through_batch) OVER (
+  SELECT day, over_in, through_batch, min(through_batch) OVER (
     ORDER BY day ROWS BETWEEN CAST(:after AS bigint) PRECEDING AND CAST(:before AS bigint) FOLLOWING
   ) AS batch_id, greatest(
     min(first_batch) OVER (ORDER BY day ROWS UNBOUNDED PRECEDING),
@@ -32,6 +33,7 @@ _FRESH_THROUGH = text(f"""{staleness.DAYS}, held AS (
 SELECT coalesce(least(
   (SELECT min(change.batch_id) FROM control.change JOIN held ON held.day = change.event_on
    WHERE event_type = ANY(:types) AND change.batch_id <= :through AND change.batch_id > held.batch_id),
+  (SELECT min(over_in) FROM held WHERE over_in > batch_id),
   (SELECT min(due_since) FROM held WHERE through_batch IS NULL)
 ) - 1, CAST(:through AS bigint))
 """)  # noqa: S608 - the interpolated text is a constant
