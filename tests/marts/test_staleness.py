@@ -208,6 +208,15 @@ def test_bounds_take_in_the_period_that_a_day_is_in(settings: Settings, monkeypa
     assert planned(settings, first=day(35), last=day(45)) == [31]
 
 
+def test_a_chunk_of_weeks_is_as_long_as_the_window_not_as_many_weeks(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(monkeypatch, after=28, every=Every.WEEK)
+    tiny.touch(settings, 1, dict.fromkeys(range(1, 85), 100))
+    chunks = plan(settings.model_copy(update={"chunk_rows": 400}), "sales")
+    assert [len(c.days) for c in chunks] == [4, 4, 4]
+
+
 def test_chunks_are_filled_before_the_next_begins(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(monkeypatch)
     tiny.touch(settings, 1, dict.fromkeys(range(10), 100))

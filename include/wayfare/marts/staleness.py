@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from wayfare.analyses import registry
+from wayfare.analyses.api import Every
 from wayfare.analyses.chunk import Chunk
 from wayfare.errors import ServiceError
 from wayfare.marts.fingerprint import fingerprint
@@ -59,6 +60,9 @@ SELECT output_on, coalesce(sum(rows), 0)::bigint AS rows,
   bool_or(coalesce(changed_in > through_batch OR fingerprint <> :fingerprint, through_batch IS NULL)) AS stale
 FROM output GROUP BY output_on ORDER BY output_on
 """)  # noqa: S608 - the interpolated text is a constant
+
+
+_DAYS_IN = {Every.DAY: 1, Every.WEEK: 7, Every.MONTH: 28}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +148,14 @@ def _group(
     wanted: Sequence[dt.date], rows: dict[dt.date, int], analysis: BehaviorAnalysis, most_rows: int
 ) -> list[list[dt.date]]:
     """Days in order, cut where the next would exceed `most_rows` and both sides keep a window's length of days."""
-    fewest_days = max(1, analysis.window.before + analysis.window.after)
+    fewest = max(1, (analysis.window.before + analysis.window.after) // _DAYS_IN[analysis.mart.every])
     groups: list[list[dt.date]] = []
     group: list[dt.date] = []
     read, read_to = 0, dt.date.min
     for place, day in enumerate(wanted):
         start, stop = analysis.reads_of(day)
         added = _rows_between(rows, max(start, read_to + dt.timedelta(1)), stop)
-        if group and read + added > most_rows and min(len(group), len(wanted) - place) >= fewest_days:
+        if group and read + added > most_rows and min(len(group), len(wanted) - place) >= fewest:
             groups.append(group)
             group, read = [], 0
             added = _rows_between(rows, start, stop)
