@@ -147,7 +147,7 @@ def test_it_equals_the_oracle_and_reconciles(runner: Runner, events: Events) -> 
     assert (runner.totals(ANALYSIS, events, MONTHS)["units"] or 0) == sum(row["units"] or 0 for row in got)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.builds(_history, st.integers(0, 2**32), st.just(60)), st.randoms(use_true_random=False))
 def test_neither_the_order_of_events_nor_the_split_into_chunks_matters(
     runner: Runner, events: Events, random: Any

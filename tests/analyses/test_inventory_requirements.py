@@ -124,7 +124,7 @@ def _judged(
     return rows
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(histories, st.integers(20, 72), st.integers(0, 60))
 def test_equals_a_walk_over_the_events(runner: Runner, events: Events, horizon: int, first: int) -> None:
     output = [day(n) for n in range(first, first + 70)]
@@ -159,7 +159,7 @@ def _check_judgement(row: Row) -> None:
     assert row["order_quantity"] == 0 or shortage(on_hand + row["order_quantity"] - 1) > 0.02 - 1e-6
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(histories, st.integers(30, 70))
 def test_a_day_alone_gives_what_it_gives_among_others(runner: Runner, events: Events, horizon: int) -> None:
     output = [day(n) for n in (20, 27, 40, 41, 65, 72, 79)]

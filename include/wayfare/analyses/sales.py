@@ -69,38 +69,34 @@ def used_units(given: Inputs) -> Frame:
 
     Columns: resource_id, sku (''), product, service_on (the night or day), changed_on, since_on, units.
     """
-    return by_night(_changed_items(given), given.days).select(*_CHANGE)
+    import pyarrow as pa
+
+    nights = given.frame(pa.table({"night": pa.array(range(MOST_NIGHTS), pa.int64())}))
+    return by_night(_changed_items(given), nights).select(*_CHANGE)
 
 
-def by_night(sold: Frame, days: Frame) -> Frame:
+def by_night(sold: Frame, nights: Frame) -> Frame:
     """Each row of a hotel or car once for every night from `service_on` to `end_on`, as its `service_on`; others as is.
 
     The day of departure, or of the car's return, takes up nothing: the next guest may have it. What says no end is
-    there once, what is longer than 366 nights for the first 366. Numbers are made on the engine of `days`, whatever is
-    in it.
+    there once, what is longer than 366 nights for the first 366. `nights` has them numbered from 0, as `night`.
 
     >>> dates = "DATE '2026-03-30' AS service_on, DATE '2026-04-02' AS end_on"
     >>> sold = frame(f"SELECT unnest(['flight', 'hotel']) AS product, {dates}")
-    >>> rows(by_night(sold, frame("SELECT 1 AS output_on")).select("product", nw.col("service_on").dt.day()))
+    >>> nights = frame("SELECT unnest(range(366)) AS night")
+    >>> rows(by_night(sold, nights).select("product", nw.col("service_on").dt.day()))
     [('flight', 30), ('hotel', 1), ('hotel', 30), ('hotel', 31)]
     """
     is_stay = nw.col("product").is_in(["hotel", "car"]) & (nw.col("end_on") > nw.col("service_on"))
-    nights = nw.min_horizontal(days_between("service_on", "end_on"), integer(MOST_NIGHTS))
+    length = nw.min_horizontal(days_between("service_on", "end_on"), integer(MOST_NIGHTS))
+    of_length = (
+        nights.select(length=nw.col("night") + 1).join(nights, how="cross").filter(nw.col("night") < nw.col("length"))
+    )
     return (
-        sold.with_columns(nights=nw.when(is_stay).then(nights).otherwise(integer(1)))
-        .join(_numbered_nights(days), on="nights")
+        sold.with_columns(length=nw.when(is_stay).then(length).otherwise(integer(1)))
+        .join(of_length, on="length")
         .with_columns(service_on=nw.col("service_on") + nw.col("night").cast(nw.Int32()))
     )
-
-
-def _numbered_nights(days: Frame) -> Frame:
-    """The `night`s of a stay of so many `nights`, from 0: one row each for all lengths of stay."""
-    bit = nw.concat([days.select(bit=integer(n)) for n in (0, 1)]).unique()
-    numbers = bit.select(night="bit")
-    for place in range(1, MOST_NIGHTS.bit_length()):
-        numbers = numbers.join(bit, how="cross").select(night=nw.col("night") + nw.col("bit") * 2**place)
-    lengths = numbers.select(nights=nw.col("night") + 1).filter(nw.col("nights") <= MOST_NIGHTS)
-    return lengths.join(numbers, how="cross").filter(nw.col("night") < nw.col("nights"))
 
 
 def _changed_items(given: Inputs) -> Frame:
