@@ -118,7 +118,7 @@ class Sessions(BehaviorAnalysis):
         ),
     )
     picture = Picture(
-        "Sessions by the minutes they last (60: an hour and more, which is crawlers), percent of those with a booking or not.",
+        "Sessions by the minutes they last (60: an hour and more, crawlers), percent of those with a booking or not.",
         """
         SELECT least(duration_seconds / 300, 12) * 5 AS x,
           100.0 * count(*) / sum(count(*)) OVER (PARTITION BY bookings > 0) AS y,
