@@ -45,3 +45,22 @@ def test_an_unknown_mapping_is_named_with_the_nearest(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["--mapping", "hotel_booking", str(data)])
     assert isinstance(done.exception, DeclarationError)
     assert "did you mean 'hotel_bookings'?" in str(done.exception)
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_dry_run_shows_the_first_events_and_every_problem_and_lands_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    rows = [ROW.format("80.5"), *(ROW.format(price).replace("1,", "2,", 1) for price in ("eighty", "ninety"))]
+    data.write_text(HOTEL + "".join(rows), encoding="utf-8")
+    shown = CliRunner().invoke(app, ["--mapping", "hotel_bookings", "--dry-run", str(data)])
+    assert shown.exit_code == 1
+    assert '"price": 24150' in shown.output
+    assert all(counted in shown.output for counted in ("would land ", "2 purchase", "1 booking", "1 travel"))
+    assert f"would refuse 2 [not_a_number], the first at {data}:3\n" in shown.output
+    assert "adr 'eighty'" in shown.output
+    assert "adr 'ninety'" in shown.output
+
+    as_json = CliRunner().invoke(app, ["--mapping", "hotel_bookings", "--dry-run", "--json", str(data)])
+    assert json.loads(as_json.output)["events"] == {"booking": 1, "purchase": 2, "travel": 1}
+    landed = CliRunner().invoke(app, ["--mapping", "hotel_bookings", "--json", str(data)])
+    assert json.loads(landed.output)["landed"] == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,6 +104,40 @@ def test_a_refused_row_is_kept_as_it_came_and_lands_after_a_fix(
     assert [r["line"] for r in rejections(settings)] == [5]
     assert [b.booking_id for b in staged(settings, "booking")] == ["b1", "b2", "b3"]
     assert [b.booking_id for b in staged(settings, "cancellation")] == ["b1", "b2"]
+
+
+def test_a_replay_knows_encoding_and_line_of_the_first_time(settings: Settings, tmp_path: Path) -> None:
+    mapping, data = tmp_path / "shop.toml", tmp_path / "shop.csv"
+    written = MAPPING.replace('key = "{id}"', 'key = "{@file}:{@line}"').replace(
+        "[common]", '[file]\ndelimiter = ";"\n[common]'
+    )
+    mapping.write_text(written, encoding="utf-8")
+    rows = ["b1;2026-01-02;FAO;10.50;no;", "b2;2026-01-03;FAO;7;yes;Z\u00fcrich", "b3;soon;FAO;7;no;"]
+    data.write_bytes((HEADER.replace(",", ";") + "\n".join(rows) + "\n").encode("latin-1"))
+    assert import_files(settings, str(mapping), [str(data)]).landed == 1
+    assert {r["line"]: r["reason"] for r in rejections(settings)} == {3: "not_utf8", 4: "not_a_date"}
+    mapping.write_text(written.replace("[file]", '[file]\nencoding = "latin-1"'), encoding="utf-8")
+    landed = replay(settings)
+    assert (landed.landed, landed.rejected) == (2, 1)
+    assert "line 4, day 'soon'" in rejections(settings)[0]["message"]
+    again = import_files(settings, str(mapping), [str(data)])
+    assert (again.landed, again.duplicates, again.rejected) == (0, 3, 1)
+
+
+def test_json_lines_are_imported_and_replayed(settings: Settings, mapping: Path, tmp_path: Path) -> None:
+    data = tmp_path / "shop.jsonl"
+    row = {"id": "b1", "day": "2026-01-02", "place": "FAO", "price": 10.5, "gone": "no"}
+    data.write_text(
+        json.dumps(row) + "\n" + json.dumps(row | {"id": "b2", "place": "Faro"}) + "\n{\n", encoding="utf-8"
+    )
+    landed = import_files(settings, str(mapping), [str(data)])
+    assert (landed.read, landed.landed, landed.rejected) == (3, 1, 2)
+    assert {r["line"]: r["reason"] for r in rejections(settings)} == {2: "bad_place", 3: "bad_json"}
+    mended = MAPPING.replace('"{place}"', '{ lookup = "places", of = "{place}", otherwise = "{place}" }')
+    mended = mended.replace("[common]", '[lookups]\nplaces.entries = { Faro = "FAO" }\n[common]')
+    mapping.write_text(mended, encoding="utf-8")
+    assert replay(settings).landed == 1
+    assert [b.booking_id for b in staged(settings, "booking")] == ["b1", "b2"]
 
 
 def test_a_file_without_the_mapped_columns_is_refused_whole(settings: Settings, mapping: Path, tmp_path: Path) -> None:

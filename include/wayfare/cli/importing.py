@@ -2,28 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from wayfare.landing.mapping_preview import Preview
 
 app = typer.Typer()
 
 
 @app.command(name="import")
 def import_(
-    files: Annotated[list[str], typer.Argument(help="CSV with a header, plain, .gz or .zst; - is standard input.")],
-    mapping: Annotated[str, typer.Option(help="TOML file, or a shipped mapping: hotel_bookings.")],
+    files: Annotated[list[str], typer.Argument(help="CSV, JSON Lines or Parquet, plain, .gz or .zst; - is CSV.")],
+    mapping: Annotated[str, typer.Option(help="TOML file, or the name of a mapping that ships.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the first events and what would be refused; land nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no closing line.")] = False,
 ) -> None:
-    """Turn rows of CSV into events as a mapping says, and land them; importing the same again changes nothing.
+    """Turn rows into events as a mapping says, and land them; importing the same again changes nothing.
 
     Exit status: 0 all events are staged, 1 some rows or events were rejected or conflict, 2 a fault stopped the import.
     """
     from wayfare.cli.landing import close, progress_bar
     from wayfare.landing.mapping_files import import_files
+    from wayfare.landing.mapping_preview import preview
     from wayfare.settings import get_settings
 
     with progress_bar(files, shown=not (quiet or as_json)) as progress:
-        landed = import_files(get_settings(), mapping, files, progress=progress)
-    close(landed, "events and unmapped rows", as_json=as_json, quiet=quiet)
+        if dry_run:
+            shown = preview(get_settings(), mapping, files, progress=progress)
+        else:
+            landed = import_files(get_settings(), mapping, files, progress=progress)
+    if dry_run:
+        _show(shown, as_json=as_json)
+    else:
+        close(landed, "events and unmapped rows", as_json=as_json, quiet=quiet)
+
+
+def _show(shown: Preview, *, as_json: bool) -> None:
+    if as_json:
+        from dataclasses import asdict
+
+        typer.echo(json.dumps(asdict(shown)))
+    else:
+        for event in shown.first:
+            typer.echo(json.dumps(event, indent=2, ensure_ascii=False))
+        counts = ", ".join(f"{count:,} {name}" for name, count in shown.events.items())
+        typer.echo(f"would land {counts or 'nothing'}")
+        for problem in shown.problems:
+            place = f"{problem.source}:{problem.line}"
+            typer.echo(f"would refuse {problem.count:,} [{problem.reason}], the first at {place}")
+            for message in problem.examples:
+                typer.echo(f"  {message}")
+        if shown.repeated:
+            typer.echo(f"{shown.repeated:,} events have the id of another; give their `key` what tells them apart")
+    if shown.problems or shown.repeated:
+        raise typer.Exit(1)

@@ -59,19 +59,31 @@ def import_files(
     ServiceError
         PostgreSQL does not answer; import the same again to go on.
     """
+    with (
+        decoders(settings) as decoding,
+        mapped_runs(settings, mapping, files, progress) as runs,
+        Stager(settings) as stager,
+    ):
+        return stage_all(stager, runs, decoding)
+
+
+@contextmanager
+def mapped_runs(
+    settings: Settings, mapping: str, files: Sequence[str], progress: Callable[[int], None] | None
+) -> Iterator[Iterator[Lines]]:
+    """The lines of events that a mapping makes of files; what it raises is what `import_files` raises."""
     for source in files:
         if source != sources.STDIN and not Path(source).is_file():
             raise DataError(f"{source}: no such file")
     name = str(Path(mapping).resolve()) if Path(mapping).is_file() else mapping
     rows = max(1, settings.landing_rows // _EVENTS_PER_ROW)
     written = layout(name)
-    with decoders(settings) as decoding, Stager(settings) as stager, _mapper(name) as mapped:
-        runs = (
-            lines
+    with _mapper(name) as mapped:
+        yield (
+            mapped(lines)
             for source in files
             for lines in mapping_rows.read(source, written, rows, progress or (lambda _: None))
         )
-        return stage_all(stager, map(mapped, runs), decoding)
 
 
 def reread(rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:

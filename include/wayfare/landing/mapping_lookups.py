@@ -49,7 +49,7 @@ _BUILTIN: dict[str, Callable[[], dict[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """`table` has `key` and, for each of `columns`, v0, v1, ... (text)."""
+    """`table` has `key` and, for each of `columns`, value_0, value_1, ... (text)."""
 
     table: pa.Table
     columns: tuple[str, ...]
@@ -70,7 +70,7 @@ def lookup(spec: Any, folder: Path) -> Lookup:
     if not isinstance(entries, dict) or not all(isinstance(value, str) for value in entries.values()):
         raise Mistake("entries lead from text to text")
     pairs |= entries
-    table = {"key": pa.array(pairs.keys(), pa.string()), "v0": pa.array(pairs.values(), pa.string())}
+    table = {"key": pa.array(pairs.keys(), pa.string()), "value_0": pa.array(pairs.values(), pa.string())}
     return Lookup(pa.table(table), ("value",))
 
 
@@ -93,7 +93,7 @@ def _from_file(spec: dict[str, Any], folder: Path) -> Lookup:
             raise Mistake(f"key {spec.get('key')!r} is not a column of {path.name}{nearest(spec.get('key'), names)}")
         found = pa.concat_tables(tables)
         key = f"c{names.index(spec['key'])}"
-        columns = ", ".join(f"{trimmed(f'c{i}')} AS v{i}" for i in range(len(names)))
+        columns = ", ".join(f"{trimmed(f'c{i}')} AS value_{i}" for i in range(len(names)))
         sql = f"SELECT DISTINCT {trimmed(key)} AS key, {columns} FROM found WHERE {trimmed(key)} <> ''"  # noqa: S608 - c<n>
         connection.register("found", found)
         table = connection.sql(sql).to_arrow_table()

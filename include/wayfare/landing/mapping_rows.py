@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SAMPLE = 1_000
+_DELIMITERS = (";", "\t", "|", ",")
+_ZIP = b"PK\x03\x04"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_NOT_READABLE = Fault("not_utf8", 'is not UTF-8; say how it is encoded, like file.encoding = "cp1252", and replay it')
+_NOT_READABLE = Fault("not_utf8", 'is not UTF-8; say how it is encoded, like file.encoding = "cp1252"')
 _NO_OBJECT = Fault("bad_json", "is no JSON object; mend it at its source and import it again")
 _TEXT = {"format": "csv, jsonl or parquet", "delimiter": "one character", "encoding": "like utf-8, cp1252 or utf-16"}
 KEYS = (*_TEXT, "skip", "columns")
@@ -130,7 +132,10 @@ def _pointer(name: str, *, nested: bool) -> str:
 
 
 def _csv(layout: Layout, stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
-    encoding = layout.encoding or ("utf-16" if stream.peek(2)[:2] in _UTF16 else None)  # type: ignore[attr-defined]  # sources gives buffered readers
+    start = stream.peek(4)[:4]  # type: ignore[attr-defined]  # sources gives buffered readers
+    if start == _ZIP:
+        raise DataError(f"{source}: is a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV")
+    encoding = layout.encoding or ("utf-16" if start[:2] in _UTF16 else None)
     if encoding:
         stream = io.BufferedReader(_Utf8(stream, encoding), 1 << 20)
     records = csv_lines.Records(stream, layout.delimiter)
@@ -140,15 +145,23 @@ def _csv(layout: Layout, stream: BinaryIO, source: str, rows: int) -> Iterator[L
         _, _, found = next(records, (0, b"", []))
         names = _tidy(source, found)
     for lines in csv_lines.runs(records, source, _header(names), names, rows):
-        unread = {i: _NOT_READABLE if fault is NOT_UTF8 else fault for i, fault in lines.faults.items()}
-        yield replace(lines, faults=unread)
+        yield replace(lines, faults={i: _told(fault) for i, fault in lines.faults.items()})
+
+
+def _told(fault: Fault) -> Fault:
+    """A fault with what a mapping can do about it."""
+    return _NOT_READABLE if fault is NOT_UTF8 else fault
 
 
 def _tidy(source: str, found: list[str] | Fault) -> list[str]:
     """Names of columns without blanks around them; one without a name is `column 3` by its place."""
     if isinstance(found, Fault):
-        raise DataError(f"{source}: the header {found.message.replace('and replay it', 'and import it again')}")
+        raise DataError(f"{source}: the header {_told(found).message}")
     names = [name.strip() or f"column {i}" for i, name in enumerate(found, start=1)]
+    if len(names) == 1 and (mark := next((m for m in _DELIMITERS if m in names[0]), None)):
+        raise DataError(
+            f"{source}: has one column, {names[0][:60]!r}; say what parts them by file.delimiter = {mark!r}"
+        )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(
             f"{source}: the header names {', '.join(map(repr, twice))} more than once; name the columns by "

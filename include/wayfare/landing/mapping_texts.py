@@ -24,7 +24,7 @@ def _lookup(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     if take not in columns:
         raise Mistake(f"needs `take`, a column of lookup {name!r}{nearest(take, columns)}")
     of = scope.inner(spec, "of")
-    found = f"(SELECT nullif(l.v{columns.index(take)}, '') FROM {relation} l WHERE l.key = {of.text})"
+    found = f"(SELECT nullif(l.value_{columns.index(take)}, '') FROM {relation} l WHERE l.key = {of.text})"
     says = f"is not in lookup {name!r}; add it there, or give the lookup an `otherwise`"
     value = _or_otherwise(scope, spec, of, derived([of], found, "text", "not_in_lookup", says))
     if "otherwise" in spec or len(columns) == 1:

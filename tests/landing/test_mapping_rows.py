@@ -1,0 +1,177 @@
+"""Foreign files as they are written: delimiters, encodings, headers, JSON and Parquet, and lookups in other files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from wayfare import duck
+from wayfare.errors import DataError, DeclarationError
+from wayfare.landing.mapping import layout
+from wayfare.landing.mapping_preview import preview
+from wayfare.landing.mapping_rows import Layout, cells, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wayfare.settings import Settings
+
+
+def rows(path: Path, written: Layout) -> list[dict[str, str]]:
+    """Every row that can be read, by the names of its columns, absent cells left out."""
+    found = []
+    with duck.connect(threads=1) as connection:
+        for lines in read(str(path), written, 2, lambda _: None):
+            names = next(csv.reader([lines.header or ""]))
+            table, _ = cells(connection, lines)
+            by_line = table.sort_by("line").drop_columns(["line"]).rename_columns(names).to_pylist()
+            found += [{name: cell for name, cell in row.items() if cell is not None} for row in by_line]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("data", "written"),
+    [
+        (b"id,name\n1,Z\xc3\xbcrich\n2,\n3,a\n", Layout()),
+        (b"\xef\xbb\xbf id ,name \r\n1,Z\xc3\xbcrich\r\n2,\r\n3,a\r\n", Layout()),
+        ("id;name\n1;Z\u00fcrich\n2;\n3;a\n".encode("latin-1"), Layout(delimiter=";", encoding="latin-1")),
+        ("id\tname\n1\tZ\u00fcrich\n2\t\n3\ta\n".encode("utf-16"), Layout(delimiter="\t")),
+        (b"exported today\n\nid,name\n1,Z\xc3\xbcrich\n2,\n3,a\n", Layout(skip=2)),
+        (b"1,Z\xc3\xbcrich\n2,\n3,a\n", Layout(columns=("id", "name"))),
+        (b'{"id": 1, "name": "Z\xc3\xbcrich"}\n{"id": 2}\n\n{"id": "3", "name": "a"}\n', Layout(format="jsonl")),
+    ],
+)
+def test_the_same_rows_however_they_are_written(tmp_path: Path, data: bytes, written: Layout) -> None:
+    file = tmp_path / "data.csv"
+    file.write_bytes(data)
+    assert rows(file, written) == [{"id": "1", "name": "Z\u00fcrich"}, {"id": "2"}, {"id": "3", "name": "a"}]
+
+
+def test_parquet_keeps_its_types_as_text(tmp_path: Path) -> None:
+    file = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"id": [1, 2], "guest": [{"country": "PT"}, {"country": None}]}), file)
+    assert rows(file, Layout()) == [{"id": "1", "guest.country": "PT"}, {"id": "2"}]
+
+
+def test_what_json_holds_inside_is_named_by_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "data.jsonl"
+    file.write_text(json.dumps({"id": "b1", "guest": {"home": {"country": "PT"}}, "paid": True}) + "\n[1]\n{", "utf-8")
+    assert rows(file, Layout()) == [{"id": "b1", "guest.home.country": "PT", "paid": "true"}]
+
+
+def test_lines_are_counted_from_the_top_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text('exported\nid,note\n1,"two\nlines"\n2,\n', "utf-8")
+    (lines,) = read(str(file), Layout(skip=1), 9, lambda _: None)
+    assert lines.table["line"].to_pylist() == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"a;b\n1;2\n", "file.delimiter = ';'"),
+        (b"a,b,a\n1,2,3\n", "the header names 'a' more than once; name the columns by file.columns"),
+        (b"\xff,b\n1,2\n", 'file.encoding = "cp1252"'),
+        (b"PK\x03\x04more", "is a ZIP archive or an Excel workbook"),
+    ],
+)
+def test_a_file_that_is_written_another_way_says_what_to_declare(tmp_path: Path, data: bytes, words: str) -> None:
+    file = tmp_path / "data.csv"
+    file.write_bytes(data)
+    with pytest.raises(DataError, match=r"data\.csv") as caught:
+        rows(file, Layout())
+    assert words in str(caught.value)
+
+
+def test_columns_without_a_name_are_known_by_their_place(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text("id,amount,,\n1,2,,x\n", "utf-8")
+    assert rows(file, Layout()) == [{"id": "1", "amount": "2", "column 4": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        ('delimiter = ";;"', "file.delimiter: ';;' is not one character"),
+        ('encoding = "utf9"', "file.encoding: 'utf9' is not an encoding"),
+        ('format = "xml"', "file.format: 'xml' is not a format"),
+        ("skip = -1", "file.skip: -1 is not a number of lines"),
+        ('columns = "a,b"', "file.columns: needs a list"),
+        ('delimeter = ";"', "file.delimeter: is not known; did you mean 'delimiter'?"),
+    ],
+)
+def test_a_wrong_layout_names_the_key(tmp_path: Path, declared: str, words: str) -> None:
+    mapping = tmp_path / "m.toml"
+    mapping.write_text(f"[file]\n{declared}\n", "utf-8")
+    with pytest.raises(DeclarationError) as caught:
+        layout(str(mapping))
+    assert words in str(caught.value)
+
+
+TICKETS = """
+source = "import:tickets"
+namespace = "622ad0e3-41f2-513f-8e45-dd77f4e74562"
+[file]
+delimiter = ";"
+[lookups.flight]
+path = "flights.csv"
+key = "id"
+delimiter = ";"
+[lookups.zone]
+builtin = "iata_zone"
+[values]
+origin = { lookup = "flight", of = "{flight}", take = "from" }
+departs = { instant = { lookup = "flight", of = "{flight}", take = "departs" } }
+[[events]]
+type = "booking"
+key = "{ticket}/{flight}"
+fields.occurred_at = "2017-07-01T00:00:00Z"
+fields.booking_id = "{ticket}"
+fields.item_id = "{ticket}/{flight}"
+fields.product = "flight"
+fields.resource_id = "flight:{flight}"
+fields.origin = "{origin}"
+fields.destination = "LED"
+fields.start_on = { date = "{departs}", zone = { lookup = "zone", of = "{origin}" } }
+fields.gate = { lookup = "flight", of = "{flight}", take = "gate" }
+fields.units = 1
+fields.price = { money = "{amount}", currency = "RUB" }
+fields.currency = "RUB"
+"""
+
+
+def look(settings: Settings, tmp_path: Path, flights: str, tickets: str) -> Any:
+    """What an import of tickets would land, with flights in a file of their own."""
+    (tmp_path / "m.toml").write_text(TICKETS, "utf-8")
+    (tmp_path / "flights.csv").write_text(flights, "utf-8")
+    (tmp_path / "tickets.csv").write_text(tickets, "utf-8")
+    return preview(settings, str(tmp_path / "m.toml"), [str(tmp_path / "tickets.csv")])
+
+
+def test_rows_are_joined_with_another_file(settings: Settings, tmp_path: Path) -> None:
+    flights = "id;from;departs;gate\n7;SVO;2017-09-10 23:50:00+03;\n8;KHV;2017-09-10 23:50:00+03;4\n"
+    tickets = "ticket;flight;amount;;\nT1;8;100.50;;\nT2;7;1;;\nT3;9;1;;\nT4;9;1;;\nT4;x;1;;\n"
+    seen = look(settings, tmp_path, flights, tickets)
+    assert seen.events == {"booking": 2}
+    (first,) = seen.first
+    assert (first["origin"], first["start_on"], first["price"], first["gate"]) == ("KHV", "2017-09-11", 10_050, "4")
+    (problem,) = seen.problems
+    assert (problem.reason, problem.field, problem.line, problem.count) == ("not_in_lookup", "flight", 4, 3)
+    assert [message[:10] for message in problem.examples] == ["flight '9'", "flight 'x'"]
+
+
+def test_a_lookup_has_one_row_for_a_key(settings: Settings, tmp_path: Path) -> None:
+    flights = "id;from;departs;gate\n7;SVO;2017-09-10 23:50:00+03;\n7;KHV;2017-09-10 23:50:00+03;\n"
+    with pytest.raises(DeclarationError, match=r"lookups.flight: flights.csv has several rows for id '7'"):
+        look(settings, tmp_path, flights, "ticket;flight;amount\nT1;7;1\n")
+
+
+def test_a_preview_counts_events_with_the_id_of_another_and_lands_nothing(settings: Settings, tmp_path: Path) -> None:
+    flights = "id;from;departs;gate\n7;SVO;2017-09-10 23:50:00+03;\n"
+    seen = look(settings, tmp_path, flights, "ticket;flight;amount\nT1;7;1\nT1;7;2\nT2;7;3\n")
+    assert (seen.events, seen.problems, seen.repeated) == ({"booking": 3}, [], 1)
