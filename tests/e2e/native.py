@@ -131,6 +131,14 @@ class Native:
                 victim.kill()
         process.wait(30)
 
+    def titles_of(self, pid: int) -> list[str]:
+        """The service that a process belongs to, if it still runs."""
+        own = {process.pid: title for title, process in self.running.items()}
+        with contextlib.suppress(psutil.NoSuchProcess):
+            above = [pid, *(parent.pid for parent in psutil.Process(pid).parents())]
+            return [own[found] for found in above if found in own]
+        return []
+
     def wayfare(self, *arguments: str, service: str = "migrate") -> str:
         """The command line with a service's environment."""
         done = subprocess.run(
@@ -143,9 +151,10 @@ class Native:
         """Stop everything."""
         for process in self.running.values():
             process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 15
         for title, process in list(self.running.items()):
             try:
-                process.wait(20)
+                process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 self.kill(title)
         self.postgres.stop()
