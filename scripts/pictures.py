@@ -48,7 +48,7 @@ def main(names: list[str]) -> None:
         server = EmbeddedPostgres(Path(folder) / "data", _free_port(), secrets.token_urlsafe(16))
         server.start()
         try:
-            settings = Settings(database_url=server.url(), home=Path(folder) / "home")
+            settings = Settings(database_url=server.url("postgres"), home=Path(folder) / "home")
             _demonstrate(settings, [a.name for a in drawn])
             for analysis in drawn:
                 _draw(settings, analysis)
