@@ -6,29 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import narwhals as nw
 
-from wayfare.analyses.api import (
-    Additivity,
-    BehaviorAnalysis,
-    Column,
-    Expect,
-    Mart,
-    Picture,
-    Window,
-    count,
-    key,
-    minor,
-)
-from wayfare.analyses.expressions import (
-    Frame,
-    converted,
-    integer,
-    plus_days,
-    share_of,
-    sum_if_complete,
-    with_rate,
-)
+from wayfare.analyses.api import Additivity, BehaviorAnalysis, Column, Expect, Mart, Picture, Window, count, key, minor
+from wayfare.analyses.expressions import Frame, converted, integer, plus_days, share_of, sum_if_complete, with_rate
 from wayfare.analyses.sales import LONGEST_LEAD, SOLD_IN_TIME
-from wayfare.analyses.visits import activity, by_person
+from wayfare.analyses.visits import activity
 from wayfare.contracts.events import BOOKING, CANCELLATION, OFFER, REFUND, SEARCH, VIEW
 
 if TYPE_CHECKING:
@@ -41,6 +22,8 @@ WHOLE = 1_000_000
 """Parts of a booking that credit is counted in, so that credits add up exactly."""
 _SALE = ("booking_id", "sold_on")
 _CHANNEL = ("channel", "campaign_source", "campaign_medium", "campaign_name")
+_WHO = {"visitor_id": "visitor", "customer_id": "customer"}
+"""Columns of the one who buys, and what they are called of the one who was touched."""
 
 
 def _bookings(doc: str) -> Column:
@@ -143,7 +126,7 @@ class ChannelAttribution(BehaviorAnalysis):
     def analyze(self, given: Inputs) -> Frame:
         """One row per day, channel, campaign and currency with a credit."""
         changes = given.keep(_changes(given))
-        sales = given.keep(by_person(_sales(given, changes)))
+        sales = given.keep(_sales(given, changes))
         tied = changes.join(_weights(_touches(given, sales)), how="left", on=list(_SALE))
         untied = tied.with_columns(
             nw.col("channel").fill_null(UNTIED),
@@ -228,40 +211,37 @@ def _touches(given: Inputs, sales: Frame) -> Frame:
     Days before that of the sale are joined as sums by day: a desk that books all day for everybody would otherwise
     pair each of its bookings with each of its searches.
     """
-    touch, who = ("person", "visitor", "event_on", *_CHANNEL), ["person"]
-    touches = given.keep(
-        by_person(activity(given, SEARCH, VIEW, OFFER))
-        .join(sales, how="semi", on=who)
-        .select(
-            "person",
-            "event_on",
-            "occurred_at",
-            nw.col("channel").fill_null(UNNAMED),
-            *(nw.col(c).fill_null("") for c in _CHANNEL[1:]),
-            visitor="visitor_id",
-        )
-    )
     at = nw.col("occurred_at")
-    by_day = touches.group_by(*touch).agg(touches=nw.len().cast(nw.Int64()), first_at=at.min(), last_at=at.max())
-    earlier = sales.join(by_day, on=who).filter(
-        nw.col("event_on") < nw.col("sold_on"), nw.col("event_on") >= plus_days("sold_on", -TOUCHED)
-    )
-    same_day = (
-        sales.join(touches, left_on=["person", "sold_on"], right_on=["person", "event_on"])
-        .filter(at <= nw.col("sold_at"))
-        .with_columns(touches=integer(1), first_at=at, last_at=at)
-    )
-    columns = (*_SALE, *_CHANNEL, "person", "visitor_id", "visitor", "touches", "first_at", "last_at")
-    is_of_visitor = nw.col("person").str.starts_with("v:")
+    touches = given.keep(_touches_of_buyers(given, sales))
+    daily = touches.group_by(*_WHO.values(), "event_on", *_CHANNEL)
+    by_day = given.keep(daily.agg(touches=nw.len().cast(nw.Int64()), first_at=at.min(), last_at=at.max()))
+    each = touches.with_columns(touches=integer(1), first_at=at, last_at=at)
+    is_before = (nw.col("event_on") < nw.col("sold_on")) & (nw.col("event_on") >= plus_days("sold_on", -TOUCHED))
     is_other = (nw.col("visitor") != nw.col("visitor_id")).fill_null(value=True)
-    return (
-        nw.concat([earlier.select(*columns), same_day.select(*columns)])
-        .filter(is_of_visitor | is_other)
-        .group_by(*_SALE, *_CHANNEL)
-        .agg(
-            nw.col("touches").sum().cast(nw.Int64()), first_at=nw.col("first_at").min(), last_at=nw.col("last_at").max()
-        )
+    found = []
+    for buyer, toucher in _WHO.items():
+        earlier = sales.join(by_day, left_on=buyer, right_on=toucher).filter(is_before)
+        same_day = sales.join(each, left_on=[buyer, "sold_on"], right_on=[toucher, "event_on"])
+        for touched in (earlier, same_day.filter(at <= nw.col("sold_at"))):
+            once = touched.filter(is_other) if toucher == "customer" else touched
+            found.append(once.select(*_SALE, *_CHANNEL, "touches", "first_at", "last_at"))
+    n, first_at, last_at = nw.col("touches").sum().cast(nw.Int64()), nw.col("first_at").min(), nw.col("last_at").max()
+    return nw.concat(found).group_by(*_SALE, *_CHANNEL).agg(touches=n, first_at=first_at, last_at=last_at)
+
+
+def _touches_of_buyers(given: Inputs, sales: Frame) -> Frame:
+    """Touches of the visitors and customers of the sales."""
+    touches = activity(given, SEARCH, VIEW, OFFER).select(
+        "event_on",
+        "occurred_at",
+        nw.col("channel").fill_null(UNNAMED),
+        *(nw.col(c).fill_null("") for c in _CHANNEL[1:]),
+        **{toucher: nw.col(buyer) for buyer, toucher in _WHO.items()},
     )
+    for buyer, toucher in _WHO.items():
+        bought = sales.select(nw.col(buyer).alias(toucher)).unique().with_columns(integer(1).alias(f"{toucher}_bought"))
+        touches = touches.join(bought, how="left", on=toucher)
+    return touches.filter(~nw.coalesce(*(f"{toucher}_bought" for toucher in _WHO.values())).is_null())
 
 
 def _weights(touched: Frame) -> Frame:
@@ -304,15 +284,14 @@ def _weights(touched: Frame) -> Frame:
 def _credited(tied: Frame) -> Frame:
     """Every change split over the channels of its sale, added up to the mart's rows."""
 
-    def credit(amount: str | nw.Expr, model: str) -> nw.Expr:
-        amount = nw.col(amount) if isinstance(amount, str) else amount
+    def credit(amount: nw.Expr, model: str) -> nw.Expr:
         return share_of(amount, *(nw.col(f"{model}_{part}") for part in ("weight", "upto", "whole")))
 
     return (
         tied.with_columns(
             **{f"{m}_bookings": credit(nw.col("bookings") * WHOLE, m) for m in MODELS},
-            **{f"{m}_minor": credit("amount", m) for m in MODELS},
-            **{f"{m}_reporting_minor": credit("reporting", m) for m in MODELS},
+            **{f"{m}_minor": credit(nw.col("amount"), m) for m in MODELS},
+            **{f"{m}_reporting_minor": credit(nw.col("reporting"), m) for m in MODELS},
         )
         .group_by(*MART.grain)
         .agg(
