@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,8 +19,6 @@ from wayfare.landing.mapping_preview import preview
 from wayfare.landing.mapping_rows import Layout, cells, read
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from wayfare.settings import Settings
 
 
@@ -175,3 +175,17 @@ def test_a_preview_counts_events_with_the_id_of_another_and_lands_nothing(settin
     flights = "id;from;departs;gate\n7;SVO;2017-09-10 23:50:00+03;\n"
     seen = look(settings, tmp_path, flights, "ticket;flight;amount\nT1;7;1\nT1;7;2\nT2;7;3\n")
     assert (seen.events, seen.problems, seen.repeated) == ({"booking": 3}, [], 1)
+
+
+def test_the_example_of_the_documentation_gives_what_it_says(settings: Settings, tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "mappings.md").read_text("utf-8")
+    data, mapping = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("csv", "toml"))
+    (tmp_path / "stays.csv").write_text(data, "utf-8")
+    (tmp_path / "stays.toml").write_text(mapping, "utf-8")
+    seen = preview(settings, str(tmp_path / "stays.toml"), [str(tmp_path / "stays.csv")])
+    counts = ", ".join(f"{count} {name}" for name, count in seen.events.items())
+    assert f"would land {counts}" in page
+    assert (seen.problems, seen.repeated) == ([], 0)
+    booking, travel = seen.first
+    assert (booking["occurred_at"], booking["adults"], booking["children"]) == ("2025-10-11T20:17:00.000000Z", 2, 1)
+    assert (booking["price"], booking["currency"], travel["outcome"]) == (123_450, "EUR", "completed")

@@ -8,7 +8,7 @@ number, true or false, or a table with one operation:
     {upper = V}  {lower = V}
     {first = [V, ..]}                         the first that is not absent
     {value = V, when = CONDITION}             absent unless the condition holds
-    {number = V, decimal = ",", thousands = "."}
+    {number = V, decimal = ",", thousands = ".", round = 2}
     {sum = [V, ..]}  {difference = [V, V]}  {product = [V, ..]}          exact decimals
     {quotient = [V, V]}                       rounded to nine digits after the point
     {money = V, currency = V, round = true}   minor units; without `round` a fraction of one is an error

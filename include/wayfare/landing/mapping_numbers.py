@@ -38,8 +38,19 @@ def _number(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     shape = literal(f"[+-]?{whole}({re.escape(point)}[0-9]+)?")
     plain = f"replace({of.text}, {literal(thousands)}, '')" if thousands else of.text
     plain = f"replace({plain}, ',', '.')" if point == "," else plain
-    sql = f"CASE WHEN regexp_full_match({of.text}, {shape}) THEN {decimal_of(plain)} END"
+    sql = decimal_of(plain)
+    if "round" in spec:  # what a computer added up in binary, such as 96.30000000000001
+        shape = literal(f"[+-]?{whole}({re.escape(point)}[0-9]+)?([eE][+-]?[0-9]{{1,2}})?")
+        sql = f"round(TRY_CAST({plain} AS {DECIMAL}), {_digits(spec['round'])})"
+        sql = f"CASE WHEN abs({sql}) < 1e15 THEN CAST({sql} AS {DECIMAL}) END"
+    sql = f"CASE WHEN regexp_full_match({of.text}, {shape}) THEN {sql} END"
     return derived([of], sql, "number", "not_a_number", f"is not a number written with {point!r} and {thousands!r}")
+
+
+def _digits(spec: Any) -> int:
+    if isinstance(spec, bool) or not isinstance(spec, int) or not 0 <= spec <= 9:
+        raise Mistake(f"round = {spec!r} is not a number of digits from 0 to 9")
+    return spec
 
 
 def _arithmetic(parts: list[Expression], sql: str) -> Expression:
@@ -113,7 +124,7 @@ def _exponent(currency: Expression) -> tuple[str, tuple[Check, ...]]:
 
 
 OPERATIONS = {
-    "number": Operation(_number, (), ("decimal", "thousands")),
+    "number": Operation(_number, (), ("decimal", "thousands", "round")),
     "sum": Operation(_sum),
     "difference": Operation(_difference),
     "product": Operation(_product),

@@ -141,7 +141,8 @@ def as_number(of: Expression) -> Expression:
     if of.type == "whole":
         return replace(of, sql=f"CAST({of.sql} AS {DECIMAL})", type="number")
     _only_from_text(of, "a number")
-    return derived([of], decimal_of(of.sql), "number", "not_a_number", "is not a number; write it like 1234.56")
+    says = "is not a number like 1234.56; over nine decimals, or other marks, are read by {number = ...}"
+    return derived([of], decimal_of(of.sql), "number", "not_a_number", says)
 
 
 def as_whole(of: Expression) -> Expression:
