@@ -114,6 +114,24 @@ def test_repeats_within_a_batch_are_judged_by_what_is_staged(settings: Settings,
     assert {r["reason"] for r in rejections(settings)} == {"conflict"}
 
 
+def test_an_event_is_known_however_it_is_written(settings: Settings, tmp_path: Path) -> None:
+    one = event(customer_id="é", extra_b=1, extra_a={"y": 1, "x": 2}, occurred_at="2026-03-01T11:00:00+01:00")
+    land(settings, [write(tmp_path / "a.jsonl", [one])])
+    same = {**dict(reversed(one.items())), "extra_a": {"x": 2, "y": 1}, "channel": None, "is_test": False}
+    same["occurred_at"] = "2026-03-01T10:00:00.000Z"
+    other = [
+        one | {"adults": 3},
+        one | {"extra_b": 2},
+        one | {"channel": ""},
+        one | {"occurred_at": "2026-03-02T10:00:00Z"},
+        event("travel", event_id=one["event_id"]),
+    ]
+    again = [json.dumps(same, ensure_ascii=False).encode(), *(json.dumps(e).encode() for e in other)]
+    assert land(settings, [write(tmp_path / "b.jsonl", again)]) == Landed(read=6, duplicates=1, conflicts=5)
+    fresh = [event("search", 2, channel=None), event("search", 2), event("search", 2, adults=9)]
+    assert land(settings, [write(tmp_path / "c.jsonl", fresh)]) == Landed(3, 1, 1, 1)
+
+
 def test_a_missing_file_stops_before_anything_lands(settings: Settings, tmp_path: Path) -> None:
     good = write(tmp_path / "a.jsonl", EVENTS)
     with pytest.raises(DataError, match="no such file"):

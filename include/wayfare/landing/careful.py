@@ -95,9 +95,14 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def typed_schema(contract: EventType) -> pa.Schema:
+    """Schema of typed events: the `ordinal` of their line, and the contract's Arrow schema."""
+    return contract.arrow_schema.insert(0, pa.field("ordinal", pa.int64(), nullable=False))
+
+
 def to_table(contract: EventType, rows: list[tuple[Any, ...]]) -> pa.Table:
     """Rows of (ordinal, *values) as typed events."""
-    schema = contract.arrow_schema.insert(0, pa.field("ordinal", pa.int64(), nullable=False))
+    schema = typed_schema(contract)
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
 

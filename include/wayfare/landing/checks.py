@@ -1,4 +1,4 @@
-"""What is computed from a typed event: its day, the first rule it breaks, its digest, its customer's pseudonym.
+"""What is computed from a typed event: its day, the first rule it breaks, its customer's pseudonym.
 
 One DuckDB pass per event type, whichever path typed the events.
 """
@@ -10,7 +10,8 @@ import hashlib
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from wayfare.contracts import EventType, Field, Kind
+import pyarrow.compute as pc
+
 from wayfare.landing.careful import shown
 from wayfare.staging.incoming import Rejection
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from wayfare.contracts import EventType
     from wayfare.settings import Settings
 
 PSEUDONYMIZED = "customer_id"
@@ -27,19 +29,27 @@ _BLOCK = 64
 
 
 def check(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, contract: EventType, source: str, landed_at: dt.datetime
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    contract: EventType,
+    typed: pa.Table,
+    landed_at: dt.datetime,
 ) -> pa.Table:
-    """Typed events of the relation `source` (`ordinal` and the contract's Arrow schema), and what is computed of them.
+    """Typed events (`ordinal` and the contract's Arrow schema), and what is computed of them.
 
-    Appended are `event_on`, `broken` (index of the first broken rule, or null) and `content` (16 bytes), a digest of
-    all values but the id: the same event has the same content whatever format it came in, and keeps it when its
-    contract gains an optional field.
+    Appended are `event_on` and `broken` (index of the first broken rule, or null).
     """
     key = settings.customer_key
     parameters: dict[str, Any] = {"zone": settings.timezone, "landed_at": landed_at}
     if key is not None:
         parameters |= _pads(key.get_secret_value().encode())
-    return connection.sql(statement(contract, source, keyed=key is not None), params=parameters).to_arrow_table()
+    connection.register("typed", typed)
+    made = connection.sql(statement(contract, keyed=key is not None), params=parameters).to_arrow_table()
+    connection.unregister("typed")
+    made = made.take(pc.index_in(typed["ordinal"], made["ordinal"].combine_chunks()))
+    if key is not None:
+        typed = typed.set_column(typed.column_names.index(PSEUDONYMIZED), PSEUDONYMIZED, made[PSEUDONYMIZED])
+    return typed.append_column("event_on", made["event_on"]).append_column("broken", made["broken"])
 
 
 def rejections(contract: EventType, broken: pa.Table) -> list[Rejection]:
@@ -49,23 +59,17 @@ def rejections(contract: EventType, broken: pa.Table) -> list[Rejection]:
 
 
 @functools.cache
-def statement(contract: EventType, source: str, *, keyed: bool) -> str:
-    """SQL of `check`."""
+def statement(contract: EventType, *, keyed: bool) -> str:
+    """SQL of what `check` computes, by `ordinal`."""
     rules = "\n".join(f"    WHEN NOT ({rule.holds}) THEN {i}" for i, rule in enumerate(contract.rules))
     broken = f"CASE\n{rules}\n  END" if rules else "NULL"
-    fields = ",\n    ".join(
-        _digested(f) for f in sorted(contract.fields, key=lambda f: f.name) if f.kind is not Kind.UUID
-    )
-    replaced = f"REPLACE ({_PSEUDONYM} AS {PSEUDONYMIZED})" if keyed else ""
+    replaced, pseudonym = (f"REPLACE ({_PSEUDONYM} AS {PSEUDONYMIZED})", f" {PSEUDONYMIZED},") if keyed else ("", "")
     return f"""
-SELECT * EXCLUDE (landed_at),
-  {broken} AS broken,
-  unhex(md5(concat('{contract.name}', chr(0),
-    {fields},
-    '=' || extra))) AS content
+SELECT ordinal, event_on,{pseudonym}
+  {broken} AS broken
 FROM (SELECT * {replaced}, CAST(timezone($zone, occurred_at) AS DATE) AS event_on,
         CAST($landed_at AS TIMESTAMPTZ) AS landed_at
-      FROM {source})
+      FROM typed)
 """  # noqa: S608  # identifiers come from the contracts
 
 
@@ -76,27 +80,6 @@ def _pads(key: bytes) -> dict[str, bytes]:
     """The two keyed prefixes of HMAC-SHA256 (RFC 2104)."""
     key = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
     return {"inner": bytes(b ^ 0x36 for b in key), "outer": bytes(b ^ 0x5C for b in key)}
-
-
-def _digested(field: Field) -> str:
-    """Arguments of concat() that end in NUL, which no text holds; nothing where there is no value.
-
-    Required fields need no name: within a major version none comes or goes.
-    """
-    if field.required:
-        return f"{_rendered(field)}, chr(0)"
-    return f"'{field.name}=' || {_rendered(field)} || chr(0)"
-
-
-def _rendered(field: Field) -> str:
-    """SQL of a value as text that no format and no version of DuckDB changes."""
-    match field.kind:
-        case Kind.INSTANT:
-            return f"epoch_us({field.name})"
-        case Kind.FLAG:
-            return f"CASE {field.name} WHEN true THEN 'true' WHEN false THEN 'false' END"
-        case _:
-            return field.name
 
 
 def _rejection(contract: EventType, event: dict[str, Any]) -> Rejection:

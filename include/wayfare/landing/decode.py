@@ -11,16 +11,15 @@ import numpy as np
 import pyarrow as pa
 
 from wayfare import duck
-from wayfare.contracts import EVENT_TYPES, EventType, Kind, reference
+from wayfare.contracts import EVENT_TYPES, EventType, reference
 from wayfare.landing import checks, fast
 from wayfare.landing.careful import CarefulDecoder, Refused, to_table
 from wayfare.staging.incoming import KEYS, Incoming, Rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
-    import numpy.typing as npt
 
     from wayfare.landing.lines import Fault, Lines
     from wayfare.settings import Settings
@@ -42,17 +41,19 @@ class Decoder:
     def __call__(self, lines: Lines) -> Incoming:
         """What a batch stages of `lines`. Blank lines count as nothing."""
         landed_at = dt.datetime.now(dt.UTC)
-        checked = self._columnar(lines, landed_at)
-        careful, rejections, blank = self._row_by_row(lines, [t["ordinal"] for t in checked.values()])
-        self._add_careful(checked, careful, landed_at)
+        typed = {c: [t] for c, t in fast.typed(lines.table["json"], self._contracts)}
+        careful, rejections, blank = self._row_by_row(lines, [t["ordinal"] for (t,) in typed.values()])
+        for contract, tables in careful.items():
+            typed.setdefault(contract, []).extend(tables)
         events = []
-        for contract, table in checked.items():
+        for contract, tables in typed.items():
+            table = checks.check(self._connection, self._settings, contract, pa.concat_tables(tables), landed_at)
             broken = table["broken"]
             if broken.null_count < len(broken):
                 rejections += checks.rejections(contract, table.filter(broken.is_valid()))
-            good = table.filter(broken.is_null()) if broken.null_count < len(broken) else table
-            if len(good):
-                events.append((contract, good.drop_columns(["broken"])))
+                table = table.filter(broken.is_null())
+            if len(table):
+                events.append((contract, table.drop_columns(["broken"])))
         return Incoming(
             source=lines.source,
             format=lines.format,
@@ -66,31 +67,6 @@ class Decoder:
             rejections=sorted(rejections, key=lambda r: r.ordinal),
         )
 
-    def _columnar(self, lines: Lines, landed_at: dt.datetime) -> dict[EventType, pa.Table]:
-        """What the columnar path accepts, checked."""
-        texts = pa.table({"ordinal": np.arange(len(lines.table)), "json": lines.table["json"]})
-        names = fast.route(self._connection, texts)
-        found = {}
-        for contract in self._contracts:
-            if contract.name in names:
-                table = self._checked(contract, f"({fast.statement(contract)})", landed_at)
-                found[contract] = table.filter(table["accepted"]).drop_columns(["accepted"])
-        return found
-
-    def _add_careful(
-        self, checked: dict[EventType, pa.Table], careful: dict[EventType, list[pa.Table]], landed_at: dt.datetime
-    ) -> None:
-        for contract, tables in careful.items():
-            self._connection.register("careful", pa.concat_tables(tables))
-            table = self._checked(contract, "careful", landed_at)
-            self._connection.unregister("careful")
-            checked[contract] = pa.concat_tables([checked[contract], table]) if contract in checked else table
-
-    def _checked(self, contract: EventType, source: str, landed_at: dt.datetime) -> pa.Table:
-        table = checks.check(self._connection, self._settings, contract, source, landed_at)
-        uuids = {f.name for f in contract.fields if f.kind is Kind.UUID} | {"content"}
-        return table.cast(pa.schema([f.with_type(pa.binary(16)) if f.name in uuids else f for f in table.schema]))
-
     def _row_by_row(
         self, lines: Lines, taken: list[pa.ChunkedArray]
     ) -> tuple[dict[EventType, list[pa.Table]], list[Rejection], int]:
@@ -101,11 +77,12 @@ class Decoder:
         left = np.ones(len(lines.table), bool)
         for ordinals in taken:
             left[ordinals.to_numpy()] = False
-        rest = np.flatnonzero(left)
+        rest, texts = np.flatnonzero(left), lines.table["json"].filter(pa.array(left))
         events: dict[EventType, list[pa.Table]] = {}
         rejections, blank = list[Rejection](), 0
         for start in range(0, len(rest), _SLICE):
-            rows, refused, blanks = self._slice(lines, rest[start : start + _SLICE])
+            some = slice(start, start + _SLICE)
+            rows, refused, blanks = self._slice(lines.faults, rest[some].tolist(), texts[some].to_pylist())
             for contract in self._contracts:
                 if contract.table in rows:
                     events.setdefault(contract, []).append(to_table(contract, rows[contract.table]))
@@ -114,13 +91,13 @@ class Decoder:
         return events, rejections, blank
 
     def _slice(
-        self, lines: Lines, ordinals: npt.NDArray[np.int64]
+        self, faults: Mapping[int, Fault], ordinals: list[int], texts: list[str]
     ) -> tuple[dict[str, list[tuple[Any, ...]]], list[Rejection], int]:
         rows: dict[str, list[tuple[Any, ...]]] = {}
         rejections, blank = [], 0
-        for ordinal, text in zip(ordinals.tolist(), lines.table["json"].take(ordinals).to_pylist(), strict=True):
-            if ordinal in lines.faults:
-                rejections.append(_rejection(ordinal, lines.faults[ordinal], None))
+        for ordinal, text in zip(ordinals, texts, strict=True):
+            if ordinal in faults:
+                rejections.append(_rejection(ordinal, faults[ordinal], None))
             elif not text.strip(" \t\r\n"):
                 blank += 1
             else:
@@ -146,7 +123,6 @@ def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) ->
         ) as connection,
     ):
         reference.register(connection)
-        fast.prepare(connection)
         yield Decoder(connection, settings, contracts or tuple(EVENT_TYPES.values()))
 
 
@@ -170,10 +146,10 @@ def _readable(value: object) -> str | None:
 
 
 def _keys(events: list[tuple[EventType, pa.Table]]) -> pa.Table:
-    """All events' `event_id`, `content`, `ordinal` and `first` (the ordinal of the first with that id), by event_id."""
+    """All events' `event_id`, `ordinal` and `first` (the ordinal of the first with that id), by event_id."""
     if not events:
         return KEYS.empty_table()
-    keys = pa.concat_tables([t.select(["event_id", "content", "ordinal"]) for _, t in events]).combine_chunks()
+    keys = pa.concat_tables([t.select(["event_id", "ordinal"]) for _, t in events]).combine_chunks()
     ids = keys["event_id"].chunk(0)
     halves = np.frombuffer(ids.buffers()[1], ">u8")[2 * ids.offset :][: 2 * len(ids)].reshape(-1, 2)
     order = np.lexsort((keys["ordinal"].to_numpy(), halves[:, 1], halves[:, 0]))

@@ -1,4 +1,4 @@
-"""The columnar path: DuckDB types, in bulk, the lines about which there can be no doubt.
+"""The columnar path: Arrow's JSON reader types, in bulk, the lines about which there can be no doubt.
 
 It accepts only flat JSON objects of known fields, each once, written in the plainest way; whatever else there is it
 leaves to `careful`, which knows why. What both accept they give the same values.
@@ -6,113 +6,236 @@ leaves to `careful`, which knows why. What both accept they give the same values
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import json as arrow_json
 
 from wayfare.contracts import EventType, Field, Kind
 from wayfare.contracts.model import MAX_ID, MAX_TEXT
+from wayfare.landing.careful import typed_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterator, Sequence
 
-    import duckdb
-    import pyarrow as pa
+    import numpy.typing as npt
 
-FEW = 1_000
-"""Lines of one event type that are read row by row sooner than DuckDB has planned how to type them."""
+FEW = 40
+"""Lines of one event type that are read row by row sooner than they are typed in columns."""
 
-_HEX = "[0-9a-fA-F]"
+_PIECE = 8_192
+"""Lines that are read together, and left to `careful` together where that fails twice."""
+
+_EVENT_TYPE = r'"event_type": ?"(?P<name>[a-z_]+)"'
+_READ = {Kind.COUNT: pa.int32(), Kind.MONEY: pa.int64(), Kind.FLAG: pa.bool_()}
+
+_DATE = "[12][0-9]{3}-[0-9]{2}-[0-9]{2}"
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
-_DAY = "[0-9]{2}-[0-9]{2}"
-_UUID = f'"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"'
-_INSTANT = rf'"20[0-9]{{2}}-{_DAY}T{_CLOCK}:[0-5][0-9](\.[0-9]{{1,6}})?(Z|[+-]{_CLOCK})"'
+_INSTANT = rf"^20[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}T{_CLOCK}:[0-5][0-9](\.[0-9]{{1,6}})?(Z|[+-]{_CLOCK})$"
+_CODES = {Kind.CURRENCY: "[A-Z]{3}", Kind.PLACE: "[A-Z]{3}", Kind.COUNTRY: "[A-Z]{2}"}
 
-# Each makes of a field's JSON text (strings in quotes) its value, or NULL where there is any doubt.
-_MACROS = f"""
-CREATE TEMP MACRO inside(x) AS (CAST(x AS VARCHAR))[2:-2];
-CREATE TEMP MACRO as_uuid(x) AS
-  CASE WHEN regexp_full_match(x, '{_UUID}') THEN unhex(replace(inside(x), '-', '')) END;
-CREATE TEMP MACRO as_instant(x) AS
-  CASE WHEN regexp_full_match(x, '{_INSTANT}') THEN TRY_CAST(inside(x) AS TIMESTAMPTZ) END;
-CREATE TEMP MACRO as_date(x) AS
-  CASE WHEN regexp_full_match(x, '"[12][0-9]{{3}}-{_DAY}"') THEN TRY_CAST(inside(x) AS DATE) END;
-CREATE TEMP MACRO as_count(x) AS CASE WHEN regexp_full_match(x, '0|[1-9][0-9]{{0,8}}') THEN CAST(x AS INTEGER) END;
-CREATE TEMP MACRO as_money(x) AS CASE WHEN regexp_full_match(x, '0|[1-9][0-9]{{0,14}}') THEN CAST(x AS BIGINT) END;
-CREATE TEMP MACRO as_signed_money(x) AS
-  CASE WHEN regexp_full_match(x, '0|-?[1-9][0-9]{{0,14}}') THEN CAST(x AS BIGINT) END;
-CREATE TEMP MACRO as_currency(x) AS CASE WHEN regexp_full_match(x, '"[A-Z]{{3}}"') THEN inside(x) END;
-CREATE TEMP MACRO as_place(x) AS CASE WHEN regexp_full_match(x, '"[A-Z]{{3}}"') THEN inside(x) END;
-CREATE TEMP MACRO as_country(x) AS CASE WHEN regexp_full_match(x, '"[A-Z]{{2}}"') THEN inside(x) END;
-CREATE TEMP MACRO as_flag(x) AS CASE x WHEN 'true' THEN true WHEN 'false' THEN false END;
-CREATE TEMP MACRO as_id(x) AS
-  CASE WHEN starts_with(x, '"') AND strlen(x) BETWEEN 3 AND {MAX_ID + 2} THEN inside(x) END;
-CREATE TEMP MACRO as_text(x) AS CASE WHEN starts_with(x, '"') AND strlen(x) <= {MAX_TEXT + 2} THEN inside(x) END;
-CREATE TEMP MACRO has(x) AS CAST(x IS NOT NULL AS INTEGER);
-"""
-
-_ROUTE = """
-CREATE OR REPLACE TEMP TABLE routed AS
-SELECT ordinal, json, TRY(json ->> '$.event_type') AS event_type FROM lines
-"""
-_MANY = "SELECT event_type FROM routed GROUP BY event_type HAVING count(*) > $1"
+_NUL = rb"\u0000"
+_NO_UUID = "?" * 36
+_DASHES = [8, 13, 18, 23]
+_DIGITS = [i for i in range(36) if i not in _DASHES]
+_NO_DIGIT = 16
+_NIBBLE = np.full(256, _NO_DIGIT, np.uint8)
+_NIBBLE[np.frombuffer(b"0123456789abcdef", np.uint8)] = range(16)
+_NIBBLE[np.frombuffer(b"0123456789ABCDEF", np.uint8)] = range(16)
 
 
-def prepare(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give a connection what `route` and `statement` need, once."""
-    connection.execute(_MACROS)
+def typed(texts: pa.ChunkedArray, contracts: Sequence[EventType]) -> Iterator[tuple[EventType, pa.Table]]:
+    """Events of the JSON `texts` that are beyond doubt: `ordinal` and the contract's Arrow schema."""
+    names = pa.chunked_array([_names(chunk) for chunk in texts.chunks], pa.string()).combine_chunks()
+    encoded = names.dictionary_encode()
+    code_of = {name: code for code, name in enumerate(encoded.dictionary.to_pylist())}
+    codes = encoded.indices.fill_null(-1).to_numpy()
+    for contract in contracts:
+        mask = codes == code_of.get(contract.name, len(code_of))
+        ordinals = pa.array(np.flatnonzero(mask))
+        if len(ordinals) > FEW:
+            lines = texts.filter(pa.array(mask)).combine_chunks()
+            starts = range(0, len(lines), _PIECE)
+            pieces = [_piece(contract, lines.slice(s, _PIECE), ordinals.slice(s, _PIECE)) for s in starts]
+            yield contract, pa.concat_tables(pieces)
 
 
-def route(connection: duckdb.DuckDBPyConnection, texts: pa.Table) -> set[str]:
-    """Make the table `routed` of `texts` (`ordinal`, `json`); names of the event types that are worth a `statement`."""
-    if len(texts) <= FEW:
-        return set()
-    connection.register("lines", texts)
-    connection.execute(_ROUTE)
-    connection.unregister("lines")
-    return {name for (name,) in connection.execute(_MANY, [FEW]).fetchall()}
+def _names(texts: pa.Array) -> pa.Array:
+    """The event type of each plain line, as far as it is seen at a glance; null for the others."""
+    names = pc.extract_regex(texts, r"^\{" + _EVENT_TYPE).field(0)
+    if names.null_count:
+        names = pc.coalesce(names, pc.extract_regex(texts, _EVENT_TYPE).field(0))
+    plain = _plain(texts)
+    return names if plain.all() else pc.if_else(pa.array(plain), names, None)
+
+
+def _plain(texts: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which lines begin and end with the only braces in them, and hold no NUL.
+
+    Arrow's reader takes documents as they come, several in a line or one in several lines, and crashes on a bare
+    `null`. Where each line has one opening brace, its first byte, and one closing, its last, as many documents as lines
+    are one document per line.
+    """
+    offsets = _offsets(texts)
+    body = memoryview(texts.buffers()[2] or b"")[offsets[0] : offsets[-1]]
+    if not len(body):
+        return np.zeros(len(texts), bool)
+    data, offsets = np.frombuffer(body, np.uint8), offsets - offsets[0]
+    starts, ends = offsets[:-1], offsets[1:].copy()
+    for end in b"\n\r":
+        ends -= (ends > starts) & (data[ends - 1] == end)
+    plain: npt.NDArray[np.bool_] = ends - starts > 1
+    plain[plain] = (data[starts[plain]] == ord("{")) & (data[ends[plain] - 1] == ord("}"))
+    for brace in b"{}":
+        found = data == brace
+        if np.count_nonzero(found) != len(texts):
+            lines = np.searchsorted(offsets, np.flatnonzero(found), "right") - 1
+            plain &= np.bincount(lines, minlength=len(texts)) == 1
+    if _NUL in bytes(body):
+        plain &= ~pc.match_substring(texts, _NUL.decode()).fill_null(True).to_numpy(zero_copy_only=False)
+    return plain
+
+
+def _piece(contract: EventType, lines: pa.Array, ordinals: pa.Array) -> pa.Table:
+    """The lines that are events, typed; where Arrow's reader refuses them all, without those it may have meant."""
+    read = _read(contract, lines)
+    if read is None:
+        fit = pa.array([_fits(contract, line) for line in lines.to_pylist()], pa.bool_())
+        lines, ordinals = lines.filter(fit), ordinals.filter(fit)
+        read = _read(contract, lines)
+    if read is None:
+        return typed_schema(contract).empty_table()
+    version = contract.version.split("-")[0] + "-[0-9]+-[0-9]+"
+    good = pc.and_(_matching(contract.name, read["event_type"])[1], _matching(version, read["schema_version"])[1])
+    good, columns = pc.fill_null(good, fill_value=False), [ordinals]
+    for field in contract.fields:
+        values, mask = _TYPED[field.kind](field, read[field.name])
+        columns.append(values)
+        good = pc.and_(good, pc.fill_null(mask, not field.required))
+    table = pa.table([*columns, pa.nulls(len(lines), pa.string())], schema=typed_schema(contract))
+    return table if good.false_count == 0 else table.filter(good)
+
+
+def _read(contract: EventType, lines: pa.Array) -> pa.RecordBatch | None:
+    """One row per line; None where one of them is no JSON of the contract's fields."""
+    if not len(lines):
+        return None
+    offsets = _offsets(lines)
+    size = int(offsets[-1] - offsets[0])
+    try:
+        table = arrow_json.read_json(
+            pa.BufferReader(lines.buffers()[2].slice(int(offsets[0]), size)),
+            arrow_json.ReadOptions(use_threads=False, block_size=size + 1),
+            arrow_json.ParseOptions(explicit_schema=_read_schema(contract), unexpected_field_behavior="error"),
+        )
+    except pa.ArrowInvalid:
+        return None
+    return table.combine_chunks().to_batches()[0] if len(table) == len(lines) else None
+
+
+def _offsets(texts: pa.Array) -> npt.NDArray[np.int32]:
+    return np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
 
 
 @functools.cache
-def statement(contract: EventType) -> str:
-    """SQL that types one event type's lines of `routed`: `ordinal`, the contract's Arrow schema, `accepted`.
-
-    Only rows that are `accepted` are to be believed. It is a column and no filter: DuckDB would push the filter down
-    and compute every value twice. DuckDB's JSON allows a comma before the closing brace and keeps quiet about repeated
-    and unknown keys, hence `whole`.
-    """
-    fields = contract.fields
-    names = ["event_type", *contract.by_name]
-    shape = ", ".join(f'"{n}":"JSON"' for n in names)
-    texts = [f.name for f in fields if f.kind in {Kind.ID, Kind.TEXT}]
-    return f"""
-SELECT ordinal, {", ".join(map(_defaulted, fields))}, CAST(NULL AS VARCHAR) AS extra,
-  whole AND given = {_has(f.name for f in fields)}
-    AND {" AND ".join(f"{f.name} IS NOT NULL" for f in fields if f.required)} AS accepted
-FROM (
-  SELECT ordinal, {", ".join(f"{_typed(f)} AS {f.name}" for f in fields)},
-    {_has(f.name for f in fields)} AS given,
-    coalesce(
-      regexp_full_match(schema_version, '"{contract.version.split("-")[0]}-[0-9]+-[0-9]+"')
-      AND NOT regexp_matches(json, ',\\s*\\}}\\s*$')
-      AND CASE WHEN contains(json, '\\') THEN NOT contains(concat({", ".join(texts)}), '\\') ELSE true END
-      AND CASE WHEN len(json_keys(json)) = {_has(names)} THEN true
-        ELSE list_has_all({names}, json_keys(json)) AND list_unique(json_keys(json)) = len(json_keys(json)) END,
-      false) AS whole
-  FROM (SELECT ordinal, json, unnest(TRY(json_transform(json, '{{{shape}}}')))
-        FROM routed WHERE event_type = '{contract.name}'))
-"""  # noqa: S608  # identifiers come from the contracts
+def _read_schema(contract: EventType) -> pa.Schema:
+    fields = ((f.name, _READ.get(f.kind, pa.string())) for f in contract.fields)
+    return pa.schema([("event_type", pa.string()), *fields])
 
 
-def _has(names: Iterable[str]) -> str:
-    return " + ".join(f"has({name})" for name in names)
+def _fits(contract: EventType, line: str) -> bool:
+    """Whether a line that was refused among others is not itself at fault; that a key comes twice is not seen."""
+    try:
+        msgspec.json.decode(line, type=_closed(contract))
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        return False
+    return True
 
 
-def _defaulted(field: Field) -> str:
-    return field.name if field.default is None else f"coalesce({field.name}, {field.default}) AS {field.name}"
+@functools.cache
+def _closed(contract: EventType) -> type[msgspec.Struct]:
+    """The contract's struct, which no unknown field fits."""
+    return msgspec.defstruct("Closed", [], bases=(contract.struct,), forbid_unknown_fields=True)
 
 
-def _typed(field: Field) -> str:
-    if field.kind is Kind.CHOICE:
-        choices = ", ".join(f"'\"{c}\"'" for c in field.choices)
-        return f"CASE WHEN {field.name} IN ({choices}) THEN inside({field.name}) END"
-    return f"as_{'signed_' if field.signed else ''}{field.kind.value}({field.name})"
+# Each of the following makes of a field and its column the typed values, and which of them are beyond doubt (null where
+# there is none).
+
+
+def _uuid(_: Field, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    long = pc.equal(pc.binary_length(texts), 36)
+    if long.true_count < len(texts):
+        texts = pc.if_else(pc.fill_null(long, fill_value=False), texts, _NO_UUID)
+    written = np.frombuffer(texts.buffers()[2], np.uint8)[: 36 * len(texts)].reshape(-1, 36)
+    nibbles = _NIBBLE[written.take(_DIGITS, axis=1)]
+    good = (written[:, _DASHES] == ord("-")).all(axis=1) & (nibbles < _NO_DIGIT).all(axis=1)
+    data = np.ascontiguousarray((nibbles[:, 0::2] << 4) | nibbles[:, 1::2])
+    return pa.Array.from_buffers(pa.binary(16), len(texts), [None, pa.py_buffer(data)]), pa.array(good)
+
+
+def _sized(field: Field, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    length = pc.binary_length(texts)
+    if field.kind is Kind.TEXT:
+        return texts, pc.less_equal(length, MAX_TEXT)
+    return texts, pc.and_(pc.greater(length, 0), pc.less_equal(length, MAX_ID))
+
+
+def _matching(pattern: str, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    matches = re.compile(pattern).fullmatch
+    encoded = texts.dictionary_encode()
+    good = pa.array([bool(matches(text)) for text in encoded.dictionary.to_pylist()], pa.bool_())
+    return texts, good.take(encoded.indices)
+
+
+def _code(field: Field, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    return _matching(_CODES.get(field.kind) or "|".join(map(re.escape, field.choices)), texts)
+
+
+def _date(_: Field, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    encoded = texts.dictionary_encode()
+    dates = pa.array([_day(text) for text in encoded.dictionary.to_pylist()], pa.date32())
+    return dates.take(encoded.indices), dates.is_valid().take(encoded.indices)
+
+
+def _day(text: str) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(text) if re.fullmatch(_DATE, text) else None
+    except ValueError:
+        return None
+
+
+def _instant(field: Field, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    good = pc.and_(pc.match_substring_regex(texts, _INSTANT), _date(field, pc.utf8_slice_codeunits(texts, 0, 10))[1])
+    return pc.if_else(good, texts, None).cast(pa.timestamp("us", "UTC")), good
+
+
+def _number(field: Field, values: pa.Array) -> tuple[pa.Array, pa.Array]:
+    least = -(2**53) if field.signed else 0
+    most = 2**31 - 1 if field.kind is Kind.COUNT else 2**53
+    return values, pc.and_(pc.greater_equal(values, least), pc.less_equal(values, most))
+
+
+def _flag(field: Field, values: pa.Array) -> tuple[pa.Array, pa.Array]:
+    return values if field.default is None else pc.fill_null(values, field.default), pc.equal(values, values)
+
+
+_TYPED: dict[Kind, Callable[[Field, Any], tuple[Any, Any]]] = {
+    Kind.UUID: _uuid,
+    Kind.ID: _sized,
+    Kind.TEXT: _sized,
+    Kind.CHOICE: _code,
+    Kind.INSTANT: _instant,
+    Kind.DATE: _date,
+    Kind.COUNT: _number,
+    Kind.MONEY: _number,
+    Kind.CURRENCY: _code,
+    Kind.COUNTRY: _code,
+    Kind.PLACE: _code,
+    Kind.FLAG: _flag,
+}

@@ -38,8 +38,16 @@ _TEMPORARY = (
     ),
 )
 _KNOWN = """
-SELECT i.ordinal, k.content
-FROM incoming_key i, LATERAL (SELECT content FROM staging.identity WHERE event_id = i.event_id OFFSET 0) k
+SELECT i.ordinal
+FROM incoming_key i, LATERAL (SELECT 1 FROM staging.identity WHERE event_id = i.event_id OFFSET 0) k
+"""
+_AGAIN = """
+CREATE TEMP TABLE IF NOT EXISTS again_{table} ON COMMIT DELETE ROWS
+AS SELECT CAST(0 AS bigint) AS ordinal, {columns} FROM staging.{table} WITH NO DATA
+"""
+_SAME = """
+SELECT a.ordinal FROM again_{table} a JOIN staging.{table} s ON s.event_id = a.event_id
+WHERE s.event_on = ANY (ARRAY(SELECT DISTINCT event_on FROM again_{table})) AND {same}
 """
 _TOUCH = """
 INSERT INTO control.change (event_type, event_on, batch_id, rows)
@@ -86,6 +94,7 @@ class Stager:
 
     def __init__(self, settings: Settings) -> None:
         self._connection = connect_adbc(settings.url("landing"))
+        self._meets_known = False  # ids staged before are rare, and looking for them takes as long as staging them
 
     def __enter__(self) -> Self:
         return self
@@ -111,69 +120,94 @@ class Stager:
     def stage_each(self, incoming: Incoming, *, replayed: bool = False) -> Staged:
         """The same as `stage`, told line by line."""
         try:
-            with self._connection.cursor() as cursor:
-                staged = _Batch(cursor, incoming).stage(replayed=replayed)
-            self._connection.commit()
+            try:
+                return self._attempt(incoming, replayed=replayed)
+            except adbc.IntegrityError:
+                if self._meets_known:
+                    raise
+                self._connection.rollback()
+                self._meets_known = True
+                return self._attempt(incoming, replayed=replayed)
         except adbc.Error as error:
             with contextlib.suppress(adbc.Error):
                 self._connection.rollback()
             if isinstance(error, adbc.ProgrammingError):
                 raise ConfigurationError(f"the database does not fit the contracts; migrate it: {error}") from error
             raise ServiceError(f"landing stopped; land the same again to go on, nothing doubles: {error}") from error
+
+    def _attempt(self, incoming: Incoming, *, replayed: bool) -> Staged:
+        with self._connection.cursor() as cursor:
+            batch = _Batch(cursor, incoming, meets_known=self._meets_known)
+            staged = batch.stage(replayed=replayed)
+        self._connection.commit()
+        self._meets_known = batch.meets_known
         return staged
 
 
 class _Batch:
-    """One batch in its transaction."""
+    """One batch in its transaction.
 
-    def __init__(self, cursor: adbc.Cursor, incoming: Incoming) -> None:
+    Unless it `meets_known`, ids staged before are not looked for: one of them fails the transaction.
+    """
+
+    def __init__(self, cursor: adbc.Cursor, incoming: Incoming, *, meets_known: bool) -> None:
         self._cursor = cursor
         self._incoming = incoming
+        self.meets_known = meets_known
         for statement in _TEMPORARY:
             cursor.execute(statement)
 
     def stage(self, *, replayed: bool) -> Staged:
         incoming = self._incoming
-        duplicates, conflicts = self._judge()
-        known = pa.array([*duplicates, *conflicts], pa.int64())
-        fresh = [(contract, new) for contract, table in incoming.events if len(new := _without(table, known))]
+        again = self._claim()
+        fresh = [(contract, new) for contract, table in incoming.events if len(new := _without(table, again))]
+        batch_id = int(self._fetch("SELECT coalesce(max(batch_id), 0) + 1 AS id FROM control.batch")["id"][0].as_py())
+        if fresh:
+            self._insert_events(fresh, batch_id)
+            self._log_changes(fresh, batch_id)
+        duplicates = self._duplicates(again)
+        conflicts = again.filter(pc.invert(pc.is_in(again, duplicates)))
         rejections = [*incoming.rejections, *self._conflicts(conflicts)]
         counts = Landed(
             incoming.read, sum(len(t) for _, t in fresh), len(duplicates), len(conflicts), len(incoming.rejections)
         )
-        batch_id = int(self._fetch("SELECT coalesce(max(batch_id), 0) + 1 AS id FROM control.batch")["id"][0].as_py())
         kept = (self._settle if replayed else self._reject)(rejections, batch_id)
-        if fresh:
-            self._insert_events(fresh, _without(incoming.keys, known), batch_id)
-            self._log_changes(fresh, batch_id)
         if fresh or kept:
             self._insert_batch(counts, batch_id)
-        return Staged(counts, duplicates, rejections)
+        return Staged(counts, duplicates.to_pylist(), rejections)
 
-    def _judge(self) -> tuple[list[int], list[int]]:
-        """Ordinals of the duplicates and of the conflicts; takes the lock under which that stays true."""
+    def _claim(self) -> pa.Array:
+        """Stage the ids that are new; ordinals of the events whose id was staged, or came earlier in the batch."""
         keys = self._incoming.keys
-        repeats = not keys["first"].equals(keys["ordinal"])
-        firsts = keys.filter(pc.equal(keys["first"], keys["ordinal"])) if repeats else keys
-        self._send("incoming_key", firsts.select(["event_id", "ordinal"]))
         self._fetch(f"SELECT pg_advisory_xact_lock({BATCH_LOCK})")
-        known = self._fetch(_KNOWN)
-        if not repeats and not len(known):
-            return [], []
-        staged = dict(zip(known["ordinal"].to_pylist(), _bytes(known["content"]), strict=True))
-        contents = dict(zip(keys["ordinal"].to_pylist(), keys["content"].to_pylist(), strict=True))
-        duplicates, conflicts = [], []
-        for ordinal, first in zip(keys["ordinal"].to_pylist(), keys["first"].to_pylist(), strict=True):
-            if contents[ordinal] != staged.get(first, contents[first]):
-                conflicts.append(ordinal)
-            elif first in staged or ordinal != first:
-                duplicates.append(ordinal)
-        return duplicates, conflicts
+        repeats = pc.not_equal(keys["first"], keys["ordinal"])
+        firsts = keys.filter(pc.invert(repeats)) if pc.any(repeats).as_py() else keys
+        known = pa.array([], pa.int64())
+        if self.meets_known:
+            self._send("incoming_key", firsts.select(["event_id", "ordinal"]))
+            known = self._fetch(_KNOWN)["ordinal"].combine_chunks()
+            self.meets_known = len(known) > 0
+        self._send("identity", _without(firsts, known).select(["event_id"]), schema="staging")
+        return keys["ordinal"].filter(pc.or_(repeats, pc.is_in(keys["first"], known))).combine_chunks()
 
-    def _conflicts(self, ordinals: list[int]) -> Iterator[Rejection]:
-        wanted = pa.array(ordinals, pa.int64())
-        for contract, table in self._incoming.events if ordinals else ():
-            here = table.filter(pc.is_in(table["ordinal"], wanted))
+    def _duplicates(self, again: pa.Array) -> pa.Array:
+        """Those of the ordinals whose event is staged just so, by now in this batch or before."""
+        same = [pa.array([], pa.int64())]
+        if len(again):
+            self._cursor.execute("SET LOCAL enable_nestloop = off")
+        for contract, table in self._incoming.events if len(again) else ():
+            here = table.filter(pc.is_in(table["ordinal"], again))
+            if len(here):
+                columns = [*contract.arrow_schema.names, "event_on"]
+                self._cursor.execute(_AGAIN.format(table=contract.table, columns=", ".join(columns)))
+                self._send(f"again_{contract.table}", here.select(["ordinal", *columns]))
+                equal = " AND ".join(f"a.{c} IS NOT DISTINCT FROM s.{c}" for c in columns)
+                same += self._fetch(_SAME.format(table=contract.table, same=equal))["ordinal"].chunks
+        return pa.concat_arrays(same)
+
+    def _conflicts(self, ordinals: pa.Array) -> Iterator[Rejection]:
+        for contract, table in self._incoming.events if len(ordinals) else ():
+            here = table.filter(pc.is_in(table["ordinal"], ordinals))
             for ordinal, raw_id in zip(here["ordinal"].to_pylist(), here["event_id"].to_pylist(), strict=True):
                 event_id = str(uuid.UUID(bytes=raw_id))
                 message = (
@@ -182,12 +216,11 @@ class _Batch:
                 )
                 yield Rejection(ordinal, CONFLICT, message, "event_id", contract.name, event_id)
 
-    def _insert_events(self, fresh: list[tuple[EventType, pa.Table]], keys: pa.Table, batch_id: int) -> None:
+    def _insert_events(self, fresh: list[tuple[EventType, pa.Table]], batch_id: int) -> None:
         for contract, table in fresh:
             staged = table.append_column("landed_at", _repeated(self._incoming.landed_at, _INSTANT, table))
             staged = staged.append_column("batch_id", _repeated(batch_id, pa.int64(), table))
             self._send(contract.table, staged.select(contract.staged_schema.names), schema="staging")
-        self._send("identity", keys.select(["event_id", "content"]), schema="staging")
 
     def _log_changes(self, fresh: list[tuple[EventType, pa.Table]], batch_id: int) -> None:
         for contract, table in fresh:
@@ -255,8 +288,3 @@ def _without(table: pa.Table, ordinals: pa.Array) -> pa.Table:
 
 def _repeated(value: object, kind: pa.DataType, beside: pa.Table | pa.Array) -> pa.Array:
     return pa.repeat(pa.scalar(value, kind), len(beside))
-
-
-def _bytes(uuids: pa.ChunkedArray) -> list[bytes]:
-    """UUIDs as ADBC gives them, as 16 bytes each."""
-    return uuids.cast(pa.binary(16)).to_pylist()  # type: ignore[no-any-return]  # pyarrow is untyped

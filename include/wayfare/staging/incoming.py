@@ -22,7 +22,6 @@ CONFLICT = "conflict"
 KEYS = pa.schema(
     [
         pa.field("event_id", pa.binary(16)),
-        pa.field("content", pa.binary(16)),
         pa.field("ordinal", pa.int64()),
         pa.field("first", pa.int64()),
     ]
@@ -46,9 +45,8 @@ class Rejection:
 class Incoming:
     """What was read of some lines.
 
-    `events` are tables of the contract's Arrow schema, `event_on`, `content` (16 bytes, digest of the event) and
-    `ordinal`; `keys` has the schema `KEYS`; `lines` (int64) and `raw` (binary) are by ordinal; `read` counts the lines
-    that are not blank.
+    `events` are tables of `ordinal`, the contract's Arrow schema and `event_on`; `keys` has the schema `KEYS`; `lines`
+    (int64) and `raw` (binary) are by ordinal; `read` counts the lines that are not blank.
     """
 
     source: str

@@ -78,9 +78,8 @@ identity = Table(
     "identity",
     metadata,
     Column("event_id", Uuid, primary_key=True),
-    Column("content", Uuid, nullable=False, comment="MD5 of the event's content, independent of how it was written."),
     schema="staging",
-    comment="Every event_id ever staged, with a digest of its content: what makes landing exactly-once in effect.",
+    comment="Every event_id ever staged: what makes landing exactly-once in effect.",
 )
 
 rejection = Table(
