@@ -25,7 +25,7 @@ down: .venv/.ready  ## stop what `make run` started
 	@$(BIN)/wayfare down
 
 test: .venv/.ready  ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python scripts/run_tests.py $(ARGS)
 
 lint: .venv/.ready lock-check docs-check  ## format, lint, types, lock and generated pages
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,31 @@
+"""The whole suite, in two processes side by side: what shares one Airflow or starts a whole installation, and the rest.
+
+With arguments: one pytest with these arguments.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+
+APART = ("tests/dags", "tests/plugins", "tests/doctor", "tests/e2e")
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status of the run, or of the first half that failed."""
+    pytest = [sys.executable, "-m", "pytest"]
+    if arguments:
+        return subprocess.run([*pytest, *arguments], check=False).returncode
+    with tempfile.TemporaryFile() as told:
+        beside = subprocess.Popen([*pytest, *APART], stdout=told, stderr=subprocess.STDOUT)
+        rest = subprocess.run([*pytest, *(f"--ignore={folder}" for folder in APART)], check=False).returncode
+        status = beside.wait()
+        told.seek(0)
+        sys.stdout.buffer.write(told.read())
+        sys.stdout.flush()
+    return rest or status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
