@@ -12,7 +12,7 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[1]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
-CHOICES = {"WAYFARE_ENGINE", "WAYFARE_STORAGE_URL"}
+CHOICES = {"WAYFARE_STORAGE_URL"}
 """Variables that choose something and hide nothing."""
 
 
