@@ -1,6 +1,6 @@
 """The accounts of a shared installation, under the FAB auth manager: an admin, an analyst and a viewer.
 
-An analyst sees everything a viewer sees, and may trigger, clear and mark runs. Run as `python -m wayfare_airflow.users`
+An analyst sees everything a viewer sees, and may trigger, clear and mark runs, and pause DAGs. Run as `python -m wayfare_airflow.users`
 after Airflow's metadata is migrated; passwords come from the environment, and a changed one takes effect.
 """
 
@@ -33,6 +33,8 @@ def _write(passwords: dict[str, str]) -> None:
         for action in (permissions.ACTION_CAN_CREATE, permissions.ACTION_CAN_EDIT)
         for resource in (permissions.RESOURCE_DAG_RUN, permissions.RESOURCE_TASK_INSTANCE)
     ]
+    # without it FAB lets nobody touch a run of the DAG; it also allows to pause one
+    may.append((permissions.ACTION_CAN_EDIT, permissions.RESOURCE_DAG))
     with get_application_builder() as builder:
         security = builder.sm
         security.sync_roles()

@@ -90,7 +90,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     process = made.up()
     yield made
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 0, made.output.read_text()
+    assert process.wait(120) == 0, made.output.read_text()
     assert not (made.home / "postgres" / "postmaster.pid").exists(), "the database stopped with the rest"
 
 

@@ -187,7 +187,7 @@ def test_brokers_restart(configured: Settings, broker: Broker) -> None:
     with psycopg.connect(configured.url("owner")) as holding:
         holding.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_LOCK])
         with lander(configured, visibility_seconds=2):
-            until(lambda: waiting(configured) < 100)
+            until(lambda: waiting(configured) == 0)
             broker.stop()
             broker.start()
             holding.rollback()
