@@ -1,7 +1,8 @@
 """The accounts of a shared installation, under the FAB auth manager: an admin, an analyst and a viewer.
 
-An analyst sees everything a viewer sees, and may trigger, clear and mark runs, and pause DAGs. Run as `python -m wayfare_airflow.users`
-after Airflow's metadata is migrated; passwords come from the environment, and a changed one takes effect.
+An analyst sees everything a viewer sees, and may trigger, clear and mark runs, and pause DAGs. Run as
+`python -m wayfare_airflow.users` after Airflow's metadata is migrated; passwords come from the environment, and a
+changed one takes effect.
 """
 
 from __future__ import annotations
