@@ -22,7 +22,8 @@ def up(
     from wayfare.local import stack
     from wayfare.settings import get_settings
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stopping in (signal.SIGINT, signal.SIGTERM):  # a shell's background job starts with SIGINT ignored
+        signal.signal(stopping, signal.default_int_handler)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 160
