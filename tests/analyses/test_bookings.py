@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import doctest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import duckdb
 import narwhals as nw
 
+from analyses import examples
 from analyses.selling import cancellation, day
 from wayfare.analyses import bookings
 from wayfare.analyses.customer_behavior import CustomerBehavior
@@ -18,15 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_examples_in_the_docstrings_hold() -> None:
-    connection = duckdb.connect()
-
-    def frame(sql: str) -> nw.LazyFrame[Any]:
-        return nw.from_native(connection.sql(sql)).lazy()
-
-    def rows(frame: nw.LazyFrame[Any]) -> list[tuple[Any, ...]]:
-        return frame.to_native().order("ALL").fetchall()
-
-    outcome = doctest.testmod(bookings, extraglobs={"frame": frame, "rows": rows})
+    outcome = examples.outcome(bookings)
     assert outcome.attempted > 5
     assert outcome.failed == 0
 

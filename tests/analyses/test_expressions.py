@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import doctest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import duckdb
 import narwhals as nw
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wayfare.analyses import expressions
+from analyses import examples
+from wayfare.analyses import expressions, probability
 
 if TYPE_CHECKING:
     from analyses.conftest import Runner
@@ -22,16 +21,11 @@ START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 
 
 def test_examples_in_the_docstrings_hold() -> None:
-    connection = duckdb.connect()
-
-    def frame(sql: str) -> nw.LazyFrame[Any]:
-        return nw.from_native(connection.sql(sql)).lazy()
-
-    def rows(frame: nw.LazyFrame[Any]) -> list[tuple[Any, ...]]:
-        return frame.to_native().order("ALL").fetchall()
-
-    outcome = doctest.testmod(expressions, extraglobs={"frame": frame, "rows": rows})
+    outcome = examples.outcome(expressions)
     assert outcome.attempted > 20
+    assert outcome.failed == 0
+    outcome = examples.outcome(probability)
+    assert outcome.attempted > 3
     assert outcome.failed == 0
 
 

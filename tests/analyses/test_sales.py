@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import doctest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import duckdb
-import narwhals as nw
 import pyarrow as pa
 
+from analyses import examples
 from wayfare.analyses import sales
 
 if TYPE_CHECKING:
@@ -19,15 +17,7 @@ DAY = dt.date(2026, 3, 1)
 
 
 def test_examples_in_the_docstrings_hold() -> None:
-    connection = duckdb.connect()
-
-    def frame(sql: str) -> nw.LazyFrame[Any]:
-        return nw.from_native(connection.sql(sql)).lazy()
-
-    def rows(frame: nw.LazyFrame[Any]) -> list[tuple[Any, ...]]:
-        return frame.to_native().order("ALL").fetchall()
-
-    outcome = doctest.testmod(sales, extraglobs={"frame": frame, "rows": rows})
+    outcome = examples.outcome(sales)
     assert outcome.attempted > 3
     assert outcome.failed == 0
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import doctest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import duckdb
-import narwhals as nw
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from analyses import examples
 from wayfare.analyses import visits
 from wayfare.analyses.api import BehaviorAnalysis, Mart
 from wayfare.contracts.events import BOOKING, CANCELLATION, OFFER, PURCHASE, REFUND, SEARCH, TRAVEL, VIEW
@@ -32,15 +30,7 @@ class Reader(BehaviorAnalysis):
 
 
 def test_examples_in_the_docstrings_hold() -> None:
-    connection = duckdb.connect()
-
-    def frame(sql: str) -> nw.LazyFrame[Any]:
-        return nw.from_native(connection.sql(sql)).lazy()
-
-    def rows(frame: nw.LazyFrame[Any]) -> list[tuple[Any, ...]]:
-        return frame.to_native().order("ALL").fetchall()
-
-    outcome = doctest.testmod(visits, extraglobs={"frame": frame, "rows": rows})
+    outcome = examples.outcome(visits)
     assert outcome.attempted >= 4
     assert outcome.failed == 0
 

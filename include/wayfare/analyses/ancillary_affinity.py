@@ -6,18 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import narwhals as nw
 
-from wayfare.analyses.api import (
-    Additivity,
-    BehaviorAnalysis,
-    Column,
-    Every,
-    Expect,
-    Mart,
-    Picture,
-    Window,
-    key,
-    measure,
-)
+from wayfare.analyses.api import BehaviorAnalysis, Every, Expect, Mart, Picture, Window, count, key, measure
 from wayfare.analyses.expressions import Frame, integer, or_zero, period_of, plus_days, ratio, when_or_zero
 from wayfare.analyses.sales import LONGEST_LEAD, SOLD_IN_TIME, reversals
 from wayfare.contracts.events import BOOKING, CANCELLATION, PURCHASE
@@ -70,10 +59,8 @@ class AncillaryAffinity(BehaviorAnalysis):
         columns={
             "items": measure("n: items of the product that start this month, less those wholly cancelled", "bigint"),
             "passenger_items": measure("Passengers of those items, added up", "bigint"),
-            "units": Column(
-                "Units of ancillary_a bought with those items, less cancelled; null for a pair",
-                "bigint",
-                Additivity.ADDITIVE,
+            "units": count(
+                "Units of ancillary_a bought with those items, less cancelled; null for a pair", nullable=True
             ),
             "attach_rate": measure("units / passenger_items; null for a pair"),
             "items_with_a": measure("A: items with ancillary_a", "bigint"),

@@ -51,9 +51,9 @@ def key(doc: str, type: SqlType = "text") -> Column:  # noqa: A002 - the field's
     return Column(doc, type, Additivity.KEY, nullable=False)
 
 
-def count(doc: str) -> Column:
+def count(doc: str, *, nullable: bool = False) -> Column:
     """A number of things that sums over days."""
-    return Column(doc, "bigint", Additivity.ADDITIVE, nullable=False)
+    return Column(doc, "bigint", Additivity.ADDITIVE, nullable=nullable)
 
 
 def minor(doc: str, *, nullable: bool = False) -> Column:

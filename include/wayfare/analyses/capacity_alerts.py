@@ -11,13 +11,10 @@ from wayfare.analyses.expressions import (
     Frame,
     days_between,
     integer,
-    normal_cdf,
-    normal_density,
     plus_days,
-    shortfall,
-    spread,
 )
 from wayfare.analyses.pickup import completed, pickup
+from wayfare.analyses.probability import normal_cdf, normal_density, shortfall, spread
 from wayfare.analyses.sales import used_units
 from wayfare.contracts.events import BOOKING, CANCELLATION, INVENTORY
 

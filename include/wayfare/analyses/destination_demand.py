@@ -18,6 +18,7 @@ from wayfare.analyses.expressions import (
     with_origin_market,
     with_session,
 )
+from wayfare.analyses.visits import by_person
 from wayfare.contracts.events import BOOKING, SEARCH
 
 if TYPE_CHECKING:
@@ -194,20 +195,16 @@ def _matured(intents: Frame, bookings: Frame) -> Frame:
     Intents and bookings of a person are laid out in order of time, so that each booking sees the last intent before it
     whatever their number; of a visitor's and a customer's last intent the later one counts.
     """
-    begun = _by_person(
-        intents.with_columns(step=integer(0), at="started_at"), "step", "at", "intent_id", "searched_on", "started_at"
+    begun = by_person(intents.with_columns(step=integer(0), at="started_at")).select(
+        *_WISH, "step", "at", "intent_id", "searched_on", "started_at"
     )
     booking = ["booking_id", "city", "product", "booked_on"]
-    made = _by_person(
+    made = by_person(
         bookings.with_columns(booked_on="searched_on")
         .group_by(*booking)
         .agg(nw.col("visitor_id", "customer_id").max(), at=nw.col("occurred_at").min())
-        .with_columns(step=integer(1)),
-        "step",
-        "at",
-        "booking_id",
-        "booked_on",
-    )
+        .with_columns(step=integer(1))
+    ).select(*_WISH, "step", "at", "booking_id", "booked_on")
     order = ["at", "step", "intent_id"]
     last_intent = nw.col("intent_id", "searched_on", "started_at").fill_null(strategy="forward")
     return (
@@ -222,15 +219,3 @@ def _matured(intents: Frame, bookings: Frame) -> Frame:
 
 
 _WISH = ["person", "city", "product"]
-
-
-def _by_person(frame: Frame, *columns: str) -> Frame:
-    """The rows once for each known visitor or customer behind them, as `person`."""
-    return nw.concat(
-        [
-            frame.filter(~nw.col(column).is_null()).select(
-                "city", "product", *columns, person=nw.concat_str(nw.lit(f"{column}:"), nw.col(column))
-            )
-            for column in ("visitor_id", "customer_id")
-        ]
-    )

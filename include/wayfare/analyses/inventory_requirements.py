@@ -26,10 +26,9 @@ from wayfare.analyses.expressions import (
     integer,
     plus_days,
     share_of,
-    shortfall,
-    spread,
     when_or_zero,
 )
+from wayfare.analyses.probability import shortfall, spread
 from wayfare.analyses.sales import sold_articles, used_units
 from wayfare.contracts.events import BOOKING, CANCELLATION, INVENTORY, PURCHASE
 

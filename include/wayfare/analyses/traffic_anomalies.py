@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import narwhals as nw
 
-from wayfare.analyses.api import Additivity, BehaviorAnalysis, Column, Expect, Mart, Picture, Window, key, measure
+from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, count, key, measure
 from wayfare.analyses.expressions import (
     Frame,
     converted,
@@ -83,10 +83,8 @@ class TrafficAnomalies(BehaviorAnalysis):
         },
         columns={
             "value": measure("The day's value; events of the session"),
-            "numerator": Column(
-                "What the value counts, or its numerator; revenue in minor units", "bigint", Additivity.ADDITIVE
-            ),
-            "denominator": Column("Denominator of a rate: searches or bookings", "bigint", Additivity.ADDITIVE),
+            "numerator": count("What the value counts, or its numerator; revenue in minor units", nullable=True),
+            "denominator": count("Denominator of a rate: searches or bookings", nullable=True),
             "known_weeks": measure("Of the 8 weeks before, those with a value on this weekday", "bigint"),
             "median": measure("Median of those values"),
             "mad": measure("Median of their absolute deviations from the median"),
