@@ -13,10 +13,7 @@ import argparse
 import datetime as dt
 import multiprocessing
 import resource
-import secrets
-import socket
 import sys
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -33,7 +30,7 @@ import day_files
 from wayfare import engines, snapshots
 from wayfare.analyses import registry
 from wayfare.analyses.chunk import Chunk
-from wayfare.local.postgres import EmbeddedPostgres
+from wayfare.local.postgres import EmbeddedPostgres, temporary_server
 from wayfare.settings import Settings
 from wayfare.staging import database
 
@@ -54,21 +51,10 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="wayfare-bench-", ignore_cleanup_errors=True) as folder:
-        server = EmbeddedPostgres(Path(folder) / "data", _free_port(), secrets.token_urlsafe(16))
-        server.start()
-        try:
-            settings = _installation(server, Path(folder), arguments.events, arguments.days)
-            for name in arguments.analyses or [n for n in HEART if n in registry.analyses()]:
-                _report(settings, _chunk(name, arguments.days), arguments.repeat)
-        finally:
-            server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with temporary_server() as server:
+        settings = _installation(server, server.data.parent, arguments.events, arguments.days)
+        for name in arguments.analyses or [n for n in HEART if n in registry.analyses()]:
+            _report(settings, _chunk(name, arguments.days), arguments.repeat)
 
 
 def _installation(server: EmbeddedPostgres, folder: Path, events: int, days: int) -> Settings:

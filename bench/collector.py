@@ -13,12 +13,9 @@ import argparse
 import json
 import os
 import re
-import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -31,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
 
 from wayfare.collector import producers
 from wayfare.contracts import EVENT_TYPES
-from wayfare.local.postgres import EmbeddedPostgres
+from wayfare.local.postgres import EmbeddedPostgres, free_port, temporary_server
 from wayfare.settings import Settings
 from wayfare.staging import database
 
@@ -73,13 +70,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("needs wrk: apt-get install wrk")
-    with tempfile.TemporaryDirectory(prefix="wayfare-bench-", ignore_cleanup_errors=True) as folder:
-        server = EmbeddedPostgres(Path(folder) / "data", _free_port(), secrets.token_urlsafe(16))
-        server.start()
-        try:
-            return _measure(server, Path(folder), arguments.seconds, arguments.connections)
-        finally:
-            server.stop()
+    with temporary_server() as server:
+        return _measure(server, server.data.parent, arguments.seconds, arguments.connections)
 
 
 def _measure(server: EmbeddedPostgres, folder: Path, seconds: int, connections: int) -> int:
@@ -90,7 +82,7 @@ def _measure(server: EmbeddedPostgres, folder: Path, seconds: int, connections: 
     token = producers.add(settings, "web", [e.name for e in EVENT_TYPES.values()], 1_000_000)
     (folder / "body").write_text("".join(json.dumps(e) + "\n" for e in _events()))
     (folder / "load.lua").write_text(_SCRIPT % {"body": folder / "body", "token": token})
-    port = _free_port()
+    port = free_port()
     environment = os.environ | {
         "PYTHONPATH": INCLUDE, "WAYFARE_DATABASE_URL": server.url("bench"),
         "WAYFARE_HOME": str(folder / "home"),
@@ -173,12 +165,6 @@ def _wait(port: int, token: str) -> None:
             pass
         time.sleep(0.1)
     sys.exit("the collector did not start")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

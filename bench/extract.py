@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import resource
-import secrets
 import shutil
-import socket
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +24,7 @@ from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis, Mart, key
 from wayfare.analyses.chunk import Chunk
 from wayfare.contracts import EVENT_TYPES
-from wayfare.local.postgres import EmbeddedPostgres
+from wayfare.local.postgres import EmbeddedPostgres, temporary_server
 from wayfare.settings import Settings
 from wayfare.snapshots import references
 from wayfare.staging import database
@@ -96,21 +93,13 @@ class Reversals(Searches):
 
 def main(rows: int) -> None:
     """Fill a database with `rows` searches and print what copying and extracting them takes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    with tempfile.TemporaryDirectory(prefix="wayfare-bench-", ignore_cleanup_errors=True) as folder:
-        server = EmbeddedPostgres(Path(folder) / "data", port, secrets.token_urlsafe(16))
-        server.start()
-        try:
-            settings = Settings(database_url=server.url("postgres"), home=Path(folder) / "home")
-            database.migrate(settings)
-            _fill(server, rows)
-            for analysis in (Searches(), Reversals()):
-                registry.analyses()[analysis.name] = analysis
-                _compare(server, settings, analysis)
-        finally:
-            server.stop()
+    with temporary_server() as server:
+        settings = Settings(database_url=server.url("postgres"), home=server.data.parent / "home")
+        database.migrate(settings)
+        _fill(server, rows)
+        for analysis in (Searches(), Reversals()):
+            registry.analyses()[analysis.name] = analysis
+            _compare(server, settings, analysis)
 
 
 def _fill(server: EmbeddedPostgres, rows: int) -> None:

@@ -11,10 +11,7 @@ import argparse
 import contextlib
 import multiprocessing
 import resource
-import secrets
-import socket
 import sys
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -28,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
 from wayfare.contracts import EVENT_TYPES, EventType
 from wayfare.landing import land, sources
 from wayfare.landing.decode import decoder
-from wayfare.local.postgres import EmbeddedPostgres
+from wayfare.local.postgres import EmbeddedPostgres, temporary_server
 from wayfare.settings import Settings
 from wayfare.simulator import simulate
 from wayfare.staging import database
@@ -51,17 +48,13 @@ def main() -> None:
 
 def run(rows: int) -> list[str]:
     """Land about `rows` simulated events and COPY the same; lines to print."""
-    with tempfile.TemporaryDirectory(prefix="wayfare-bench-", ignore_cleanup_errors=True) as folder:
-        server = EmbeddedPostgres(Path(folder) / "data", _free_port(), secrets.token_urlsafe(16))
-        server.start()
-        try:
-            settings = _installation(server, Path(folder))
-            file = _events(Path(folder), rows)
-            count = _apart(_as_arrow, settings, file)[0]
-            _, bare, bare_memory = _apart(_copy, settings, file)
-            _, landing, landing_memory = _apart(_land, settings, file)
-        finally:
-            server.stop()
+    with temporary_server() as server:
+        folder = server.data.parent
+        settings = _installation(server, folder)
+        file = _events(folder, rows)
+        count = _apart(_as_arrow, settings, file)[0]
+        _, bare, bare_memory = _apart(_copy, settings, file)
+        _, landing, landing_memory = _apart(_land, settings, file)
     ratio = landing / bare
     verdict = "" if ratio <= ALLOWED_RATIO else f"  SLOWER than {ALLOWED_RATIO} times"
     return [
@@ -69,12 +62,6 @@ def run(rows: int) -> list[str]:
         f"{'landing JSON Lines':24}{count / landing:12,.0f} rows/s{landing:9.2f} s{landing_memory:7.0f} MB",
         f"{'ratio':24}{ratio:12.2f}{verdict}",
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _installation(server: EmbeddedPostgres, folder: Path) -> Settings:

@@ -6,23 +6,22 @@ and economic_results is brought up to date through every step.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
-import secrets
-import socket
-import tempfile
 import time
 import uuid
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from wayfare import landing
-from wayfare.local.postgres import EmbeddedPostgres
+from wayfare.local.postgres import EmbeddedPostgres, temporary_server
 from wayfare.pipeline import bring_up_to_date
 from wayfare.settings import Settings
 from wayfare.staging import database
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ANALYSIS = "economic_results"
 PER_DAY = 300
@@ -33,15 +32,8 @@ def main() -> None:
     """Print seconds of both and their ratio; each is the best of three late events."""
     seconds = {}
     for days in (10, 1_000):
-        with tempfile.TemporaryDirectory(prefix="wayfare-bench-", ignore_cleanup_errors=True) as folder:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = int(probe.getsockname()[1])
-            server = EmbeddedPostgres(Path(folder) / "data", port, secrets.token_urlsafe(16))
-            server.start()
-            with contextlib.ExitStack() as stack:
-                stack.callback(server.stop)
-                seconds[days] = measure(server, Path(folder), days)
+        with temporary_server() as server:
+            seconds[days] = measure(server, server.data.parent, days)
         print(f"{days:>6,} days of history {seconds[days]:8.2f} s")
     print(f"{'ratio':>22} {seconds[1_000] / seconds[10]:8.2f}")
 

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import resource
-import secrets
-import socket
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +27,7 @@ from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis, Mart, count, key, measure, minor
 from wayfare.analyses.chunk import Chunk
 from wayfare.contracts.events import BOOKING
-from wayfare.local.postgres import EmbeddedPostgres
+from wayfare.local.postgres import temporary_server
 from wayfare.marts import publish
 from wayfare.settings import Settings
 from wayfare.staging.database import connect_adbc, migrate
@@ -144,22 +141,14 @@ def compare(settings: Settings, analysis: BehaviorAnalysis, rows: int, rounds: i
 
 def main(rows: int) -> None:
     """Run on an embedded PostgreSQL of its own."""
-    with tempfile.TemporaryDirectory(prefix="wayfare-bench-", ignore_cleanup_errors=True) as folder:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        server = EmbeddedPostgres(Path(folder) / "data", port, secrets.token_urlsafe(16))
-        server.start()
-        try:
-            settings = Settings(home=Path(folder) / "home", database_url=server.url("postgres"))
-            migrate(settings)
-            print(f"{rows:,} rows in {DAYS} days")
-            for analysis in (Restated(), Vintage()):
-                compare(settings, analysis, rows)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"peak memory {peak:,.0f} MB, the Arrow table of the bare COPY included")
-        finally:
-            server.stop()
+    with temporary_server() as server:
+        settings = Settings(home=server.data.parent / "home", database_url=server.url("postgres"))
+        migrate(settings)
+        print(f"{rows:,} rows in {DAYS} days")
+        for analysis in (Restated(), Vintage()):
+            compare(settings, analysis, rows)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"peak memory {peak:,.0f} MB, the Arrow table of the bare COPY included")
 
 
 if __name__ == "__main__":

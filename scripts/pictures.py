@@ -5,11 +5,7 @@ Run by `make pictures`; the same code and packages draw the same bytes.
 
 from __future__ import annotations
 
-import secrets
-import socket
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -17,7 +13,7 @@ import psycopg
 
 from wayfare import landing, simulator
 from wayfare.analyses import registry
-from wayfare.local.postgres import EmbeddedPostgres
+from wayfare.local.postgres import temporary_server
 from wayfare.pipeline import bring_up_to_date
 from wayfare.settings import PROJECT, Settings
 from wayfare.staging import database
@@ -44,22 +40,11 @@ mpl.rcParams |= {
 def main(names: list[str]) -> None:
     """Draw the pictures of the analyses named, or of all."""
     drawn = [registry.get(name) for name in names] or list(registry.analyses().values())
-    with tempfile.TemporaryDirectory(prefix="wayfare-pictures-", ignore_cleanup_errors=True) as folder:
-        server = EmbeddedPostgres(Path(folder) / "data", _free_port(), secrets.token_urlsafe(16))
-        server.start()
-        try:
-            settings = Settings(database_url=server.url("postgres"), home=Path(folder) / "home")
-            _demonstrate(settings, [a.name for a in drawn])
-            for analysis in drawn:
-                _draw(settings, analysis)
-        finally:
-            server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with temporary_server() as server:
+        settings = Settings(database_url=server.url("postgres"), home=server.data.parent / "home")
+        _demonstrate(settings, [a.name for a in drawn])
+        for analysis in drawn:
+            _draw(settings, analysis)
 
 
 def _demonstrate(settings: Settings, names: list[str]) -> None:

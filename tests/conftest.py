@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
-import tempfile
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,43 +12,34 @@ import psycopg
 import pytest
 
 import brokers
-from wayfare.local.postgres import EmbeddedPostgres
+from wayfare.local import postgres as local
 from wayfare.settings import Settings, get_settings
 from wayfare.staging import database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from wayfare.local.postgres import EmbeddedPostgres
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on."""
-    return _free_port()
+    return local.free_port()
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL 18 server with a migrated database `template_wayfare`."""
-    with tempfile.TemporaryDirectory(prefix="wayfare-pg-", ignore_cleanup_errors=True) as folder:
-        server = EmbeddedPostgres(Path(folder) / "data", _free_port(), secrets.token_urlsafe(16))
-        server.start()
-        try:
-            _administer(server, "ALTER SYSTEM SET fsync = off")
-            _administer(server, "SELECT pg_reload_conf()")
-            _administer(server, "CREATE DATABASE template_wayfare")
-            database.migrate(Settings(database_url=server.url("template_wayfare"), home=Path(folder) / "home"))
-            database.engine(server.url("template_wayfare")).dispose()
-            yield server
-        finally:
-            server.stop()
+    with local.temporary_server() as server:
+        _administer(server, "ALTER SYSTEM SET fsync = off")
+        _administer(server, "SELECT pg_reload_conf()")
+        _administer(server, "CREATE DATABASE template_wayfare")
+        database.migrate(Settings(database_url=server.url("template_wayfare"), home=server.data.parent / "home"))
+        database.engine(server.url("template_wayfare")).dispose()
+        yield server
 
 
 def _administer(server: EmbeddedPostgres, statement: str) -> None:
@@ -94,7 +83,9 @@ def fresh_installation(
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.Broker]:
     """A RabbitMQ of the session's own."""
-    made = brokers.rabbitmq(tmp_path_factory.mktemp("rabbitmq"), _free_port(), _free_port(), _free_port())
+    made = brokers.rabbitmq(
+        tmp_path_factory.mktemp("rabbitmq"), local.free_port(), local.free_port(), local.free_port()
+    )
     with brokers.running(made):
         yield made
 
@@ -102,7 +93,7 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.Broke
 @pytest.fixture(scope="session")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.Broker]:
     """A Redis of the session's own, which writes every command to disk before it answers."""
-    made = brokers.redis(tmp_path_factory.mktemp("redis"), _free_port())
+    made = brokers.redis(tmp_path_factory.mktemp("redis"), local.free_port())
     with brokers.running(made):
         yield made
 

