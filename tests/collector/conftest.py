@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,9 @@ import psycopg
 import pytest
 
 import wayfare
+from waiting import until
 from wayfare.collector import producers
+from wayfare.local import postgres as local
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,10 +108,7 @@ def start(token: str, free_port: int) -> Callable[[], AbstractContextManager[Col
 
 @pytest.fixture(scope="module")
 def running(token: str) -> Iterator[Collector]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    with serving(port) as made:
+    with serving(local.free_port()) as made:
         until(lambda: made.knows(token))
         yield made
 
@@ -120,10 +117,3 @@ def running(token: str) -> Iterator[Collector]:
 def collector(running: Collector, settings: Settings) -> Collector:  # noqa: ARG001  # emptied first
     """The module's collector, which knows the producer `web`."""
     return running
-
-
-def until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.05)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import httpx
 import psycopg
 
-from collector.conftest import LINES, until
+from collector.conftest import LINES
 from landing.sample_events import event, query
+from waiting import until
 from wayfare.collector import app, limits, producers
 from wayfare.contracts import EVENT_TYPES
 from wayfare.staging.batches import BATCH_LOCK

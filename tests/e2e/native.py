@@ -10,21 +10,18 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
+import psycopg
 import yaml
 
-from wayfare.local.postgres import EmbeddedPostgres
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from wayfare.local.postgres import EmbeddedPostgres, free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
@@ -34,17 +31,12 @@ PROGRAMS = {
 PORTS = {"postgres": 5432, "redis": 6379, "api-server": 8080, "collector": 8000}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(holds: Callable[[], object], seconds: float, told: Callable[[], object], pause: float = 0.5) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, told()
-        time.sleep(pause)
+def pause_all_but(analyses: tuple[str, ...], metadata_url: str) -> bool:
+    """Pause the other DAGs in Airflow's metadata; False while it does not know every DAG."""
+    with psycopg.connect(metadata_url) as connection:
+        known = connection.execute("SELECT count(*) FROM dag WHERE dag_id = 'traffic_anomalies'").fetchone()
+        connection.execute("UPDATE dag SET is_paused = true WHERE dag_id <> ALL (%s)", [list(analyses)])
+    return known == (1,)
 
 
 @dataclass

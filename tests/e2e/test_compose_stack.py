@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +13,9 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from e2e.native import Native, until
+import brokers
+from e2e.native import Native, pause_all_but
+from waiting import until
 from wayfare import landing, simulator
 from wayfare.pipeline import bring_up_to_date
 
@@ -37,8 +38,7 @@ SOONER = {
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
     """Every service but the profiles', with two workers; only `ANALYSES` are not paused."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("needs redis-server (Debian: redis-server)")
+    brokers.required("redis-server")
     made = Native(tmp_path_factory.mktemp("compose") / "native", SOONER)
     made.postgres.start()
     made.start("redis")
@@ -47,8 +47,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
         for name in ("api-server", "scheduler", "dag-processor", "triggerer", "worker", "collector", "queue-lander"):
             made.start(name)
         made.start("worker", 2)
-        until(lambda: _is_healthy(made), 180, lambda: made.log("api-server"))
-        until(lambda: _paused(made), 120, lambda: made.log("dag-processor"))
+        until(lambda: _is_healthy(made), 180, lambda: made.log("api-server"), 0.5)
+        url = made.postgres.url("airflow")
+        until(lambda: pause_all_but(ANALYSES, url), 120, lambda: made.log("dag-processor"), 0.5)
         yield made
     finally:
         made.stop()
@@ -84,14 +85,6 @@ def _metadata(stack: Native, statement: str) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def _paused(stack: Native) -> bool:
-    """Pause all but `ANALYSES`, once every DAG is known."""
-    ((known,),) = _metadata(stack, "SELECT count(*) FROM dag WHERE dag_id = 'traffic_anomalies'")
-    if known:
-        _metadata(stack, f"UPDATE dag SET is_paused = true WHERE dag_id NOT IN {ANALYSES}")
-    return bool(known)
-
-
 def _send(stack: Native, token: str, lines: list[bytes]) -> None:
     until(lambda: _post_events(stack, token, b"")[0] != 401, 30, lambda: stack.log("collector"))
     for start in range(0, len(lines), 1_000):
@@ -125,7 +118,7 @@ def _kill_during(stack: Native, task: str) -> None:
         found[:] = [title for (pid,) in rows if pid for title in stack.titles_of(pid)]
         return bool(found)
 
-    until(is_running, 180, lambda: (task, stack.log("scheduler")), pause=0.05)
+    until(is_running, 180, lambda: (task, stack.log("scheduler")))
     stack.kill(found[0])
     stack.start("worker", 2 if found[0].endswith("2") else 1)
 
@@ -156,7 +149,12 @@ def test_killed_workers_lose_and_double_nothing(stack: Native, settings: Setting
 
     for task in ("extract", "analyze", "publish"):
         _kill_during(stack, task)
-    until(lambda: all(r["stale_days"] == 0 and r["rows"] for r in _status(stack).values()), 300, lambda: _status(stack))
+    until(
+        lambda: all(r["stale_days"] == 0 and r["rows"] for r in _status(stack).values()),
+        300,
+        lambda: _status(stack),
+        0.5,
+    )
 
     keyed = settings.model_copy(update={"customer_key": SecretStr(stack.secrets["WAYFARE_CUSTOMER_KEY"])})
     landing.land(keyed, [str(tmp_path / "events.jsonl")])

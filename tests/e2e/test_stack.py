@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 
+from e2e.native import pause_all_but
+from waiting import until
+from wayfare.local.postgres import free_port
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 PROJECT = Path(__file__).resolve().parents[2]
 ANALYSES = ("capacity_alerts", "customer_behavior", "destination_demand", "economic_results", "inventory_requirements")
@@ -29,7 +30,7 @@ class Installation:
     """`wayfare up` in a home of its own, and the command line beside it."""
 
     def __init__(self, home: Path) -> None:
-        ports = [self._free_port(), self._free_port()]
+        ports = [free_port(), free_port()]
         self.home = home
         self.ui = f"http://127.0.0.1:{ports[0]}"
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("WAYFARE_", "AIRFLOW_"))}
@@ -41,12 +42,6 @@ class Installation:
             "WAYFARE_DEBOUNCE_SECONDS": "1",
         }
         self.output = home.parent / "up.txt"
-
-    @staticmethod
-    def _free_port() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-c", "from wayfare.cli import main; main()", *arguments]
@@ -68,20 +63,10 @@ class Installation:
         """Pause all but `ANALYSES`, once every DAG is known."""
         secrets = dict(line.split("=", 1) for line in (self.home / "secrets.env").read_text().splitlines())
         url = secrets["WAYFARE_DATABASE_URL"].strip("'\"").rsplit("/", 1)[0] + "/airflow"
-        with psycopg.connect(url) as connection:
-            known = connection.execute("SELECT count(*) FROM dag WHERE dag_id = 'traffic_anomalies'").fetchone()
-            connection.execute(f"UPDATE dag SET is_paused = true WHERE dag_id NOT IN {ANALYSES}".encode())
-        return known == (1,)
+        return pause_all_but(ANALYSES, url)
 
     def pid(self, name: str) -> int:
         return int((self.home / "logs" / f"{name}.pid").read_text().split()[0])
-
-
-def until(holds: Callable[[], object], seconds: float, told: Callable[[], object]) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, told()
-        time.sleep(1)
 
 
 @pytest.fixture
@@ -95,18 +80,21 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 
 
 def test_the_scheduler_publishes_though_processes_are_killed(installation: Installation, tmp_path: Path) -> None:
-    until(installation.pause_others, 120, installation.status)
+    until(installation.pause_others, 120, installation.status, pause=1)
     events = tmp_path / "events"
     simulated = installation.run("simulate", "--days", "4", "--customers", "60", "--seed", "3", "--out", str(events))
     assert simulated.returncode == 0, simulated.stdout + simulated.stderr
     landed = installation.run("land", *sorted(str(f) for f in events.rglob("*.parquet")))
     assert landed.returncode == 0, landed.stdout + landed.stderr
-    until(lambda: any(row["rows"] for row in installation.status()), 180, installation.status)
+    until(lambda: any(row["rows"] for row in installation.status()), 180, installation.status, pause=1)
     for name in ("scheduler", "triggerer", "api-server"):
         os.kill(installation.pid(name), signal.SIGKILL)
 
     until(
-        lambda: all(row["stale_days"] == 0 and row["rows"] for row in installation.status()), 300, installation.status
+        lambda: all(row["stale_days"] == 0 and row["rows"] for row in installation.status()),
+        300,
+        installation.status,
+        pause=1,
     )
     assert "scheduler ended with status -9; starting it again" in installation.output.read_text()
     with pytest.raises(urllib.error.HTTPError, match="401"):

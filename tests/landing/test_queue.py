@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 import wayfare
 from landing.sample_events import event, query
+from waiting import until
 from wayfare.landing import queue
 from wayfare.landing.queue import land_queue
 from wayfare.staging.batches import BATCH_LOCK
@@ -76,13 +77,6 @@ def waiting(settings: Settings) -> int:
     with Connection(queue.broker_url(settings)) as connection:
         declared = connection.default_channel.queue_declare(settings.queue_name, durable=True, auto_delete=False)
         return int(declared.message_count)
-
-
-def until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.05)
 
 
 @contextmanager

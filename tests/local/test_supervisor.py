@@ -5,25 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
+from waiting import until
 from wayfare.local.supervisor import Supervisor
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 SLEEPER = [sys.executable, "-c", "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"]
-
-
-def until(holds: Callable[[], object], *, seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.05)
 
 
 def pid_of(logs: Path, name: str) -> int:
@@ -46,14 +35,14 @@ def test_what_dies_is_started_again_and_all_stop_together(tmp_path: Path) -> Non
     supervisor.start()
     try:
         first, other = pid_of(tmp_path, "one"), pid_of(tmp_path, "two")
-        until(lambda: psutil.Process(first).children())
+        until(lambda: psutil.Process(first).children(), 15)
         (grandchild,) = psutil.Process(first).children()
         os.kill(first, signal.SIGKILL)
-        until(lambda: pid_of(tmp_path, "one") != first)
+        until(lambda: pid_of(tmp_path, "one") != first, 15)
         second = pid_of(tmp_path, "one")
         assert restarts == [("one", -signal.SIGKILL)]
         assert pid_of(tmp_path, "two") == other
-        until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
+        until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE, 15)
     finally:
         supervisor.stop()
     assert not psutil.pid_exists(second)
@@ -76,7 +65,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     supervisor = supervise(tmp_path, [])
     supervisor.start()
     try:
-        until(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE)
+        until(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE, 15)
         assert pid_of(tmp_path, "one") != orphan.pid
     finally:
         supervisor.stop()
