@@ -124,10 +124,7 @@ def close(landed: Landed, read: str, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(landed)))
     elif not quiet:
-        typer.echo(
-            f"{landed.read:,} {read}: {landed.landed:,} landed, {landed.duplicates:,} duplicates, "
-            f"{landed.conflicts:,} conflicts, {landed.rejected:,} rejected"
-        )
+        typer.echo(landed.told(read))
         if landed.conflicts or landed.rejected:
             typer.echo("see them with `wayfare rejections`; land them after a fix with `wayfare replay`")
     if landed.conflicts or landed.rejected:

@@ -29,13 +29,7 @@ def land_queue(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     landed = land(get_settings(), stop, name=name)
-    if as_json:
-        typer.echo(json.dumps(asdict(landed)))
-    else:
-        typer.echo(
-            f"{landed.read:,} events received: {landed.landed:,} landed, {landed.duplicates:,} duplicates, "
-            f"{landed.conflicts:,} conflicts, {landed.rejected:,} rejected"
-        )
+    typer.echo(json.dumps(asdict(landed)) if as_json else landed.told("events received"))
 
 
 @app.command()

@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from fastapi import Depends, FastAPI, Request, Response
@@ -23,7 +23,7 @@ from wayfare.collector.metrics import Metrics
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import WayfareError
 from wayfare.landing import queue
-from wayfare.landing.messages import LINES, Event, Outcome, events_of, media_type
+from wayfare.landing.messages import LINES, Event, Outcome, Status, events_of, media_type
 from wayfare.staging.database import engine
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 class Result(BaseModel):
     """What became of one event."""
 
-    status: Literal["landed", "duplicate", "conflict", "rejected", "queued"]
+    status: Status
     reason: str | None = None
     field: str | None = None
     message: str | None = None

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import OperationalError
 
 from wayfare.contracts import EVENT_TYPES
-from wayfare.errors import DataError, ServiceError
-from wayfare.staging.database import engine
+from wayfare.errors import DataError
+from wayfare.staging.database import transaction
 from wayfare.staging.tables import producer
 
 if TYPE_CHECKING:
@@ -114,8 +113,5 @@ def _digest(token: str) -> bytes:
 
 
 def _rows(settings: Settings, role: Role, statement: Executable) -> list[dict[str, Any]]:
-    try:
-        with engine(settings.url(role)).begin() as connection:
-            return [dict(row) for row in connection.execute(statement).mappings()]
-    except OperationalError as error:
-        raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
+    with transaction(settings.url(role)) as connection:
+        return [dict(row) for row in connection.execute(statement).mappings()]

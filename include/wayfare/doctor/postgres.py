@@ -46,7 +46,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield from _of_the_server(connection, settings)
     except SQLAlchemyError as error:
         fix = "start it (`wayfare up` starts the embedded one), or correct the URL (WAYFARE_DATABASE_URL)"
-        yield failed("database", f"{place}: {_told(error)}", fix)
+        yield failed("database", f"{place}: {roles.told(error)}", fix)
     finally:
         database.engine(patient).dispose()
 
@@ -131,8 +131,3 @@ def _left_out(connection: Connection) -> Iterator[Finding]:
 def _counted(connection: Connection, query: str, nothing: str, hint: str) -> str:
     rows = connection.execute(text(query)).all()
     return ", ".join(f"{name} {count:,}" for name, count in rows) + f" ({hint})" if rows else nothing
-
-
-def _told(error: SQLAlchemyError) -> str:
-    """The driver's first line, which holds no password."""
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

@@ -71,9 +71,8 @@ def _role(connection: Connection, role: str, url: SecretStr | None) -> Finding:
         try:
             engine.connect().close()
         except SQLAlchemyError as error:
-            told = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             fix = f"correct WAYFARE_{role.upper()}_URL, or set the password of {name} (`wayfare migrate` does)"
-            return failed(check, f"{name} cannot connect: {told}", fix)
+            return failed(check, f"{name} cannot connect: {told(error)}", fix)
         finally:
             engine.dispose()
     fault = _fault(connection, check, role, name)
@@ -104,3 +103,8 @@ def _fault(connection: Connection, check: str, role: str, name: str) -> Finding 
 
 def _applies(rules: tuple[_Rule, ...], schema: str, table: str, privilege: str) -> bool:
     return any((schema, of, privilege) in rules for of in (table, "*"))
+
+
+def told(error: SQLAlchemyError) -> str:
+    """The driver's first line, which holds no password."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

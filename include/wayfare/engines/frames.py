@@ -10,15 +10,13 @@ import duckdb
 import narwhals as nw
 import pyarrow as pa
 from sqlalchemy import func, select
-from sqlalchemy.exc import OperationalError
 
 from wayfare import snapshots, storage
 from wayfare.analyses import registry
 from wayfare.analyses.api import Inputs
 from wayfare.contracts import reference
 from wayfare.engines.rates import rates
-from wayfare.errors import ServiceError
-from wayfare.staging.database import engine
+from wayfare.staging.database import transaction
 from wayfare.staging.tables import change
 
 if TYPE_CHECKING:
@@ -98,9 +96,6 @@ def _horizon(settings: Settings, chunk: Chunk) -> dt.date | None:
     last = select(func.max(change.c.event_on)).where(
         change.c.event_type.in_(names), change.c.batch_id <= chunk.through_batch
     )
-    try:
-        with engine(settings.url("pipeline")).connect() as connection:
-            found: dt.date | None = connection.scalar(last)
-            return found
-    except OperationalError as error:
-        raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
+    with transaction(settings.url("pipeline")) as connection:
+        found: dt.date | None = connection.scalar(last)
+        return found

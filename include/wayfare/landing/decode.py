@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
+    import numpy.typing as npt
 
     from wayfare.landing.lines import Fault, Lines
     from wayfare.settings import Settings
@@ -145,13 +146,17 @@ def _readable(value: object) -> str | None:
     return value.replace("\0", "").encode("utf-8", "replace").decode()[:200]
 
 
+def halves_of(ids: pa.FixedSizeBinaryArray) -> npt.NDArray[np.uint64]:
+    """Both halves of each event_id as numbers in its order; shape (n, 2)."""
+    return np.frombuffer(ids.buffers()[1] or b"", ">u8")[2 * ids.offset :][: 2 * len(ids)].reshape(-1, 2)
+
+
 def _keys(events: list[tuple[EventType, pa.Table]]) -> pa.Table:
     """All events' `event_id`, `ordinal` and `first` (the ordinal of the first with that id), by event_id."""
     if not events:
         return KEYS.empty_table()
     keys = pa.concat_tables([t.select(["event_id", "ordinal"]) for _, t in events]).combine_chunks()
-    ids = keys["event_id"].chunk(0)
-    halves = np.frombuffer(ids.buffers()[1], ">u8")[2 * ids.offset :][: 2 * len(ids)].reshape(-1, 2)
+    halves = halves_of(keys["event_id"].chunk(0))
     order = np.lexsort((keys["ordinal"].to_numpy(), halves[:, 1], halves[:, 0]))
     halves, keys = halves[order], keys.take(order)
     starts = np.ones(len(order), bool)

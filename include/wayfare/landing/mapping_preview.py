@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
-from wayfare.landing.decode import decoder
+from wayfare.landing.decode import decoder, halves_of
 from wayfare.landing.mapping_files import mapped_runs
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def preview(
                 seen.events[contract.name] = seen.events.get(contract.name, 0) + len(table)
             for rejection in incoming.rejections:
                 _count(problems, rejection, incoming)
-            ids.append(_halves(incoming))
+            # half of each id is enough to tell ids apart
+            ids.append(halves_of(incoming.keys["event_id"].combine_chunks())[:, 0].astype(np.uint64))
     seen.problems = sorted(problems.values(), key=lambda problem: -problem.count)
     every = np.concatenate(ids) if ids else np.empty(0, np.uint64)
     seen.repeated = len(every) - len(np.unique(every))
@@ -97,11 +98,3 @@ def _count(problems: dict[tuple[str, str | None], Problem], rejection: Rejection
     message = re.sub(r"^line [0-9]+, ", "", rejection.message)
     if len(problem.examples) < _EXAMPLES and message not in problem.examples:
         problem.examples.append(message)
-
-
-def _halves(incoming: Incoming) -> npt.NDArray[np.uint64]:
-    """Half of each event id: enough to tell ids apart."""
-    ids = incoming.keys["event_id"].combine_chunks()
-    if not len(ids):
-        return np.empty(0, np.uint64)
-    return np.frombuffer(ids.buffers()[1], ">u8")[2 * ids.offset :][: 2 * len(ids) : 2].astype(np.uint64)

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from sqlalchemy import Select, or_, select
-from sqlalchemy.exc import OperationalError
 
-from wayfare.errors import ServiceError
 from wayfare.landing import csv_lines, mapping_files
 from wayfare.landing.decode import decoders
 from wayfare.landing.files import stage_all
 from wayfare.landing.lines import NOT_UTF8, TOO_LONG, Fault, Lines
 from wayfare.staging.batches import Stager
-from wayfare.staging.database import engine
+from wayfare.staging.database import transaction
 from wayfare.staging.tables import batch, rejection
 
 if TYPE_CHECKING:
@@ -101,11 +99,8 @@ def _open(query: Select[Any], reason: str | None, source: str | None) -> Select[
 
 
 def _rows(settings: Settings, query: Select[Any]) -> list[dict[str, Any]]:
-    try:
-        with engine(settings.url("landing")).connect() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
-    except OperationalError as error:
-        raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
+    with transaction(settings.url("landing")) as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def _lines(rows: list[dict[str, Any]]) -> Lines:

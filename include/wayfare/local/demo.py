@@ -41,10 +41,7 @@ def land_and_wait(settings: Settings, console: Console, *, timeout: float = 1_20
         simulator.simulate(folder, days=DAYS, customers=CUSTOMERS, seed=SEED)
     console.print("Landing them")
     landed = landing.land(settings, sorted(str(f) for f in folder.rglob("*") if f.is_file()))
-    console.print(
-        f"  {landed.read:,} lines read: {landed.landed:,} landed, {landed.duplicates:,} duplicates, "
-        f"{landed.conflicts:,} conflicts, {landed.rejected:,} rejected"
-    )
+    console.print(f"  {landed.told('lines read')}")
     deadline = time.monotonic() + timeout
     shown: dict[str, int] = {}
     while time.monotonic() < deadline:

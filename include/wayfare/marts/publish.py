@@ -86,7 +86,8 @@ def _transaction(settings: Settings, chunk: Chunk) -> Iterator[adbc.Cursor]:
         with connect_adbc(settings.url("pipeline")) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT FROM pg_advisory_xact_lock($1::int, hashtext($2))", (LOCK, chunk.analysis))
             cursor.fetchall()
-            cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'")
+            cursor.execute("SELECT set_config('lock_timeout', $1, true)", (PATIENCE,))
+            cursor.fetchall()
             yield cursor
             connection.commit()
     except adbc.IntegrityError as error:

@@ -8,22 +8,19 @@ events changes once: in the first batch with an event of a later day, from which
 from __future__ import annotations
 
 import datetime as dt
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 
 from wayfare.analyses import registry
 from wayfare.analyses.api import Every
 from wayfare.analyses.chunk import Chunk
-from wayfare.errors import ServiceError
 from wayfare.marts.fingerprint import fingerprint
-from wayfare.staging.database import engine
+from wayfare.staging.database import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import Connection
 
@@ -92,7 +89,7 @@ def plan(
     found = registry.get(analysis)
     digest = fingerprint(settings, found)
     from_on = first and found.mart.every.first(first)
-    with reading(settings) as connection:
+    with transaction(settings.url("pipeline")) as connection:
         through = latest_batch(connection)
         state = days(connection, found, through, digest)
     wanted = [
@@ -102,22 +99,6 @@ def plan(
     ]
     groups = _group(wanted, {d.on: d.rows for d in state}, found, settings.chunk_rows)
     return [Chunk(analysis, tuple(group), through, digest) for group in groups]
-
-
-@contextmanager
-def reading(settings: Settings) -> Iterator[Connection]:
-    """A connection to read the pipeline's accounts with.
-
-    Raises
-    ------
-    ServiceError
-        PostgreSQL does not answer.
-    """
-    try:
-        with engine(settings.url("pipeline")).connect() as connection:
-            yield connection
-    except OperationalError as error:
-        raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
 
 
 def latest_batch(connection: Connection) -> int:

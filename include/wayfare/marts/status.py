@@ -9,6 +9,7 @@ from sqlalchemy import text
 from wayfare.analyses import registry
 from wayfare.marts import staleness
 from wayfare.marts.fingerprint import fingerprint
+from wayfare.staging.database import transaction
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -72,7 +73,7 @@ def status(settings: Settings) -> list[dict[str, object]]:
     ServiceError
         PostgreSQL does not answer.
     """
-    with staleness.reading(settings) as connection:
+    with transaction(settings.url("pipeline")) as connection:
         latest = staleness.latest_batch(connection)
         return [_status(settings, connection, found, latest) for found in registry.analyses().values()]
 

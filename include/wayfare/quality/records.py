@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select
-from sqlalchemy.exc import OperationalError
 
 from wayfare.errors import ServiceError
 from wayfare.quality.suites import fields_of, text_of
-from wayfare.staging.database import connect_adbc, engine
+from wayfare.staging.database import connect_adbc, transaction
 from wayfare.staging.tables import validation
 
 if TYPE_CHECKING:
@@ -51,14 +50,11 @@ def record_verdicts(
         }
         for verdict in verdicts
     ]
-    try:
-        with engine(settings.url("pipeline")).begin() as connection:
-            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(chunk.key, 1))))
-            connection.execute(delete(validation).where(*of_chunk))
-            if values:
-                connection.execute(insert(validation), values)
-    except OperationalError as error:
-        raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
+    with transaction(settings.url("pipeline")) as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(chunk.key, 1))))
+        connection.execute(delete(validation).where(*of_chunk))
+        if values:
+            connection.execute(insert(validation), values)
 
 
 def record_quarantine(settings: Settings, chunk: Chunk, files: Sequence[DayFile], events: pa.Table) -> None:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 
 from wayfare.analyses import registry
 from wayfare.contracts import Kind
-from wayfare.errors import ServiceError
 from wayfare.snapshots.references import REFERENCE_COLUMNS
-from wayfare.staging.database import engine
+from wayfare.staging.database import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,11 +70,8 @@ def day_files(settings: Settings, chunk: Chunk) -> list[DayFile]:
         "types": [e.name for e in analysis.reads],
         "through": chunk.through_batch,
     }
-    try:
-        with engine(settings.url("pipeline")).connect() as connection:
-            return [DayFile(*row) for row in connection.execute(_TOUCHED, parameters)]
-    except OperationalError as error:
-        raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
+    with transaction(settings.url("pipeline")) as connection:
+        return [DayFile(*row) for row in connection.execute(_TOUCHED, parameters)]
 
 
 def paths(settings: Settings, chunk: Chunk) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -15,6 +16,8 @@ from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.staging.tables import installation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection
 
     from wayfare.settings import Settings
@@ -71,6 +74,22 @@ def engine(url: str) -> Engine:
     return made
 
 
+@contextmanager
+def transaction(url: str) -> Iterator[Connection]:
+    """A pooled connection in a transaction, committed at the end.
+
+    Raises
+    ------
+    ServiceError
+        PostgreSQL does not answer.
+    """
+    try:
+        with engine(url).begin() as connection:
+            yield connection
+    except OperationalError as error:
+        raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
+
+
 def connect_adbc(url: str) -> adbc.Connection:
     """An ADBC connection for bulk transfer, in one transaction until `commit()`.
 
@@ -104,20 +123,17 @@ def migrate(settings: Settings) -> None:
     """
     from wayfare.staging import migrations  # imported late: every room connects, few migrate
 
-    try:
-        with engine(settings.url("owner")).begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-            for schema in SCHEMAS:
-                connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
-            migrations.upgrade(connection)
-            for follow in (migrations.additions, migrations.descriptions):
-                for statement in follow(connection):
-                    connection.execute(statement)
-            connection.execute(text(_ROLES))
-            connection.execute(text(_GRANTS))
-            _pin_zone(connection, settings.timezone)
-    except OperationalError as error:
-        raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
+    with transaction(settings.url("owner")) as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        for schema in SCHEMAS:
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+        migrations.upgrade(connection)
+        for follow in (migrations.additions, migrations.descriptions):
+            for statement in follow(connection):
+                connection.execute(statement)
+        connection.execute(text(_ROLES))
+        connection.execute(text(_GRANTS))
+        _pin_zone(connection, settings.timezone)
 
 
 def _pin_zone(connection: Connection, zone: str) -> None:

@@ -75,6 +75,17 @@ class Landed:
         mine, its = asdict(self), asdict(other)
         return Landed(**{name: mine[name] + its[name] for name in mine})
 
+    def told(self, read: str) -> str:
+        """The counts for people; `read` names what was read.
+
+        >>> Landed(read=3, landed=2, rejected=1).told("lines read")
+        '3 lines read: 2 landed, 0 duplicates, 0 conflicts, 1 rejected'
+        """
+        return (
+            f"{self.read:,} {read}: {self.landed:,} landed, {self.duplicates:,} duplicates, "
+            f"{self.conflicts:,} conflicts, {self.rejected:,} rejected"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:
