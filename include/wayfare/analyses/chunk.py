@@ -5,7 +5,21 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def spans(days: Iterable[dt.date]) -> list[tuple[dt.date, dt.date]]:
+    """First and last of the days, in order, that follow each other."""
+    found: list[tuple[dt.date, dt.date]] = []
+    for day in days:
+        if found and day - found[-1][1] == dt.timedelta(1):
+            found[-1] = (found[-1][0], day)
+        else:
+            found.append((day, day))
+    return found
 
 
 @dataclass(frozen=True)
@@ -37,17 +51,9 @@ class Chunk:
         >>> Chunk("sessions", (day, day + dt.timedelta(1)), 7, "f").to_json()["days"]
         [['2026-03-01', '2026-03-02']]
         """
-        ranges: list[list[str]] = []
-        previous: dt.date | None = None
-        for day in self.days:
-            if previous is not None and day - previous == dt.timedelta(1):
-                ranges[-1][1] = day.isoformat()
-            else:
-                ranges.append([day.isoformat(), day.isoformat()])
-            previous = day
         return {
             "analysis": self.analysis,
-            "days": ranges,
+            "days": [[first.isoformat(), last.isoformat()] for first, last in spans(self.days)],
             "through_batch": self.through_batch,
             "fingerprint": self.fingerprint,
         }

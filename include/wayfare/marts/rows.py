@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import struct
 from collections import Counter
@@ -14,10 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wayfare import storage
+from wayfare.analyses.chunk import spans
 from wayfare.engines import session
 from wayfare.marts import schema
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Iterator
 
     import duckdb
@@ -55,21 +56,13 @@ class Publication:
 
     @property
     def standing(self) -> str:
-        """SQL condition of the days' rows that stand; dates are literals, because COPY takes no parameters."""
+        """SQL condition of the days' rows that stand, by ranges so that the planner knows their share.
+
+        Dates are literals, because COPY takes no parameters.
+        """
         current = "superseded_in IS NULL AND " if self.mart.vintage else ""
-        spans = (f"\"{self.mart.day}\" BETWEEN DATE '{first}' AND DATE '{last}'" for first, last in _spans(self.days))
-        return f"{current}({' OR '.join(spans)})"
-
-
-def _spans(days: Iterable[dt.date]) -> list[tuple[dt.date, dt.date]]:
-    """First and last of the days that follow each other: by ranges the planner knows their share."""
-    spans: list[tuple[dt.date, dt.date]] = []
-    for day in days:
-        if spans and day - spans[-1][1] == dt.timedelta(1):
-            spans[-1] = (spans[-1][0], day)
-        else:
-            spans.append((day, day))
-    return spans
+        ranges = (f"\"{self.mart.day}\" BETWEEN DATE '{first}' AND DATE '{last}'" for first, last in spans(self.days))
+        return f"{current}({' OR '.join(ranges)})"
 
 
 class Result:
