@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import html
-import re
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from wayfare.quality.page import rendered, style
 from wayfare.storage import write_atomic
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 KEPT = 50
 """Pages kept for each analysis; older ones are removed."""
 
-# Great Expectations' pages load its logo from its own server, dated: a page view would report itself.
-_TRACKED_IMAGE = re.compile(r"https://great-expectations-web-assets[^\"')]*")
-
 
 def page_path(docs_dir: Path, analysis: str, gate: str, chunk_key: str) -> Path:
     """Where the page of one validation is: four folders deep, as the page's own link to the index takes for granted."""
@@ -31,7 +28,7 @@ def page_path(docs_dir: Path, analysis: str, gate: str, chunk_key: str) -> Path:
 def write(docs_dir: Path, analysis: str, gate: str, chunk_key: str, judgments: Sequence[Judgment]) -> Path:
     """Write the page of one validation and tidy up; return the page."""
     page = page_path(docs_dir, analysis, gate, chunk_key)
-    _write(page, _rendered(f"{analysis} {gate}", chunk_key, judgments))
+    _write(page, rendered(f"{analysis} {gate}", chunk_key, judgments))
     tidy(docs_dir, analysis)
     return page
 
@@ -44,41 +41,9 @@ def tidy(docs_dir: Path, analysis: str) -> None:
     _write(docs_dir / "index.html", _index(docs_dir))
 
 
-def _rendered(title: str, run_name: str, judgments: Sequence[Judgment]) -> str:
-    from great_expectations.core.run_identifier import RunIdentifier
-    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view.view import DefaultJinjaPageView
-
-    view: Any = DefaultJinjaPageView()
-    whole: Any = None
-    for judgment in judgments:
-        result = judgment.result
-        result.suite_name = title
-        result.meta["run_id"] = RunIdentifier(run_name=run_name, run_time=dt.datetime.now(dt.UTC))
-        for one in result.results:
-            one.result = _escaped(one.result)
-        document = ValidationResultsPageRenderer(run_info_at_end=True).render(result)
-        for section in document.sections:
-            section.section_name = f"{judgment.verdicts[0].asset}: {section.section_name}"
-        if whole is None:
-            whole = document
-        else:
-            whole.sections += document.sections
-    return _TRACKED_IMAGE.sub("data:,", view.render(whole))
-
-
-def _escaped(value: Any) -> Any:
-    """Values of events come from outside, and Great Expectations prints unexpected ones as they are."""
-    if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_escaped(item) for item in value]
-    return html.escape(value) if isinstance(value, str) else value
-
-
 def _index(docs_dir: Path) -> str:
-    lines = ["<!DOCTYPE html>", '<html lang="en"><head><meta charset="utf-8"><title>Wayfare validations</title></head>']
-    lines.append("<body><h1>Validations</h1>")
+    lines = ["<!DOCTYPE html>", '<html lang="en"><head><meta charset="utf-8"><title>Data Docs · Wayfare</title>']
+    lines.append(f"<style>{style()}</style></head><body><main><h1>Data Docs</h1>")
     for folder in sorted((docs_dir / "validations").iterdir()):
         lines.append(f"<h2>{html.escape(folder.name)}</h2><ul>")
         for page in sorted(_pages(docs_dir, folder.name), key=_changed_at, reverse=True):
@@ -87,7 +52,7 @@ def _index(docs_dir: Path) -> str:
             name = html.escape(f"{page.parts[-3]} {page.parts[-2]}")
             lines.append(f'<li><a href="{link}">{name}</a>, judged {judged:%Y-%m-%d %H:%M} UTC</li>')
         lines.append("</ul>")
-    return "\n".join([*lines, "</body></html>\n"])
+    return "\n".join([*lines, "</main></body></html>\n"])
 
 
 def _pages(docs_dir: Path, analysis: str) -> list[Path]:

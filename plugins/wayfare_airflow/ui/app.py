@@ -1,8 +1,7 @@
 """The pages under /wayfare: closed by default, read-only, without scripts.
 
-The Content-Security-Policy takes scripting, forms and everything remote from every page. Data Docs pages are made to
-load scripts from elsewhere and to show values out of events: without scripts they still show every verdict, and
-nothing that an event holds can run. `allow-same-origin` keeps the session's cookie on the links between pages.
+The Content-Security-Policy takes scripting, forms and everything remote from every page: nothing that an event holds
+can run. `allow-same-origin` keeps the session's cookie on the links between pages.
 """
 
 import pathlib
@@ -85,8 +84,7 @@ def _data_docs(*path: str) -> HTMLResponse:
     file = get_settings().docs_dir.joinpath(*path)
     if not file.is_file():
         raise HTTPException(404, "no such Data Docs page: it is not written yet, or has been pruned")
-    style = _templates.get_template("data_docs_style.html").render()
-    return HTMLResponse(file.read_text("utf-8").replace("</head>", f"{style}</head>", 1))
+    return HTMLResponse(file.read_text("utf-8"))
 
 
 def _declared(analysis: str) -> BehaviorAnalysis:
