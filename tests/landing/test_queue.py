@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,18 +13,20 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from kombu.connection import Connection
 from pydantic import SecretStr
+from redis.exceptions import OutOfMemoryError
 
 import wayfare
 from landing.sample_events import event, query
 from waiting import until
-from wayfare.landing import queue
+from wayfare.landing import brokers, queue
 from wayfare.landing.queue import land_queue
+from wayfare.landing.redis_lists import RedisQueue
 from wayfare.staging.batches import BATCH_LOCK
 from wayfare.staging.incoming import Landed
 
@@ -56,8 +60,8 @@ def on(settings: Settings, broker: Broker, request: pytest.FixtureRequest) -> Se
 
 
 def publish(settings: Settings, bodies: list[bytes], content_type: str = "application/json") -> None:
-    with queue.broker(queue.broker_url(settings)) as connection:
-        queue.declared(connection, settings.queue_name)
+    with brokers.broker(brokers.broker_url(settings)) as connection:
+        brokers.declared(connection, settings.queue_name)
         for body in bodies:
             connection.Producer().publish(
                 body, routing_key=settings.queue_name, content_type=content_type, content_encoding="binary"
@@ -74,16 +78,16 @@ def staged(settings: Settings) -> int:
 
 def waiting(settings: Settings) -> int:
     """Messages at the broker that no lander holds."""
-    with Connection(queue.broker_url(settings)) as connection:
+    with Connection(brokers.broker_url(settings)) as connection:
         declared = connection.default_channel.queue_declare(settings.queue_name, durable=True, auto_delete=False)
         return int(declared.message_count)
 
 
 @contextmanager
-def lander(settings: Settings, **options: Any) -> Iterator[list[Landed]]:
+def lander(settings: Settings) -> Iterator[list[Landed]]:
     """A lander in a thread, stopped at the end; then the list holds its account."""
     stop, account = threading.Event(), list[Landed]()
-    thread = threading.Thread(target=lambda: account.append(land_queue(settings, stop, **options)))
+    thread = threading.Thread(target=lambda: account.append(land_queue(settings, stop)))
     thread.start()
     try:
         yield account
@@ -145,34 +149,78 @@ def test_sigterm_finishes_the_batch_and_leaves_the_rest(configured: Settings) ->
     assert waiting(configured) == 0
 
 
-def test_killed_before_it_acknowledged_nothing_is_lost_or_doubled(
-    settings: Settings, rabbitmq: Broker, request: pytest.FixtureRequest
-) -> None:
-    configured = on(settings, rabbitmq, request)
+def test_killed_before_it_acknowledged_nothing_is_lost_or_doubled(configured: Settings) -> None:
     publish(configured, searches(0, 1_000))
-    with psycopg.connect(settings.url("owner")) as holding:
+    with psycopg.connect(configured.url("owner")) as holding:
         holding.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_LOCK])
         with process():
             until(lambda: waiting(configured) < 1_000)
         assert staged(configured) == 0
-    until(lambda: waiting(configured) == 1_000)
     with lander(configured) as account:
         until(lambda: staged(configured) == 1_000 and waiting(configured) == 0)
     assert account[0].landed + account[0].duplicates == 1_000
 
 
-def test_redis_delivers_again_what_a_killed_lander_held(
+def take_one_by_one(url: str, name: str) -> None:
+    with RedisQueue(url, name) as taking:
+        while True:
+            taking.receive(1, 1)
+
+
+def test_redis_loses_nothing_whenever_landers_or_itself_are_killed(
+    settings: Settings, redis: Broker, request: pytest.FixtureRequest
+) -> None:
+    """Taken one by one, so that most kills find a message on its way."""
+    configured, chance, fork = on(settings, redis, request), random.Random(4), multiprocessing.get_context("fork")
+    for attempt in range(8):
+        with Connection(redis.url) as connection:
+            connection.default_channel.client.lpush(configured.queue_name, *searches(100 * attempt, 100))
+        takers = [fork.Process(target=take_one_by_one, args=(redis.url, configured.queue_name)) for _ in range(2)]
+        for taker in takers:
+            taker.start()
+        time.sleep(chance.uniform(0.03, 0.15))
+        if attempt % 4 == 3:
+            redis.stop()
+        for taker in takers:
+            taker.kill()
+            taker.join()
+        if attempt % 4 == 3:
+            redis.start()
+    with lander(configured):
+        until(lambda: staged(configured) == 800 and waiting(configured) == 0)
+
+
+def test_two_landers_leave_each_other_what_they_hold(
     settings: Settings, redis: Broker, request: pytest.FixtureRequest
 ) -> None:
     configured = on(settings, redis, request)
-    publish(configured, searches(0, 200))
-    with psycopg.connect(settings.url("owner")) as holding:
-        holding.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_LOCK])
-        with process():
-            until(lambda: waiting(configured) < 200)
-            time.sleep(0.2)
-    with lander(configured, visibility_seconds=1):
-        until(lambda: staged(configured) == 200)
+    publish(configured, searches(0, 10))
+    with RedisQueue(redis.url, configured.queue_name) as idle:
+        assert len(idle.receive(5, 4)) == 4
+        with lander(configured) as account:
+            until(lambda: staged(configured) == 6)
+            time.sleep(2.5)
+            assert staged(configured) == 6
+            idle.__exit__()
+            until(lambda: staged(configured) == 10)
+    assert (account[0].landed, account[0].duplicates) == (10, 0)
+
+
+def test_a_full_redis_refuses_events_and_is_emptied(
+    settings: Settings, redis: Broker, request: pytest.FixtureRequest
+) -> None:
+    configured = on(settings, redis, request)
+    publish(configured, searches(0, 100))
+    with Connection(redis.url) as connection:
+        client = connection.default_channel.client
+        client.config_set("maxmemory", client.info("memory")["used_memory"] - 1_000)
+        try:
+            with pytest.raises(OutOfMemoryError):
+                publish(configured, searches(100, 1))
+            with lander(configured):
+                until(lambda: staged(configured) == 100)
+        finally:
+            client.config_set("maxmemory", 0)
 
 
 def test_brokers_restart(configured: Settings, broker: Broker) -> None:
@@ -180,7 +228,7 @@ def test_brokers_restart(configured: Settings, broker: Broker) -> None:
     publish(configured, searches(0, 100))
     with psycopg.connect(configured.url("owner")) as holding:
         holding.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_LOCK])
-        with lander(configured, visibility_seconds=2):
+        with lander(configured):
             until(lambda: waiting(configured) == 0)
             broker.stop()
             broker.start()
@@ -216,7 +264,8 @@ def _quietly(counted: Callable[[], int]) -> int:
 def test_what_the_database_cannot_take_waits_at_the_broker(
     configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "PREFETCH", 40)
+    monkeypatch.setattr(brokers, "PREFETCH", 40)
+    monkeypatch.setattr(queue, "_BATCH_EVENTS", 40)
     publish(configured, searches(0, 100))
     with psycopg.connect(configured.url("owner")) as holding:
         holding.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_LOCK])
@@ -233,7 +282,7 @@ def test_what_is_too_long_to_keep_goes_to_the_dead_letters(
 ) -> None:
     configured = on(settings, rabbitmq, request)
     long = b'"' + b"x" * (1 << 20)
-    with queue.broker(rabbitmq.url) as connection:
+    with brokers.broker(rabbitmq.url) as connection:
         channel = connection.default_channel
         channel.queue_declare("dead", durable=True, auto_delete=False)
         arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
@@ -242,4 +291,18 @@ def test_what_is_too_long_to_keep_goes_to_the_dead_letters(
         with lander(configured):
             until(lambda: staged(configured) == 1)
         until(lambda: (dead := channel.basic_get("dead")) is not None and bytes(dead.body) == long)
+    assert query(settings, "SELECT reason FROM staging.rejection") == [("line_too_long",)]
+
+
+def test_what_is_too_long_to_keep_stays_in_a_list_of_redis(
+    settings: Settings, redis: Broker, request: pytest.FixtureRequest
+) -> None:
+    configured = on(settings, redis, request)
+    long = b'"' + b"x" * (1 << 20)
+    with Connection(redis.url) as connection:
+        client = connection.default_channel.client
+        client.lpush(configured.queue_name, long, *searches(0, 1))
+        with lander(configured):
+            until(lambda: staged(configured) == 1)
+            until(lambda: client.lrange(f"{configured.queue_name}.refused", 0, -1) == [long])
     assert query(settings, "SELECT reason FROM staging.rejection") == [("line_too_long",)]

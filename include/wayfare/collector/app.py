@@ -22,7 +22,7 @@ from wayfare.collector.limits import MAX_EVENTS, Bucket, Budget, Refusal, read_b
 from wayfare.collector.metrics import Metrics
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import WayfareError
-from wayfare.landing import queue
+from wayfare.landing import brokers
 from wayfare.landing.messages import LINES, Event, Outcome, Status, events_of, media_type
 from wayfare.staging.database import engine
 
@@ -219,7 +219,7 @@ def _ask_database(settings: Settings) -> None:
 
 
 def _ask_queue(settings: Settings) -> None:
-    with queue.broker(queue.broker_url(settings)) as connection:
+    with brokers.broker(brokers.broker_url(settings)) as connection:
         connection.connect()
 
 

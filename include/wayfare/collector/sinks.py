@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ServiceError
-from wayfare.landing import queue
+from wayfare.landing import brokers
 from wayfare.landing.messages import Event, MessageDecoder, MessageStager, Outcome, outcomes, refused
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class QueueSink:
     """Publishes to the queue that `wayfare land-queue` lands: durable is what the broker confirmed."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = queue.broker_url(settings)
+        self._url = brokers.broker_url(settings)
         self._name = settings.queue_name
         self._connection: Connection | None = None
 
@@ -149,8 +149,8 @@ class QueueSink:
 
     def _publish(self, messages: list[tuple[bytes, str]]) -> None:
         if self._connection is None:
-            self._connection = queue.broker(self._url)
-            queue.declared(self._connection, self._name)
+            self._connection = brokers.broker(self._url)
+            brokers.declared(self._connection, self._name)
         producer = self._connection.Producer()
         for body, content_type in messages:
             producer.publish(

@@ -30,6 +30,14 @@ Status = Literal["landed", "duplicate", "conflict", "rejected", "queued"]
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as a broker delivered it."""
+
+    body: bytes
+    content_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One event as it came; `line` is its place in its body, from 1."""
 

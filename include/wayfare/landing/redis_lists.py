@@ -1,18 +1,57 @@
-"""kombu's Redis transport, taking also what is no message of kombu's: events pushed onto the list by anyone.
+"""Lists of Redis as a queue that loses nothing: what is taken stays in Redis until it is settled.
 
-kombu itself fails on such an item after it took it off the list, and so loses it.
+kombu's own transport takes a message off the list and notes it afterwards, and loses it if it is killed in between.
+Here one script moves messages from the queue's lists to a list of the lander's connection; settling deletes that list,
+and any lander puts back the list of a connection that is gone. Messages are kombu's, or bodies that anyone pushed.
 """
 
 from __future__ import annotations
 
 import base64
+import time
 import uuid
-from typing import Any, NotRequired, TypedDict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NotRequired, Self, TypedDict, cast
 
 import msgspec
-from kombu.transport import redis
+import redis
+from kombu.transport.redis import PRIORITY_STEPS, Channel
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-_PRIORITY = redis.Channel.sep
+from wayfare.errors import ServiceError
+from wayfare.landing.messages import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_ANSWER_SECONDS = 10
+_POLL_SECONDS = 0.05
+_RECOVERY_SECONDS = 2.0
+_TAKE_MESSAGES = 500
+_TAKE_BYTES = 8 << 20
+
+# A Redis that is full must still be emptied: so the scripts may run past its memory limit.
+_TAKE = """#!lua flags=allow-oom
+local taken, size = {}, 0
+for i = 3, #KEYS do
+  while #taken < tonumber(ARGV[2]) and size < tonumber(ARGV[3]) do
+    local item = redis.call('LMOVE', KEYS[i], KEYS[2], 'RIGHT', 'LEFT')
+    if not item then break end
+    taken[#taken + 1], size = item, size + #item
+  end
+end
+if #taken > 0 then redis.call('SADD', KEYS[1], ARGV[1]) end
+return taken
+"""
+_SETTLE = """#!lua flags=allow-oom
+for _, item in ipairs(ARGV) do redis.call('LPUSH', KEYS[2], item) end
+return redis.call('DEL', KEYS[1])
+"""
+_PUT_BACK = """#!lua flags=allow-oom
+while redis.call('LMOVE', KEYS[2], KEYS[3], 'LEFT', 'RIGHT') do end
+return redis.call('SREM', KEYS[1], ARGV[1])
+"""
 
 
 class _Properties(TypedDict):
@@ -21,54 +60,98 @@ class _Properties(TypedDict):
     body_encoding: NotRequired[str]
 
 
-class _Envelope(TypedDict):
-    body: str
-    properties: _Properties
+_Envelope = TypedDict("_Envelope", {"body": str, "properties": _Properties, "content-type": NotRequired[str | None]})
 
 
-class Channel(redis.Channel):
-    """A channel whose messages are kombu's, or JSON bodies by themselves."""
+class RedisQueue:
+    """What one connection takes from a queue; a context manager.
 
-    def _create_client(self, asynchronous: bool = False) -> Any:
-        client = super()._create_client(asynchronous)  # type: ignore[no-untyped-call]  # kombu is partly typed
-        client.set_response_callback("BRPOP", _enveloped)
-        return client
+    One that raised must not be used again: what its last command took may never have arrived here.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self._name = name
+        self._sources = [name, *(f"{name}{Channel.sep}{step}" for step in PRIORITY_STEPS[1:])]
+        self._owners = f"{name}.taken"
+        self._owner = f"wayfare-{uuid.uuid4().hex}"
+        self._client = redis.Redis.from_url(
+            url, client_name=self._owner, retry=Retry(NoBackoff(), 0), protocol=2,
+            socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS,
+        )  # fmt: skip
+        self._take = self._client.register_script(_TAKE)
+        self._settle = self._client.register_script(_SETTLE)
+        self._put_back = self._client.register_script(_PUT_BACK)
+        self._held: list[bytes] = []
+        self._looked = float("-inf")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def receive(self, seconds: float, most: int) -> Sequence[Delivery]:
+        """Up to `most` messages that came within so many seconds.
+
+        Raises
+        ------
+        ServiceError
+            Redis does not answer.
+        """
+        until = time.monotonic() + seconds
+        with self._told():
+            self._recover()
+            while not (taken := self._taken(most)) and time.monotonic() < until:
+                time.sleep(_POLL_SECONDS)
+        self._held += taken
+        return [_delivery(item) for item in taken]
+
+    def settle(self, refused: Sequence[int]) -> None:
+        """Let go of what was received since the last time; of that, what is at these places goes to `NAME.refused`.
+
+        Raises
+        ------
+        ServiceError
+            Redis does not answer: what it still holds, it delivers again.
+        """
+        with self._told():
+            self._settle([self._list_of(self._owner), f"{self._name}.refused"], [self._held[i] for i in refused])
+        self._held.clear()
+
+    def _taken(self, most: int) -> list[bytes]:
+        keys = [self._owners, self._list_of(self._owner), *self._sources]
+        return cast("list[bytes]", self._take(keys, [self._owner, min(most, _TAKE_MESSAGES), _TAKE_BYTES]))
+
+    def _recover(self) -> None:
+        """Put back, now and then, what connections that are gone had taken."""
+        if time.monotonic() < self._looked + _RECOVERY_SECONDS:
+            return
+        self._looked = time.monotonic()
+        owners = {owner.decode() for owner in cast("set[bytes]", self._client.smembers(self._owners))}
+        if owners - {self._owner}:
+            # Asked after the owners: one that has taken was connected by then.
+            connected = {client["name"] for client in self._client.client_list()}
+            for owner in owners - connected:
+                self._put_back([self._owners, self._list_of(owner), self._name], [owner])
+
+    def _list_of(self, owner: str) -> str:
+        return f"{self._owners}.{owner}"
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.RedisError as error:
+            raise ServiceError(f"Redis does not answer: {error}") from error
 
 
-class Transport(redis.Transport):
-    """The transport of that channel."""
-
-    Channel = Channel
-
-
-def _enveloped(answer: Any) -> tuple[bytes, bytes] | None:
-    if not answer:
-        return None
-    name, item = answer
-    return name, item if _is_message(item) else _message(item, name.decode().partition(_PRIORITY)[0])
-
-
-def _is_message(item: bytes) -> bool:
+def _delivery(item: bytes) -> Delivery:
+    """The body of a message of kombu's, or all of what is none."""
     try:
         envelope = msgspec.json.decode(item, type=_Envelope)
+        body = envelope["body"].encode("utf-8", "surrogatepass")
         if envelope["properties"].get("body_encoding") == "base64":
-            base64.b64decode(envelope["body"])
+            body = base64.b64decode(body)
     except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _message(item: bytes, queue: str) -> bytes:
-    return msgspec.json.encode(
-        {
-            "body": base64.b64encode(item).decode(),
-            "content-type": "application/json",
-            "content-encoding": "binary",
-            "headers": {},
-            "properties": {
-                "body_encoding": "base64",
-                "delivery_tag": str(uuid.uuid4()),
-                "delivery_info": {"exchange": "", "routing_key": queue},
-            },
-        }
-    )
+        return Delivery(item, "application/json")
+    return Delivery(body, envelope.get("content-type"))

@@ -1,0 +1,137 @@
+"""Message brokers through kombu: publishing to any of them, taking from those that have acknowledgments of their own.
+
+Taking from Redis is in `wayfare.landing.redis_lists`.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Self
+
+from kombu.connection import Connection
+from kombu.entity import Queue
+from kombu.exceptions import OperationalError
+from kombu.messaging import Consumer
+
+from wayfare.errors import ConfigurationError, ServiceError
+from wayfare.landing.messages import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kombu.message import Message
+
+    from wayfare.settings import Settings
+
+PREFETCH = 10_000
+"""Messages delivered and not acknowledged, at most: two batches of messages of one event each."""
+
+_ANSWER_SECONDS = 10
+
+
+def broker_url(settings: Settings) -> str:
+    """URL of the configured broker.
+
+    Raises
+    ------
+    ConfigurationError
+        None is configured.
+    """
+    if settings.queue_url is None:
+        raise ConfigurationError("no message broker: set WAYFARE_QUEUE_URL, like amqp://user:password@host:5672/")
+    return settings.queue_url.get_secret_value()
+
+
+def is_redis(url: str) -> bool:
+    """Whether the broker is Redis, which has lists and no acknowledgments."""
+    return url.startswith(("redis:", "rediss:"))
+
+
+def broker(url: str) -> Connection:
+    """A connection, not yet open, that waits for the broker's confirmation of what it publishes; a context manager."""
+    patience = {"socket_connect_timeout": _ANSWER_SECONDS, "socket_timeout": _ANSWER_SECONDS} if is_redis(url) else {}
+    return Connection(url, connect_timeout=_ANSWER_SECONDS, transport_options={"confirm_publish": True, **patience})
+
+
+def declared(connection: Connection, name: str) -> Queue:
+    """The queue as the broker has it; made, to survive the broker's restart, where there is none."""
+    try:
+        with connection.channel() as channel:
+            Queue(name, channel=channel).queue_declare(passive=True)
+    except connection.channel_errors:
+        with connection.channel() as channel:
+            Queue(name, channel=channel, durable=True).queue_declare()
+    return Queue(name)
+
+
+class BrokerQueue:
+    """A queue of a broker that delivers again what a closed connection had not acknowledged; a context manager."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._connection = broker(url)
+        self._name = name
+        self._held: list[Message] = []
+
+    def __enter__(self) -> Self:
+        with self._told(), ExitStack() as stack:
+            stack.enter_context(self._connection)
+            queue = declared(self._connection, self._name)
+            channel = stack.enter_context(self._connection.channel())
+            consumer = Consumer(
+                channel, [queue], on_message=self._held.append, prefetch_count=PREFETCH, auto_declare=False
+            )
+            stack.enter_context(consumer)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._told():
+            self._stack.close()
+
+    def receive(self, seconds: float, most: int) -> Sequence[Delivery]:  # noqa: ARG002  # the broker delivers one by one
+        """What came within so many seconds.
+
+        Raises
+        ------
+        ServiceError
+            The broker does not answer.
+        """
+        known = len(self._held)
+        with self._told():
+            try:
+                self._connection.drain_events(timeout=seconds)
+            except TimeoutError:
+                return []
+        return [_delivery(message) for message in self._held[known:]]
+
+    def settle(self, refused: Sequence[int]) -> None:
+        """Acknowledge what was received since the last time; of that, refuse what is at these places.
+
+        A broker that has a dead-letter exchange for the queue keeps there what is refused.
+
+        Raises
+        ------
+        ServiceError
+            The broker does not answer: what is not acknowledged, it delivers again.
+        """
+        with self._told():
+            for i, message in enumerate(self._held):
+                if i in refused:
+                    message.reject()
+                else:
+                    message.ack()
+        self._held.clear()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        connection = self._connection
+        try:
+            yield
+        except (*connection.connection_errors, *connection.channel_errors, OperationalError) as error:
+            raise ServiceError(f"the broker {connection.as_uri()} does not answer: {error}") from error
+
+
+def _delivery(message: Message) -> Delivery:
+    body = message.body
+    raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body or b"")
+    return Delivery(raw, message.content_type)
