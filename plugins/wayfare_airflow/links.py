@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import attrs
 from airflow.sdk import BaseOperatorLink
@@ -17,8 +18,11 @@ PREFIX = "/wayfare"
 
 
 def page(path: str) -> str:
-    """Address of one of Wayfare's pages, on whatever address the Airflow UI has."""
-    return f"{conf.get('api', 'base_url', fallback='/').rstrip('/')}{PREFIX}/{path}"
+    """Path of one of Wayfare's pages.
+
+    Without a host: links are kept with the run, and people reach one UI by several names, each with a login of its own.
+    """
+    return f"{urlsplit(conf.get('api', 'base_url', fallback='/')).path.rstrip('/')}{PREFIX}/{path}"
 
 
 @attrs.define
