@@ -23,6 +23,8 @@ def great_expectations() -> Any:
     An installed pyspark is hidden while it is imported: Great Expectations would load all of it, and no gate uses it.
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    # it tells of every function it registers, and warns on every query that it knows no dialect of ours
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
     hidden = "pyspark" not in sys.modules
     if hidden:
         sys.modules["pyspark"] = None  # type: ignore[assignment]  # the documented way to make an import fail
@@ -32,8 +34,6 @@ def great_expectations() -> Any:
         if hidden:
             del sys.modules["pyspark"]
     logging.captureWarnings(False)  # importing it turns this on for the whole process
-    # it warns on every query that it knows no dialect of ours, and falls back to what is right for it
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
     return module
 
 
