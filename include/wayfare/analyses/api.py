@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import narwhals as nw
 
 from wayfare.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    import narwhals as nw
     import pyarrow as pa
 
     from wayfare.contracts import EventType
@@ -199,6 +200,14 @@ class Inputs:
     def __getitem__(self, event_type: str) -> nw.LazyFrame[Any]:
         """The events of one type."""
         return self.events[event_type]
+
+    def by_days(self, at_once: int) -> Iterator[Inputs]:
+        """The same inputs, a few output days at a time: for frames that repeat the window for each of them."""
+        days = sorted(self.days.collect(backend="pyarrow")["output_on"].to_list())
+        for start in range(0, len(days), at_once):
+            first_on, last_on = days[start], days[start : start + at_once][-1]
+            some = self.days.filter(nw.col("output_on") >= nw.lit(first_on), nw.col("output_on") <= nw.lit(last_on))
+            yield replace(self, days=some, first_on=first_on, last_on=last_on)
 
 
 class BehaviorAnalysis:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
 
 BEFORE = 365
+DAYS_AT_ONCE = 10
 SEARCHED = 30
 REGULAR = 2
 HISTORY = 5
@@ -121,7 +122,11 @@ class CustomerBehavior(BehaviorAnalysis):
 
     def analyze(self, given: Inputs) -> Frame:
         """One row per as-of day and customer with a booking in its window."""
-        made = given.keep(_bookings(given))
+        known = given.keep(nw.concat([_sales(given), _searches(given), _offers(given)], how="diagonal"))
+        return nw.concat([given.keep(self._behavior(few, known)) for few in given.by_days(DAYS_AT_ONCE)])
+
+    def _behavior(self, given: Inputs, known: Frame) -> Frame:
+        made = given.keep(_bookings(given, known))
         net = made.filter(nw.col("is_net"))
         customers = given.keep(_customers(made))
         history = _history(net, customers)
@@ -148,10 +153,9 @@ class CustomerBehavior(BehaviorAnalysis):
         )
 
 
-def _bookings(given: Inputs) -> Frame:
+def _bookings(given: Inputs, known: Frame) -> Frame:
     """What each as-of day knows of each customer's bookings; offers and loose ancillaries have a row without items."""
     days = given.days.select(as_of_on="output_on").with_columns(whole_on=plus_days("as_of_on", SEARCHED - BEFORE))
-    known = nw.concat([_sales(given), _searches(given), _offers(given)], how="diagonal")
     is_searched = nw.col("booked_on") >= nw.col("whole_on")
     one_product = nw.col("first_product") == nw.col("last_product")
     return bookings(

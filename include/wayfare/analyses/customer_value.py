@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
 
 BEFORE = 730
+DAYS_AT_ONCE = 10
 AHEAD = 365
 SCORES = 5
 UNKNOWN = "(unknown)"
@@ -126,7 +127,10 @@ class CustomerValue(BehaviorAnalysis):
 
     def analyze(self, given: Inputs) -> Frame:
         """One row per as-of day and customer who was sold something in its window, and one for nobody known."""
-        changes = _changes(given)
+        changes = given.keep(_changes(given))
+        return nw.concat([given.keep(self._values(few, changes)) for few in given.by_days(DAYS_AT_ONCE)])
+
+    def _values(self, given: Inputs, changes: Frame) -> Frame:
         customers = given.keep(histories(given, changes, BEFORE))
         forecasts, holdouts = expected(customers, given, AHEAD)
         rows = _scored(customers).join(forecasts, how="left", on=list(HISTORY))

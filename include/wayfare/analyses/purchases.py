@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from wayfare.analyses.api import Inputs
 
-DAYS_AT_ONCE = 10
 HISTORY = ("as_of_on", "repeat_purchases", "first_to_last_days", "first_to_now_days", "repeat_margin")
 HOLDOUT = (
     "holdout_days",
@@ -64,7 +63,7 @@ def histories(given: Inputs, changes: Frame, before: int) -> Frame:
 def expected(customers: Frame, given: Inputs, ahead: int) -> tuple[Frame, Frame]:
     """What the models expect of each of the `histories` in `ahead` days, and how they did on the hold-out of each day.
 
-    Fitted per as-of day; a few days at a time are laid out in memory, each history once with its number of customers.
+    Fitted per as-of day; the histories are laid out in memory, each once with its number of customers.
     Of a day whose hold-out could not be tried nothing is expected.
 
     Returns
@@ -78,15 +77,8 @@ def expected(customers: Frame, given: Inputs, ahead: int) -> tuple[Frame, Frame]
         .group_by(*HISTORY, *_BEFORE)
         .agg(n=nw.len(), margin_after=sum_if_complete("margin_after").cast(nw.Int64()))
     )
-    output = sorted(given.days.collect(backend="pyarrow")["output_on"].to_list())
-    parts = []
-    for start in range(0, len(output), DAYS_AT_ONCE):
-        first_on, last_on = output[start], output[start : start + DAYS_AT_ONCE][-1]
-        within = seen.filter(nw.col("as_of_on") >= nw.lit(first_on), nw.col("as_of_on") <= nw.lit(last_on))
-        tables = _fitted(within.collect(backend="pyarrow").to_native(), ahead)
-        parts.append([given.keep(given.frame(table)) for table in tables])
-    forecasts, holdouts = zip(*parts, strict=True)
-    return nw.concat(forecasts), nw.concat(holdouts)
+    forecasts, holdouts = _fitted(seen.collect(backend="pyarrow").to_native(), ahead)
+    return given.frame(forecasts), given.frame(holdouts)
 
 
 def _with_holdout(known: Frame, days: Frame, before: int) -> Frame:
