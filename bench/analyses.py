@@ -4,7 +4,8 @@
 
 Prints seconds (the best of `--repeat` runs that take turns), peak memory of the process, the ratio, and whether both
 gave the same rows. The hand-written query of an analysis is `sql/<analysis>.sql`: it reads views named after the event
-types it reads and `rates`, `places` and `days`, and yields the mart's columns; an analysis without one is timed alone.
+types it reads and `rates`, `places` and `days`, and yields the mart's columns. That of customer_value joins what the
+same models make of the histories of `sql/customer_value_histories.sql`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
+import narwhals as nw
 import psycopg
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -28,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
 import day_files
 
 from wayfare import engines, snapshots
-from wayfare.analyses import registry
+from wayfare.analyses import customer_value, purchases, registry
 from wayfare.analyses.chunk import Chunk
 from wayfare.local.postgres import EmbeddedPostgres, temporary_server
 from wayfare.settings import Settings
@@ -36,6 +38,8 @@ from wayfare.staging import database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from wayfare.analyses.api import Inputs
 
 T = TypeVar("T")
 ALLOWED_RATIO = 1.5
@@ -81,20 +85,15 @@ def _chunk(name: str, days: int) -> Chunk:
 
 
 def _report(settings: Settings, chunk: Chunk, repeat: int) -> None:
-    written = (SQL / f"{chunk.analysis}.sql").exists()
     runs: dict[str, list[tuple[float, float]]] = {"engine": [], "sql": []}
     for _ in range(repeat):
         runs["engine"].append(_in_process(_timed, _by_engine, settings, chunk))
-        if written:
-            runs["sql"].append(_in_process(_timed, _by_hand, settings, chunk))
+        runs["sql"].append(_in_process(_timed, _by_hand, settings, chunk))
     engine = f"{min(runs['engine'])[0]:8.2f} s{max(m for _, m in runs['engine']):7.0f} MB"
-    if not written:
-        print(f"{chunk.analysis:24}{engine}  no {SQL.name}/{chunk.analysis}.sql to compare with")
-        return
     ratio = min(runs["engine"])[0] / min(runs["sql"])[0]
     by_hand = f"{min(runs['sql'])[0]:8.2f} s{max(m for _, m in runs['sql']):7.0f} MB"
     verdict = "" if ratio <= ALLOWED_RATIO else f"  SLOWER than {ALLOWED_RATIO} times"
-    print(f"{chunk.analysis:24}{engine}{by_hand}{ratio:8.2f}  {_compared(settings, chunk)}{verdict}")
+    print(f"{chunk.analysis:24}{engine}{by_hand}{ratio:8.2f}  {_in_process(_compared, settings, chunk)}{verdict}")
 
 
 def _in_process(work: Callable[..., T], *arguments: object) -> T:
@@ -124,6 +123,8 @@ def _by_hand(settings: Settings, chunk: Chunk) -> None:
         given = engines.inputs(connection, settings, chunk)
         for name in ("rates", "places", "days"):
             getattr(given, name).to_native().create_view(name)
+        if chunk.analysis == "customer_value":
+            _fit(connection, given)
         mart = registry.get(chunk.analysis).mart
         columns = ", ".join(f"CAST({n} AS {c.type}) AS {n}" for n, c in mart.all_columns.items())
         connection.execute(f"""
@@ -131,6 +132,17 @@ def _by_hand(settings: Settings, chunk: Chunk) -> None:
                   SEMI JOIN days ON output_on = {mart.day} ORDER BY {", ".join(mart.grain)})
             TO '{_by_hand_url(settings, chunk)}' (FORMAT parquet, COMPRESSION zstd)
         """)
+
+
+def _fit(connection: duckdb.DuckDBPyConnection, given: Inputs) -> None:
+    """What SQL cannot do: the models, fitted to the histories of a hand-written query, a few days at a time."""
+    connection.sql((SQL / "customer_value_histories.sql").read_text()).create("histories")
+    histories, fitted = nw.from_native(connection.table("histories")), []
+    for few in given.by_days(customer_value.DAYS_AT_ONCE):
+        of_days = histories.join(few.days, how="semi", left_on="as_of_on", right_on="output_on")
+        fitted.append(purchases.expected(of_days, few, customer_value.AHEAD))
+    for name, frames in zip(("forecasts", "holdouts"), zip(*fitted, strict=True), strict=True):
+        nw.to_native(nw.concat(frames)).create(name)
 
 
 def _by_hand_url(settings: Settings, chunk: Chunk) -> str:
