@@ -20,7 +20,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import duckdb
 import narwhals as nw
 import psycopg
 
@@ -29,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
 
 import day_files
 
-from wayfare import engines, snapshots
+from wayfare import duck, engines, snapshots
 from wayfare.analyses import customer_value, purchases, registry
 from wayfare.analyses.chunk import Chunk
 from wayfare.local.postgres import EmbeddedPostgres, temporary_server
@@ -38,6 +37,8 @@ from wayfare.staging import database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import duckdb
 
     from wayfare.analyses.api import Inputs
 
@@ -150,12 +151,15 @@ def _by_hand_url(settings: Settings, chunk: Chunk) -> str:
 
 
 def _compared(settings: Settings, chunk: Chunk) -> str:
-    files = [engines.result_url(settings, chunk), _by_hand_url(settings, chunk)]
-    ours, theirs = (duckdb.read_parquet(file) for file in files)
-    rows, differ = (
-        relation.aggregate("count(*)").fetchall()[0][0]
-        for relation in (ours, ours.except_(theirs).union(theirs.except_(ours)))
-    )
+    with duck.connect() as connection:
+        ours, theirs = (
+            connection.read_parquet(file)
+            for file in (engines.result_url(settings, chunk), _by_hand_url(settings, chunk))
+        )
+        rows, differ = (
+            relation.aggregate("count(*)").fetchall()[0][0]
+            for relation in (ours, ours.except_(theirs).union(theirs.except_(ours)))
+        )
     return f"{rows:,}, {'equal' if not differ else f'{differ:,} DIFFER'}"
 
 
