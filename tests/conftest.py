@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 import brokers
+import stores
 from wayfare.local import postgres as local
 from wayfare.settings import Settings, get_settings
 from wayfare.staging import database
@@ -70,6 +71,25 @@ def settings(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a fresh installation: an empty migrated database and a home folder of its own."""
     with _installation(postgres, tmp_path / "home") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """URL of a bucket on an S3 of the session's own, which the environment tells of."""
+    with stores.s3_server() as address, pytest.MonkeyPatch.context() as patch:
+        for variable, value in {**stores.ENVIRONMENT, "AWS_ENDPOINT_URL_S3": address}.items():
+            patch.setenv(variable, value)
+        yield "s3://wayfare"
+
+
+@pytest.fixture(params=["disk", "s3"])
+def anywhere(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of a fresh installation, once with its storage on disk and once in an object store."""
+    if request.param == "disk":
+        return settings
+    monkeypatch.setenv("WAYFARE_STORAGE_URL", f"{request.getfixturevalue('s3')}/{secrets.token_hex(6)}")
+    get_settings.cache_clear()
+    return get_settings()
 
 
 @pytest.fixture(scope="session")

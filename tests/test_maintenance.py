@@ -3,65 +3,67 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from wayfare import maintenance
+import stores
+from wayfare import maintenance, storage
 from wayfare.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
 
-DAY = 86_400
+
+def _file(settings: Settings, path: str, *, age_days: float) -> str:
+    stores.write(f"{settings.storage}/{path}", b"x", age_days=age_days)
+    return f"{settings.storage}/{path}"
 
 
-def _file(settings: Settings, path: str, *, age_days: float) -> Path:
-    file = Path(settings.storage) / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(b"x")
-    written = time.time() - age_days * DAY
-    os.utime(file, (written, written))
-    return file
+def test_day_files_go_once_their_successor_is_old(anywhere: Settings) -> None:
+    superseded = _file(anywhere, "snapshots/search/2026-03-01/9.parquet", age_days=50)
+    just_superseded = _file(anywhere, "snapshots/search/2026-03-01/10.parquet", age_days=45)
+    current = _file(anywhere, "snapshots/search/2026-03-01/11.parquet", age_days=5)
+    never_superseded = _file(anywhere, "snapshots/search/2026-03-02/9.parquet", age_days=400)
+
+    assert maintenance.prune(anywhere, keep_days=30)["files"] == 1
+
+    assert not storage.exists(superseded)
+    assert all(map(storage.exists, (just_superseded, current, never_superseded)))
 
 
-def test_day_files_go_once_their_successor_is_old(settings: Settings) -> None:
-    superseded = _file(settings, "snapshots/search/2026-03-01/9.parquet", age_days=50)
-    just_superseded = _file(settings, "snapshots/search/2026-03-01/10.parquet", age_days=45)
-    current = _file(settings, "snapshots/search/2026-03-01/11.parquet", age_days=5)
-    never_superseded = _file(settings, "snapshots/search/2026-03-02/9.parquet", age_days=400)
-
-    assert maintenance.prune(settings, keep_days=30)["files"] == 1
-
-    assert not superseded.exists()
-    assert all(file.exists() for file in (just_superseded, current, never_superseded))
-
-
-def test_work_folders_go_as_a_whole(settings: Settings) -> None:
-    done = [_file(settings, f"work/sessions/a/{name}.parquet", age_days=31) for name in ("quarantine", "result")]
+def test_work_folders_go_as_a_whole(anywhere: Settings) -> None:
+    done = [_file(anywhere, f"work/sessions/a/{name}.parquet", age_days=31) for name in ("quarantine", "result")]
     under_way = [
-        _file(settings, "work/sessions/b/quarantine.parquet", age_days=31),
-        _file(settings, "work/sessions/b/result.parquet", age_days=1),
+        _file(anywhere, "work/sessions/b/quarantine.parquet", age_days=31),
+        _file(anywhere, "work/sessions/b/result.parquet", age_days=1),
     ]
 
-    assert maintenance.prune(settings, keep_days=30)["files"] == 2
+    assert maintenance.prune(anywhere, keep_days=30)["files"] == 2
 
-    assert not any(file.exists() for file in done)
-    assert all(file.exists() for file in under_way)
+    assert not any(map(storage.exists, done))
+    assert all(map(storage.exists, under_way))
 
 
-def test_leftovers_of_killed_writers_go(settings: Settings) -> None:
-    leftover = _file(settings, "snapshots/search/2026-03-01/9.parquet.0a1b.tmp", age_days=3)
-    being_written = _file(settings, "snapshots/search/2026-03-01/9.parquet.2c3d.tmp", age_days=0)
+def test_old_xcoms_go(anywhere: Settings) -> None:
+    old = _file(anywhere, "xcom/sessions/manual__2026-01-01/plan/a.gz", age_days=31)
+    young = _file(anywhere, "xcom/sessions/manual__2026-02-01/plan/b.gz", age_days=29)
 
-    assert maintenance.prune(settings, keep_days=30)["files"] == 1
+    assert maintenance.prune(anywhere, keep_days=30)["files"] == 1
 
-    assert not leftover.exists()
-    assert being_written.exists()
+    assert not storage.exists(old)
+    assert storage.exists(young)
+
+
+def test_leftovers_of_killed_writers_go(anywhere: Settings) -> None:
+    leftover = _file(anywhere, "snapshots/search/2026-03-01/9.parquet.0a1b.tmp", age_days=3)
+    being_written = _file(anywhere, "snapshots/search/2026-03-01/9.parquet.2c3d.tmp", age_days=0)
+
+    assert maintenance.prune(anywhere, keep_days=30)["files"] == 1
+
+    assert not storage.exists(leftover)
+    assert storage.exists(being_written)
 
 
 def test_old_verdicts_go(settings: Settings) -> None:
@@ -78,8 +80,8 @@ def test_old_verdicts_go(settings: Settings) -> None:
     assert maintenance.prune(settings, keep_days=30) == {"files": 0, "verdicts": 0}
 
 
-def test_an_empty_installation_has_nothing_to_prune(settings: Settings) -> None:
-    assert maintenance.prune(settings, keep_days=1) == {"files": 0, "verdicts": 0}
+def test_an_empty_installation_has_nothing_to_prune(anywhere: Settings) -> None:
+    assert maintenance.prune(anywhere, keep_days=1) == {"files": 0, "verdicts": 0}
 
 
 def test_running_chunks_keep_their_files(settings: Settings) -> None:

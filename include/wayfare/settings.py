@@ -40,9 +40,8 @@ class Settings(BaseSettings):
     pipeline_url: SecretStr | None = Field(None, description="URL of the pipeline role; empty: the owner's URL.")
     bi_url: SecretStr | None = Field(None, description="URL of the role BI tools read with; `wayfare doctor` tries it.")
     storage_url: str = Field(
-        "", description="Where day files and what tasks hand on live: a path or fsspec URL; empty: HOME/storage."
+        "", description="Where day files, hand-overs and Data Docs live: a path or fsspec URL; empty: HOME/storage."
     )
-    data_docs: Path | None = Field(None, description="Folder of the Data Docs site; empty: HOME/data_docs.")
     timezone: str = Field("UTC", description="IANA time zone in which booking and search days begin.")
     currency: str = Field("EUR", min_length=3, max_length=3, description="Reporting currency, ISO 4217.")
     customer_key: SecretStr | None = Field(
@@ -97,11 +96,6 @@ class Settings(BaseSettings):
     def storage(self) -> str:
         """Path or URL of the storage, without a trailing slash."""
         return (self.storage_url or str(self.home / "storage")).rstrip("/")
-
-    @property
-    def docs_dir(self) -> Path:
-        """Folder of the Data Docs site."""
-        return self.data_docs or self.home / "data_docs"
 
     @property
     def spill_dir(self) -> Path:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 
+from wayfare.errors import ServiceError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,6 +38,39 @@ def exists(url: str) -> bool:
     return bool(fs.exists(path))
 
 
+def read_text(url: str) -> str:
+    """The text of a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there.
+    ServiceError
+        The storage does not answer.
+    """
+    try:
+        fs, path = filesystem(url)
+        return str(fs.cat_file(path).decode())
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ServiceError(f"{url} cannot be read: {error}") from error
+
+
+def files(url: str) -> dict[str, dt.datetime]:
+    """Every file below a path or URL, as `filesystem` names it, with the time it was written (UTC)."""
+    fs, path = filesystem(url)
+    found: dict[str, dt.datetime] = {}
+    try:
+        listed = fs.find(path)
+    except FileNotFoundError:  # not even the bucket is there: the first file written makes it
+        listed = []
+    for file in listed:
+        with contextlib.suppress(FileNotFoundError):  # somebody has just removed it
+            found[file] = fs.modified(file).astimezone(dt.UTC)
+    return found
+
+
 def write_atomic(url: str, write: Callable[[str], None]) -> None:
     """Let `write` fill a temporary file beside `url`, then move it into place; a failure leaves nothing behind.
 
@@ -57,14 +92,11 @@ def write_atomic(url: str, write: Callable[[str], None]) -> None:
 
 def sweep(url: str) -> int:
     """Remove the temporary files below `url` that a killed writer left over a day ago; returns how many."""
-    fs, path = filesystem(url)
     oldest = dt.datetime.now(dt.UTC) - ABANDONED
     removed = 0
-    for file in fs.find(path):
-        if not file.endswith(".tmp"):
-            continue
-        with contextlib.suppress(FileNotFoundError):  # its writer, or another sweep, was quicker
-            if fs.modified(file) < oldest:
-                fs.rm(file)
+    for file, written_at in files(url).items():
+        if file.endswith(".tmp") and written_at < oldest:
+            with contextlib.suppress(FileNotFoundError):  # its writer, or another sweep, was quicker
+                filesystem(url)[0].rm_file(file)
                 removed += 1
     return removed

@@ -7,12 +7,15 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 
 from snapshots.staged_events import event, stage
+from wayfare import storage
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
+
     from airflow.dag_processing.dagbag import DagBag
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
@@ -43,7 +46,24 @@ def _sales(*days: int) -> list[Any]:
     return [event("booking", dt.datetime(2026, 3, day, 12, tzinfo=dt.UTC), booking_id=f"B{day}") for day in days]
 
 
-def test_events_become_published_answers(bag: DagBag, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def xcoms(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL below which every XCom goes, however small."""
+    from airflow.providers.common.io.xcom import backend
+
+    monkeypatch.setenv("AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH", f"{s3}/xcom")
+    monkeypatch.setenv("AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD", "1")
+    read_once = (backend._get_base_path, backend._get_threshold)
+    for setting in read_once:
+        setting.cache_clear()
+    yield f"{s3}/xcom"
+    for setting in read_once:
+        setting.cache_clear()
+
+
+def test_events_become_published_answers(
+    bag: DagBag, settings: Settings, xcoms: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stage(settings, 1, _sales(1, 2, 2, 3))
 
     run, states = _run(bag)
@@ -58,6 +78,8 @@ def test_events_become_published_answers(bag: DagBag, settings: Settings, monkey
     ]
     assert _query(settings, "SELECT run_id FROM control.publication") == [{"run_id": run.run_id}]
     assert _updated_assets(run) == ["wayfare://marts/economic_results"]
+    stored = {file.split("/")[-2] for file in storage.files(f"{xcoms}/economic_results/{run.run_id}")}
+    assert stored == {"plan"} | STEPS
 
     run, states = _run(bag)
 
@@ -87,7 +109,8 @@ def test_a_refusal_publishes_nothing_and_is_not_retried(bag: DagBag, settings: S
     assert _query(settings, "SELECT * FROM control.publication") == []
     link = _link(validate)
     assert link.startswith("http://localhost:8080/wayfare/docs/")
-    assert settings.docs_dir.joinpath(link.partition("/docs/")[2]).is_file(), "the refusal's page is there"
+    page = f"{settings.storage}/data_docs/{link.partition('/docs/')[2]}"
+    assert "booking: Overview" in storage.read_text(page), "the refusal's page is there"
 
 
 def _one_row_per_chunk(monkeypatch: pytest.MonkeyPatch) -> None:

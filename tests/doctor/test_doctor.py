@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from landing.sample_events import event, write
-from wayfare import doctor
+from wayfare import doctor, storage
 from wayfare import settings as configuration
 from wayfare.cli.doctor import app
 from wayfare.doctor import machine, postgres
@@ -65,7 +65,8 @@ def with_url(settings: Settings, role: str, url: str) -> Settings:
     return Settings(**{**settings.model_dump(), f"{role}_url": url})
 
 
-def test_a_sound_installation(settings: Settings, tmp_path: Path) -> None:
+def test_a_sound_installation(anywhere: Settings, tmp_path: Path) -> None:
+    settings = anywhere
     land(settings, [write(tmp_path / "a.jsonl", [event(), event("travel", 2, outcome="lost"), b"nonsense"])])
     with (
         login(settings, role="wayfare_landing") as landing,
@@ -79,13 +80,13 @@ def test_a_sound_installation(settings: Settings, tmp_path: Path) -> None:
             ("database", "database.version", "database.disk", "database.schema", "database.timezone"), "ok"
         ),
         **dict.fromkeys(("clock", "role.landing", "role.pipeline", "role.bi", "storage", "engine"), "ok"),
-        **dict.fromkeys(("folder.spill", "folder.data_docs", "versions.python", "versions.packages"), "ok"),
+        **dict.fromkeys(("folder.spill", "versions.python", "versions.packages"), "ok"),
         **dict.fromkeys(("rejections", "quarantine", "airflow"), "info"),
     }
     told = {f.check: f.found for f in found}
     assert told["rejections"] == "bad_choice 1, bad_json 1 (list them: `wayfare rejections`)"
     assert "secret" not in " ".join(told.values())
-    assert [path for path in settings.home.rglob("*") if path.is_file() and "doctor" in path.name] == []
+    assert storage.files(settings.storage) == {}
 
 
 def test_the_command_says_what_to_do_and_ends_with_1(settings: Settings) -> None:
@@ -145,7 +146,7 @@ def test_disks_that_are_nearly_full(settings: Settings, monkeypatch: pytest.Monk
     monkeypatch.setattr(postgres, "LOW_DISK", 10**18)
     assert the_failure(settings).check == "database.disk"
     monkeypatch.setattr(machine, "LOW_DISK", 10**18)
-    assert [f.check for f in failures(settings)] == ["database.disk", "storage", "folder.spill", "folder.data_docs"]
+    assert [f.check for f in failures(settings)] == ["database.disk", "storage", "folder.spill"]
 
 
 def test_an_older_server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +199,6 @@ BROKEN: list[tuple[Callable[[Path], dict[str, Any]], str, str]] = [
     (lambda home: {"storage_url": str(_blocked(home / "a"))}, "storage", "WAYFARE_STORAGE_URL"),
     (lambda _: {"storage_url": "nosuch://bucket/x"}, "storage", "WAYFARE_STORAGE_URL"),
     (lambda home: {"duckdb_spill": _blocked(home / "b")}, "folder.spill", "WAYFARE_DUCKDB_SPILL"),
-    (lambda home: {"data_docs": _blocked(home / "c")}, "folder.data_docs", "WAYFARE_DATA_DOCS"),
     (lambda _: {"duckdb_memory_limit": "900TB"}, "engine", "WAYFARE_DUCKDB_MEMORY_LIMIT to"),
     (lambda _: {"duckdb_memory_limit": "plenty"}, "engine", "WAYFARE_DUCKDB_MEMORY_LIMIT like"),
 ]

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+import stores
+from wayfare.quality import docs
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -92,7 +95,7 @@ def test_nothing_else_is_served(get: Callable[..., Response], path: str) -> None
 def test_only_data_docs_pages_leave_the_disk(get: Callable[..., Response], settings: Settings, path: str) -> None:
     _write_page(settings, "k", "a page")
     settings.home.joinpath("secrets.env").write_text("SECRET=1")
-    for outside in (settings.home / "secrets", settings.docs_dir / "validations" / "economic_results" / "k"):
+    for outside in (settings.home / "secrets", settings.home / "storage/data_docs/validations/economic_results/k"):
         outside.mkdir(parents=True)
         outside.joinpath("index.html").write_text("SECRET=1")
     answer = get(path, role="admin")
@@ -110,11 +113,12 @@ def test_pages_cannot_run_scripts(get: Callable[..., Response], settings: Settin
         assert get(path).headers["x-content-type-options"] == "nosniff"
 
 
-def test_data_docs_page_is_shown(get: Callable[..., Response], settings: Settings) -> None:
-    _write_page(settings, "2026-03-01_k", "<html><head></head><body>the verdicts</body></html>")
+def test_data_docs_page_is_shown(get: Callable[..., Response], anywhere: Settings) -> None:
+    _write_page(anywhere, "2026-03-01_k", "<html><head></head><body>the verdicts</body></html>")
     answer = get("docs/validations/economic_results/input/2026-03-01_k/index.html")
     assert answer.status_code == 200
     assert "the verdicts" in answer.text
+    assert get("docs/index.html").status_code == 200
     assert get("docs/validations/economic_results/output/2026-03-01_k/index.html").status_code == 404
 
 
@@ -164,8 +168,17 @@ def test_a_database_that_does_not_answer_is_said_so(
     assert get("marts").status_code == 503
 
 
+def test_a_storage_that_does_not_answer_is_said_so(
+    get: Callable[..., Response], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wayfare.settings import get_settings
+
+    monkeypatch.setenv("WAYFARE_STORAGE_URL", "nosuch://bucket")
+    get_settings.cache_clear()
+    assert settings.home
+    assert get("docs/index.html").status_code == 503
+
+
 def _write_page(settings: Settings, chunk: str, text: str) -> None:
-    page = settings.docs_dir / "validations" / "economic_results" / "input" / chunk / "index.html"
-    page.parent.mkdir(parents=True)
-    page.write_text(text)
-    settings.docs_dir.joinpath("index.html").write_text("<html><head></head><body></body></html>")
+    stores.write(docs.page_url(settings.storage, "economic_results", "input", chunk), text.encode())
+    stores.write(docs.index_url(settings.storage), b"<html><head></head><body></body></html>")

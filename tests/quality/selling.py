@@ -76,10 +76,11 @@ def broken(settings: Settings) -> list[tuple[str, str, str]]:
 
 
 def rewrite(url: str, query: str) -> None:
-    """Replace a Parquet file by a query over it, as `file`."""
+    """Replace a Parquet file on disk by a query over it, as `file`."""
     table = duckdb.sql(query.replace("file", f"'{url}'")).to_arrow_table()
     duckdb.from_arrow(table).write_parquet(url)
 
 
 def result(settings: Settings, chunk: Chunk) -> list[Any]:
-    return duckdb.sql(f"FROM '{engines.result_url(settings, chunk)}' ORDER BY ALL").fetchall()
+    with engines.session(settings) as connection:
+        return connection.read_parquet(engines.result_url(settings, chunk)).order("ALL").fetchall()

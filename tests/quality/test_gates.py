@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
 import narwhals as nw
 import pytest
 
 from quality.selling import DAY, DEAR, DEAR_RULE, bookings, broken, chunk_of, result, rewrite, rows, staged
 from snapshots.staged_events import event, stage
-from wayfare import engines, quality, snapshots
+from wayfare import engines, quality, snapshots, storage
 from wayfare.analyses.api import Expect
 from wayfare.errors import GateError
 
@@ -28,21 +26,22 @@ def allowing(settings: Settings, share: float) -> Settings:
     return settings.model_copy(update={"quarantine_share": share})
 
 
-def test_every_breaking_event_is_set_aside_and_the_rest_goes_on(settings: Settings) -> None:
-    settings = allowing(settings, 0.5)
+def test_every_breaking_event_is_set_aside_and_the_rest_goes_on(anywhere: Settings) -> None:
+    settings = allowing(anywhere, 0.5)
     dear = bookings([5000] * 250)
     chunk = staged(settings, [*bookings([100] * 260), *dear])
     summary = quality.validate(settings, chunk)
     assert (summary["rows"], summary["quarantined"]) == (510, 250)
 
     ids = {row["event_id"] for _, row in dear}
-    file = duckdb.sql(f"FROM '{chunk.folder(settings.storage)}/quarantine.parquet'")
-    assert [(n, str(t)) for n, t in zip(file.columns, file.types, strict=True)] == [
-        ("event_type", "VARCHAR"),
-        ("event_id", "UUID"),
-        ("rule", "VARCHAR"),
-    ]
-    assert set(file.fetchall()) == {("booking", event_id, DEAR_RULE) for event_id in ids}
+    with engines.session(settings) as connection:
+        file = connection.read_parquet(f"{chunk.folder(settings.storage)}/quarantine.parquet")
+        assert [(n, str(t)) for n, t in zip(file.columns, file.types, strict=True)] == [
+            ("event_type", "VARCHAR"),
+            ("event_id", "UUID"),
+            ("rule", "VARCHAR"),
+        ]
+        assert set(file.fetchall()) == {("booking", event_id, DEAR_RULE) for event_id in ids}
     kept = rows(
         settings, "SELECT analysis, event_type, event_on, event_id, rule, through_batch FROM control.quarantine"
     )
@@ -53,7 +52,8 @@ def test_every_breaking_event_is_set_aside_and_the_rest_goes_on(settings: Settin
     assert result(settings, chunk) == [(DAY, "hotel", 260, 26_000)]
 
 
-def test_past_the_allowed_share_the_input_is_refused(settings: Settings) -> None:
+def test_past_the_allowed_share_the_input_is_refused(anywhere: Settings) -> None:
+    settings = anywhere
     chunk = staged(settings, [*bookings([100] * 18), *(dear := bookings([5000, 6000]))])
     with pytest.raises(GateError) as refusal:
         quality.validate(settings, chunk)
@@ -61,7 +61,7 @@ def test_past_the_allowed_share_the_input_is_refused(settings: Settings) -> None
     for part in ("analysis sold", "2 of 20 events", "5.00%", DEAR_RULE, *(str(row["event_id"]) for _, row in dear)):
         assert part in message
     (page,) = [line.removeprefix("All verdicts: ") for line in message.splitlines() if line.startswith("All verdicts")]
-    assert "booking" in Path(page).read_text(encoding="utf-8")
+    assert "booking" in storage.read_text(page)
     assert len(rows(settings, "SELECT * FROM control.quarantine")) == 2
     assert [(gate, severity) for gate, severity, _ in broken(settings)] == [("input", "critical")]
 
@@ -155,10 +155,12 @@ def test_a_critical_rule_about_the_whole_refuses(settings: Settings, sold: Sold,
     assert rows(settings, "SELECT * FROM control.quarantine") == []
 
 
-def test_a_missing_day_file_is_refused(settings: Settings) -> None:
+def test_a_missing_day_file_is_refused(anywhere: Settings) -> None:
+    settings = anywhere
     chunk = staged(settings, bookings([100]))
     (url,) = snapshots.paths(settings, chunk)["booking"]
-    Path(url).unlink()
+    fs, path = storage.filesystem(url)
+    fs.rm_file(path)
     with pytest.raises(GateError, match=rf"1 of 1 day files are missing, first {url}; run extract"):
         quality.validate(settings, chunk)
 
@@ -234,6 +236,6 @@ def test_a_day_without_rows_is_a_warning(settings: Settings, sold: Sold) -> None
     assert "a day with booking events has rows" in message
 
 
-def test_no_result_to_audit(settings: Settings) -> None:
+def test_no_result_to_audit(anywhere: Settings) -> None:
     with pytest.raises(GateError, match="run analyze for this chunk first"):
-        quality.audit(settings, chunk_of())
+        quality.audit(anywhere, chunk_of())

@@ -32,10 +32,9 @@ _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Findings about storage, the folders of this machine, the engine and the versions."""
+    """Findings about storage, the spill folder, the engine and the versions."""
     yield _storage(settings)
-    yield _folder("spill", settings.spill_dir, "WAYFARE_DUCKDB_SPILL")
-    yield _folder("data_docs", settings.docs_dir, "WAYFARE_DATA_DOCS")
+    yield _spill(settings.spill_dir)
     yield _engine(settings)
     yield _python()
     yield _packages()
@@ -62,19 +61,18 @@ def _storage(settings: Settings) -> Finding:
     return ok("storage", f"{settings.storage} can be written, read and deleted{room}")
 
 
-def _folder(name: str, folder: Path, variable: str) -> Finding:
-    check = f"folder.{name}"
+def _spill(folder: Path) -> Finding:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"probe")
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        fix = f"give this account the right to write there, or set {variable} to another folder"
-        return failed(check, f"{folder}: {_told(error)}", fix)
+        fix = "give this account the right to write there, or set WAYFARE_DUCKDB_SPILL to another folder"
+        return failed("folder.spill", f"{folder}: {_told(error)}", fix)
     if free < LOW_DISK:
-        return failed(check, f"{folder}: {gigabytes(free)} are free", _room(folder))
-    return ok(check, f"{folder} can be written, {gigabytes(free)} are free")
+        return failed("folder.spill", f"{folder}: {gigabytes(free)} are free", _room(folder))
+    return ok("folder.spill", f"{folder} can be written, {gigabytes(free)} are free")
 
 
 def _room(place: object) -> str:

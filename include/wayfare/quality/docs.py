@@ -1,18 +1,21 @@
-"""Data Docs: one page for each validation, at a path that follows from the chunk, and an index of those there are."""
+"""Data Docs: one page for each validation, at a path that follows from the chunk, and an index of those there are.
+
+They are in the storage, below `data_docs`, so that whoever serves them need not run where they were written.
+"""
 
 from __future__ import annotations
 
-import datetime as dt
+import contextlib
 import html
-import shutil
+import itertools
 from typing import TYPE_CHECKING
 
 from wayfare.quality.page import rendered, style
-from wayfare.storage import write_atomic
+from wayfare.storage import files, filesystem, write_atomic
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Sequence
-    from pathlib import Path
 
     from wayfare.quality.judge import Judgment
 
@@ -20,53 +23,60 @@ KEPT = 50
 """Pages kept for each analysis; older ones are removed."""
 
 
-def page_path(docs_dir: Path, analysis: str, gate: str, chunk_key: str) -> Path:
+def index_url(storage: str) -> str:
+    """Where the index is, below the storage's path or URL."""
+    return f"{storage}/data_docs/index.html"
+
+
+def page_url(storage: str, analysis: str, gate: str, chunk_key: str) -> str:
     """Where the page of one validation is: four folders deep, as the page's own link to the index takes for granted."""
-    return docs_dir / "validations" / analysis / gate / chunk_key / "index.html"
+    return f"{storage}/data_docs/validations/{analysis}/{gate}/{chunk_key}/index.html"
 
 
-def write(docs_dir: Path, analysis: str, gate: str, chunk_key: str, judgments: Sequence[Judgment]) -> Path:
-    """Write the page of one validation and tidy up; return the page."""
-    page = page_path(docs_dir, analysis, gate, chunk_key)
+def write(storage: str, analysis: str, gate: str, chunk_key: str, judgments: Sequence[Judgment]) -> str:
+    """Write the page of one validation and tidy up; return where the page is.
+
+    Tasks that end together may each leave an index without the other's page; the next one lists both.
+    """
+    page = page_url(storage, analysis, gate, chunk_key)
     _write(page, rendered(f"{analysis} {gate}", chunk_key, judgments))
-    tidy(docs_dir, analysis)
+    tidy(storage, analysis)
     return page
 
 
-def tidy(docs_dir: Path, analysis: str) -> None:
+def tidy(storage: str, analysis: str) -> None:
     """Remove an analysis's oldest pages past `KEPT`, and bring the index up to date."""
-    by_age = sorted(_pages(docs_dir, analysis), key=_changed_at, reverse=True)
-    for old in by_age[KEPT:]:
-        shutil.rmtree(old.parent, ignore_errors=True)
-    _write(docs_dir / "index.html", _index(docs_dir))
+    fs, root = filesystem(f"{storage}/data_docs/validations")
+    written = {page.removeprefix(f"{root}/"): at for page, at in files(f"{storage}/data_docs/validations").items()}
+    pages = sorted((p for p in written if p.endswith("/index.html")), key=written.__getitem__, reverse=True)
+    old = [page for page in pages if page.startswith(f"{analysis}/")][KEPT:]
+    for page in old:
+        with contextlib.suppress(FileNotFoundError):  # another task was quicker
+            fs.rm(f"{root}/{page}".rpartition("/")[0], recursive=True)
+    _write(index_url(storage), _index({page: written[page] for page in pages if page not in old}))
 
 
-def _index(docs_dir: Path) -> str:
+def _index(pages: dict[str, dt.datetime]) -> str:
+    """The list of pages by analysis; `pages` are paths below `validations`, the latest first, with when it was."""
     lines = ["<!DOCTYPE html>", '<html lang="en"><head><meta charset="utf-8"><title>Data Docs · Wayfare</title>']
     lines.append(f"<style>{style()}</style></head><body><main><h1>Data Docs</h1>")
-    for folder in sorted((docs_dir / "validations").iterdir()):
-        lines.append(f"<h2>{html.escape(folder.name)}</h2><ul>")
-        for page in sorted(_pages(docs_dir, folder.name), key=_changed_at, reverse=True):
-            judged = dt.datetime.fromtimestamp(_changed_at(page), dt.UTC)
-            link = html.escape(page.relative_to(docs_dir).as_posix())
-            name = html.escape(f"{page.parts[-3]} {page.parts[-2]}")
-            lines.append(f'<li><a href="{link}">{name}</a>, judged {judged:%Y-%m-%d %H:%M} UTC</li>')
+    for analysis, of_analysis in itertools.groupby(sorted(pages, key=_analysis), key=_analysis):
+        lines.append(f"<h2>{html.escape(analysis)}</h2><ul>")
+        for page in of_analysis:
+            _, gate, chunk_key, _ = page.split("/")
+            link, name = html.escape(f"validations/{page}"), html.escape(f"{gate} {chunk_key}")
+            lines.append(f'<li><a href="{link}">{name}</a>, judged {pages[page]:%Y-%m-%d %H:%M} UTC</li>')
         lines.append("</ul>")
     return "\n".join([*lines, "</main></body></html>\n"])
 
 
-def _pages(docs_dir: Path, analysis: str) -> list[Path]:
-    return list((docs_dir / "validations" / analysis).glob("*/*/index.html"))
+def _analysis(page: str) -> str:
+    return page.partition("/")[0]
 
 
-def _changed_at(page: Path) -> float:
-    """When a page was written; a page that another task has just removed is the oldest."""
-    return page.stat().st_mtime if page.exists() else 0.0
-
-
-def _write(path: Path, text: str) -> None:
+def _write(url: str, text: str) -> None:
     def fill(temporary: str) -> None:
-        with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123 - write_atomic hands over a string
-            file.write(text)
+        fs, path = filesystem(temporary)
+        fs.pipe_file(path, text.encode())
 
-    write_atomic(str(path), fill)
+    write_atomic(url, fill)

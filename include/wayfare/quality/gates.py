@@ -10,7 +10,6 @@ from wayfare.storage import exists, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import duckdb
 
@@ -30,7 +29,7 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
     """Judge the day files that a chunk reads; write its `quarantine.parquet`; return rows, quarantined, warnings, docs.
 
     Events that break a critical row-level rule are set aside: the analysis does not see them. Test events are not
-    judged. `docs` is the path of the Data Docs page. Running it again replaces everything it wrote.
+    judged. `docs` is the path or URL of the Data Docs page. Running it again replaces everything it wrote.
 
     Raises
     ------
@@ -55,7 +54,7 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
         suites = [*(input_suite(analysis, e) for e in analysis.reads if judged.get(e.name)), VOLUME]
         judgments = [judge(source, suite, _columns(connection, suite)) for suite in suites]
         failures = [v for judgment in judgments for v in breaking_events(connection, judgment)]
-        page = docs.write(settings.docs_dir, chunk.analysis, "input", chunk.key, judgments)
+        page = docs.write(settings.storage, chunk.analysis, "input", chunk.key, judgments)
         records.record_verdicts(settings, chunk, "input", _verdicts(judgments), {**judged, "volume": len(files)})
         aside = connection.table("quarantined").order("ALL")
         write_atomic(f"{chunk.folder(settings.storage)}/quarantine.parquet", aside.write_parquet)
@@ -74,7 +73,7 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
         "mend them at their source and land again, or correct the rule in expect_input, then run the analysis again"
     )
     _refuse(chunk, "input", reasons, page, advice)
-    return {"rows": rows, "quarantined": quarantined, "warnings": _warnings(judgments), "docs": str(page)}
+    return {"rows": rows, "quarantined": quarantined, "warnings": _warnings(judgments), "docs": page}
 
 
 def audit(settings: Settings, chunk: Chunk) -> dict[str, Any]:
@@ -100,12 +99,12 @@ def audit(settings: Settings, chunk: Chunk) -> dict[str, Any]:
         rows = output.register(connection, analysis, chunk, result)
         suite = output.suite(connection, analysis, inputs(connection, settings, chunk), rows)
         judgment = judge(source, suite, _columns(connection, suite))
-    page = docs.write(settings.docs_dir, chunk.analysis, "output", chunk.key, [judgment])
+    page = docs.write(settings.storage, chunk.analysis, "output", chunk.key, [judgment])
     records.record_verdicts(settings, chunk, "output", judgment.verdicts, {suite.asset: rows})
     reasons = [f"{v.asset}: {v.message}" for v in judgment.failed("critical")]
     advice = "correct the analysis, or what it declares in expect_output and totals, then run it again"
     _refuse(chunk, "result", reasons, page, advice)
-    return {"rows": rows, "warnings": _warnings([judgment]), "docs": str(page)}
+    return {"rows": rows, "warnings": _warnings([judgment]), "docs": page}
 
 
 def _require(settings: Settings, chunk: Chunk, files: Sequence[DayFile]) -> None:
@@ -129,7 +128,7 @@ def _warnings(judgments: Sequence[Judgment]) -> int:
     return sum(len(judgment.failed("warning")) for judgment in judgments)
 
 
-def _refuse(chunk: Chunk, what: str, reasons: Sequence[str], page: Path, advice: str) -> None:
+def _refuse(chunk: Chunk, what: str, reasons: Sequence[str], page: str, advice: str) -> None:
     if reasons:
         where = (
             f"analysis {chunk.analysis}, days {chunk.days[0]} to {chunk.days[-1]} through batch {chunk.through_batch}"

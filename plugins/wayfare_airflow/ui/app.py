@@ -15,8 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis
-from wayfare.errors import DeclarationError
+from wayfare.errors import DeclarationError, ServiceError
+from wayfare.quality import docs
 from wayfare.settings import get_settings
+from wayfare.storage import read_text
 from wayfare_airflow.ui import data
 from wayfare_airflow.ui.access import authorize
 
@@ -45,8 +47,13 @@ async def _harden(request: Request, call_next: Callable[[Request], Awaitable[Res
 
 
 @app.exception_handler(psycopg.OperationalError)
-def _unavailable(_request: Request, _error: Exception) -> Response:
+def _no_database(_request: Request, _error: Exception) -> Response:
     return PlainTextResponse("PostgreSQL does not answer; try again", status_code=503)
+
+
+@app.exception_handler(ServiceError)
+def _no_storage(_request: Request, _error: Exception) -> Response:
+    return PlainTextResponse("the storage does not answer; try again", status_code=503)
 
 
 @app.get("/marts")
@@ -71,20 +78,20 @@ def mart(request: Request, analysis: str) -> HTMLResponse:
 @app.get("/docs/index.html")
 def docs_index() -> HTMLResponse:
     """The list of Data Docs pages."""
-    return _data_docs("index.html")
+    return _data_docs(docs.index_url(get_settings().storage))
 
 
 @app.get("/docs/validations/{analysis}/{gate}/{chunk}/index.html")
 def docs_page(analysis: str, gate: Literal["input", "output"], chunk: ChunkKey) -> HTMLResponse:
     """The Data Docs page of one validation."""
-    return _data_docs("validations", _declared(analysis).name, gate, chunk, "index.html")
+    return _data_docs(docs.page_url(get_settings().storage, _declared(analysis).name, gate, chunk))
 
 
-def _data_docs(*path: str) -> HTMLResponse:
-    file = get_settings().docs_dir.joinpath(*path)
-    if not file.is_file():
-        raise HTTPException(404, "no such Data Docs page: it is not written yet, or has been pruned")
-    return HTMLResponse(file.read_text("utf-8"))
+def _data_docs(url: str) -> HTMLResponse:
+    try:
+        return HTMLResponse(read_text(url))
+    except FileNotFoundError:
+        raise HTTPException(404, "no such Data Docs page: it is not written yet, or has been pruned") from None
 
 
 def _declared(analysis: str) -> BehaviorAnalysis:

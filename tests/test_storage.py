@@ -1,0 +1,81 @@
+"""Files on disk and in an object store: whole or not there, whatever happens to their writer."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import stores
+from wayfare import storage
+from wayfare.errors import ServiceError
+
+if TYPE_CHECKING:
+    from wayfare.settings import Settings
+
+
+def _names(url: str) -> list[str]:
+    return sorted(file.rpartition("/")[2] for file in storage.files(url))
+
+
+def _fill(url: str, text: str) -> None:
+    fs, path = storage.filesystem(url)
+    fs.pipe_file(path, text.encode())
+
+
+def test_only_temporary_files_of_more_than_a_day_are_swept(anywhere: Settings) -> None:
+    folder = f"{anywhere.storage}/a"
+    for name, age_days in [("1.parquet.aa.tmp", 2), ("1.parquet.bb.tmp", 0), ("1.parquet", 2)]:
+        stores.write(f"{folder}/{name}", b"x", age_days=age_days)
+    assert storage.sweep(anywhere.storage) == 1
+    assert _names(folder) == ["1.parquet", "1.parquet.bb.tmp"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(anywhere: Settings) -> None:
+    url = f"{anywhere.storage}/deep/file.txt"
+    storage.write_atomic(url, lambda t: _fill(t, "one"))
+
+    def fail(temporary: str) -> None:
+        _fill(temporary, "two")
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        storage.write_atomic(url, fail)
+    assert _names(anywhere.storage) == ["file.txt"]
+    assert storage.read_text(url) == "one"
+
+
+_WRITE = """
+import sys, time
+from wayfare import storage
+
+def fill(temporary):
+    fs, path = storage.filesystem(temporary)
+    with fs.open(path, "wb", block_size=5 * 2**20) as file:
+        file.write(b"x" * 6 * 2**20)
+        print("half", flush=True)
+        time.sleep(60)
+
+storage.write_atomic(sys.argv[1], fill)
+"""
+
+
+def test_a_killed_writer_leaves_no_half_file(anywhere: Settings) -> None:
+    url = f"{anywhere.storage}/deep/file.txt"
+    with subprocess.Popen([sys.executable, "-c", _WRITE, url], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout
+        assert writer.stdout.readline() == b"half\n"
+        writer.send_signal(signal.SIGKILL)
+    assert [name for name in _names(anywhere.storage) if not name.endswith(".tmp")] == []
+    storage.write_atomic(url, lambda t: _fill(t, "whole"))
+    assert storage.read_text(url) == "whole"
+
+
+def test_a_file_that_is_not_there_is_told_from_a_storage_that_does_not_answer(anywhere: Settings) -> None:
+    with pytest.raises(FileNotFoundError):
+        storage.read_text(f"{anywhere.storage}/nothing.txt")
+    with pytest.raises(ServiceError, match="nosuch"):
+        storage.read_text("nosuch://bucket/nothing.txt")
