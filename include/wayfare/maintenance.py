@@ -1,6 +1,6 @@
-"""Removes what the pipeline no longer needs: hand-over folders, superseded day files, leftovers, old verdicts.
+"""Removes what the pipeline no longer needs: hand-over folders, superseded day files, XComs, leftovers, old verdicts.
 
-Everything removed can be made again from staging, except verdicts (`control.validation`), which are only old.
+Everything removed can be made again from staging, except verdicts (`control.validation`) and XComs, which are only old.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import delete
 
 from wayfare.errors import ConfigurationError
 from wayfare.staging import database
 from wayfare.staging.tables import validation
-from wayfare.storage import filesystem, sweep
+from wayfare.storage import files, filesystem, sweep
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
     """Remove what has not been needed for `keep_days` days; returns `files` and `verdicts` removed.
 
-    A run must not last longer than `keep_days`: its files would go while it works.
+    A run must not last longer than `keep_days`: its files would go while it works. Airflow removes an XCom's file
+    when the task runs again, and forgets it with the run.
 
     Raises
     ------
@@ -35,7 +36,7 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
         raise ConfigurationError(f"keep_days is {keep_days}; keep at least 1 day, or a running chunk loses its files")
     before = dt.datetime.now(dt.UTC) - dt.timedelta(days=keep_days)
     storage = settings.storage
-    removed = sweep(storage) + _prune_work(storage, before) + _prune_superseded(storage, before)
+    removed = sweep(storage) + sum(part(storage, before) for part in (_prune_work, _prune_superseded, _prune_xcoms))
     with database.engine(settings.url("pipeline")).begin() as connection:
         verdicts = connection.execute(delete(validation).where(validation.c.judged_at < before)).rowcount
     return {"files": removed, "verdicts": verdicts}
@@ -43,32 +44,41 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
 
 def _prune_work(storage: str, before: dt.datetime) -> int:
     """Files that tasks of one chunk handed each other, the folder as a whole once its last file is old."""
-    fs, root = filesystem(f"{storage}/work")
-    folders = _by_folder(fs, root)
-    old = {folder: files for folder, files in folders.items() if max(files.values()) < before}
+    fs, _ = filesystem(storage)
+    folders = _by_folder(f"{storage}/work")
+    old = {folder: written for folder, written in folders.items() if max(written.values()) < before}
     for folder in old:
         fs.rm(folder, recursive=True)
-    return sum(len(files) for files in old.values())
+    return sum(map(len, old.values()))
 
 
 def _prune_superseded(storage: str, before: dt.datetime) -> int:
     """Day files whose successor is old too: nothing planned since would read them."""
-    fs, root = filesystem(f"{storage}/snapshots")
+    fs, _ = filesystem(storage)
     removed = 0
-    for files in _by_folder(fs, root).values():
-        versions = sorted((path for path in files if path.endswith(".parquet")), key=_batch)
+    for written in _by_folder(f"{storage}/snapshots").values():
+        versions = sorted((path for path in written if path.endswith(".parquet")), key=_batch)
         for path, successor in pairwise(versions):
-            if files[successor] < before:
+            if written[successor] < before:
                 fs.rm_file(path)
                 removed += 1
     return removed
 
 
-def _by_folder(fs: Any, root: str) -> dict[str, dict[str, dt.datetime]]:
-    """Files below `root` with the time they were written, by the folder they are in."""
+def _prune_xcoms(storage: str, before: dt.datetime) -> int:
+    """What Airflow's XCom backend keeps out of its database, where it is told to (docker-compose.yaml)."""
+    fs, _ = filesystem(storage)
+    old = [path for path, written_at in files(f"{storage}/xcom").items() if written_at < before]
+    for path in old:
+        fs.rm_file(path)
+    return len(old)
+
+
+def _by_folder(url: str) -> dict[str, dict[str, dt.datetime]]:
+    """Files below a path or URL with the time they were written, by the folder they are in."""
     folders: dict[str, dict[str, dt.datetime]] = defaultdict(dict)
-    for path in fs.find(root):
-        folders[path.rpartition("/")[0]][path] = fs.modified(path).astimezone(dt.UTC)
+    for path, written_at in files(url).items():
+        folders[path.rpartition("/")[0]][path] = written_at
     return folders
 
 
