@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 ARGS ?=
 
-.PHONY: run down test lint bench env lock lock-check docs docs-check pictures clean help
+.PHONY: run down test chaos lint bench env lock lock-check docs docs-check pictures clean help
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ down: .venv/.ready  ## stop what `make run` started
 
 test: .venv/.ready  ## run the tests
 	@$(BIN)/python scripts/run_tests.py $(ARGS)
+
+chaos: .venv/.ready  ## kill services at random under load, then compare (ARGS="--minutes 10 --broker rabbitmq --seed 7")
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 lint: .venv/.ready lock-check docs-check  ## format, lint, types, lock and generated pages
 	@$(BIN)/ruff format --check .

@@ -109,7 +109,8 @@ class Native:
     def finish(self, name: str) -> None:
         """Run a one-shot service to its end."""
         self.start(name)
-        assert self.running.pop(name).wait(180) == 0, self.log(name)
+        assert self.running[name].wait(600) == 0, self.log(name)
+        del self.running[name]
 
     def log(self, title: str) -> str:
         """The end of a service's output."""
@@ -117,11 +118,19 @@ class Native:
 
     def kill(self, title: str) -> None:
         """End a service and all its processes by SIGKILL, as a lost machine would."""
-        process = self.running.pop(title)
-        for victim in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                victim.kill()
-        process.wait(30)
+        self.signal(title, signal.SIGKILL)
+        self.running.pop(title).wait(30)
+
+    def signal(self, title: str, number: signal.Signals) -> None:
+        """Send a signal to all processes of a service, also to those that outlived its first one."""
+        first = self.running[title].pid
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(first).children(recursive=True):
+                _send(process, number)
+        for process in psutil.process_iter():
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(process.pid) == first:
+                    _send(process, number)
 
     def titles_of(self, pid: int) -> list[str]:
         """The service that a process belongs to, if it still runs."""
@@ -150,3 +159,8 @@ class Native:
             except subprocess.TimeoutExpired:
                 self.kill(title)
         self.postgres.stop()
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)

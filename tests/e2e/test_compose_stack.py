@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 import brokers
 from e2e.native import Native, pause_all_but
+from published import published
 from waiting import until
 from wayfare import landing, simulator
 from wayfare.pipeline import bring_up_to_date
@@ -128,11 +129,6 @@ def _status(stack: Native) -> dict[str, dict[str, Any]]:
     return {row["analysis"]: row for row in rows if row["analysis"] in ANALYSES}
 
 
-def _marts(url: str) -> dict[str, list[tuple[Any, ...]]]:
-    with psycopg.connect(url) as connection:
-        return {n: sorted(connection.execute(f"SELECT * FROM bi.{n}".encode()), key=repr) for n in ANALYSES}
-
-
 def test_killed_workers_lose_and_double_nothing(stack: Native, settings: Settings, tmp_path: Path) -> None:
     simulator.simulate(
         tmp_path / "events", days=4, customers=80, seed=3, form="jsonl", duplicate_share=0.02, broken_share=0.0
@@ -161,7 +157,7 @@ def test_killed_workers_lose_and_double_nothing(stack: Native, settings: Setting
     for name in ANALYSES:
         assert list(bring_up_to_date(settings, name))
     mine = stack.postgres.url()
-    assert _marts(mine) == _marts(settings.url("owner"))
+    assert published(mine, ANALYSES) == published(settings.url("owner"), ANALYSES)
     with psycopg.connect(mine) as here, psycopg.connect(settings.url("owner")) as there:
         counted = "SELECT sum(landed)::bigint, sum(duplicates)::bigint FROM control.batch"
         assert here.execute(counted).fetchone() == there.execute(counted).fetchone()

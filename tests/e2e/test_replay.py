@@ -11,13 +11,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 from hypothesis import Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from psycopg import sql
 
+from published import published
 from wayfare import landing, simulator
 from wayfare.analyses.registry import analyses
 from wayfare.pipeline import bring_up_to_date
@@ -39,20 +38,6 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     lines = [line for file in sorted(folder.glob("*.jsonl")) for line in file.read_bytes().splitlines()]
     stock = [line for line in lines if b'"event_type":"inventory"' in line]
     return [line for line in lines if b'"event_type":"inventory"' not in line] + stock[::20]
-
-
-def published(settings: Settings) -> dict[str, bytes]:
-    """What BI reads, byte for byte, by view."""
-    read: dict[str, bytes] = {}
-    with psycopg.connect(settings.url("owner")) as connection:
-        for name, analysis in analyses().items():
-            columns = sql.SQL(", ").join(map(sql.Identifier, analysis.mart.all_columns))
-            query = sql.SQL("COPY (SELECT {}, is_complete FROM bi.{} ORDER BY {}) TO STDOUT").format(
-                columns, sql.Identifier(name), sql.SQL(", ").join(map(sql.Identifier, analysis.mart.grain))
-            )
-            with connection.cursor() as cursor, cursor.copy(query) as copy:
-                read[name] = b"".join(bytes(block) for block in copy)
-    return read
 
 
 def write(folder: Path, name: str, lines: list[bytes]) -> str:
@@ -89,7 +74,7 @@ def expected(
     with fresh_installation() as settings:
         landing.land(settings, [write(tmp_path_factory.mktemp("once"), "all", events)])
         bring_all_up_to_date(settings)
-        marts = published(settings)
+        marts = published(settings.url("owner"))
     assert all(marts.values()), "every mart has rows"
     return marts
 
@@ -118,7 +103,7 @@ def test_marts_do_not_depend_on_how_events_came(
                 for name in chance.sample(sorted(analyses()), 2):
                     list(bring_up_to_date(settings, name))
             bring_all_up_to_date(settings)
-            found = published(settings)
+            found = published(settings.url("owner"))
         assert [name for name in expected if found[name] != expected[name]] == []
 
     marts_are_equal()
