@@ -36,3 +36,8 @@ def test_a_bad_value_is_named(variable: str, value: str, monkeypatch: pytest.Mon
 def test_without_a_database_it_says_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match="wayfare up"):
         get_settings().url("pipeline")
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYFARE_CUSTOMER_KEY", "")
+    assert get_settings().customer_key is None

@@ -29,7 +29,9 @@ def _env_files() -> tuple[Path, Path]:
 class Settings(BaseSettings):
     """One installation's choices; `docs/settings.md` is generated from the descriptions below."""
 
-    model_config = SettingsConfigDict(env_prefix="WAYFARE_", extra="ignore", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix="WAYFARE_", env_ignore_empty=True, extra="ignore", frozen=True, validate_default=True
+    )
 
     home: Path = Field(PROJECT / ".wayfare", description="Folder for everything Wayfare writes on this machine.")
     database_url: SecretStr | None = Field(
@@ -45,7 +47,9 @@ class Settings(BaseSettings):
     timezone: str = Field("UTC", description="IANA time zone in which booking and search days begin.")
     currency: str = Field("EUR", min_length=3, max_length=3, description="Reporting currency, ISO 4217.")
     customer_key: SecretStr | None = Field(
-        None, description="Key that pseudonymizes customer_id at landing (HMAC-SHA256); empty: kept as it came."
+        None,
+        description="Key that pseudonymizes customer_id at landing (HMAC-SHA256) and seals refused lines (AES-GCM); "
+        "empty: kept as they came.",
     )
     landing_rows: int = Field(200_000, ge=1, description="Lines per landed batch (one transaction each).")
     queue_url: SecretStr | None = Field(

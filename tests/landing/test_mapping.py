@@ -19,12 +19,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from wayfare.errors import DeclarationError
-from wayfare.landing.mapping import Failure, Mapping
+from wayfare.landing.mapping import Mapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
     from pathlib import Path
+
+    from wayfare.landing.lines import Fault
 
 NAMESPACE = "622ad0e3-41f2-513f-8e45-dd77f4e74562"
 BASE = f"""
@@ -63,7 +65,7 @@ GOOD = {
 }  # fmt: skip
 
 
-def run(tmp_path: Path, toml: str, rows: Sequence[dict[str, str]]) -> tuple[list[dict[str, Any]], list[Failure]]:
+def run(tmp_path: Path, toml: str, rows: Sequence[dict[str, str]]) -> tuple[list[dict[str, Any]], dict[int, Fault]]:
     """Map rows of text."""
     file = tmp_path / "m.toml"
     file.write_text(toml, encoding="utf-8")
@@ -74,23 +76,23 @@ def run(tmp_path: Path, toml: str, rows: Sequence[dict[str, str]]) -> tuple[list
     block |= {"at_line": block["line"].cast(pa.string()), "at_file": pa.array(["data.csv"] * len(rows))}
     with duckdb.connect() as connection:
         mapping.prepare(connection)
-        events, failures = mapping.apply(connection, pa.table(block))
-    return [json.loads(text) for text in events["json"].to_pylist()], failures
+        events, faults = mapping.apply(connection, pa.table(block))
+    return [json.loads(text) for text in events["json"].to_pylist()], faults
 
 
 def evaluate(tmp_path: Path, value: str, **columns: str) -> Any:
     """One value over one row, as a field that no contract knows."""
     toml = BASE + f'[[events]]\ntype = "travel"\nkey = "1"\nfields.x = {value}\n'
     toml += 'fields.occurred_at = "2026-01-01T00:00:00Z"\nfields.booking_id = "b"\nfields.item_id = "i"\n'
-    events, failures = run(tmp_path, toml + 'fields.outcome = "completed"\n', [columns or {"a": "1"}])
-    if failures:
-        return failures[0].message
+    events, faults = run(tmp_path, toml + 'fields.outcome = "completed"\n', [columns or {"a": "1"}])
+    if faults:
+        return faults[1].message
     return events[0].get("x")
 
 
 def test_a_row_becomes_an_event(tmp_path: Path) -> None:
-    (event,), failures = run(tmp_path, BOOKING, [GOOD])
-    assert failures == []
+    (event,), faults = run(tmp_path, BOOKING, [GOOD])
+    assert faults == {}
     assert uuid.UUID(event["event_id"]) == uuid.uuid5(uuid.UUID(NAMESPACE), "booking/b1")
     assert event["occurred_at"] == "2026-07-01T11:30:00.000000Z"
     assert event["start_on"] == "2026-07-04"
@@ -120,11 +122,11 @@ def test_a_row_becomes_an_event(tmp_path: Path) -> None:
 def test_a_row_that_cannot_be_mapped_says_why_and_leaves_its_neighbors_alone(
     tmp_path: Path, change: dict[str, str], reason: str, words: str
 ) -> None:
-    events, failures = run(tmp_path, BOOKING, [GOOD, GOOD | change, GOOD | {"id": "b3"}])
+    events, faults = run(tmp_path, BOOKING, [GOOD, GOOD | change, GOOD | {"id": "b3"}])
     assert [e["booking_id"] for e in events] == ["b1", "b3"]
-    (failure,) = failures
-    assert (failure.line, failure.reason) == (2, reason)
-    assert words in failure.message
+    ((line, fault),) = faults.items()
+    assert (line, fault.reason) == (2, reason)
+    assert words in fault.message
 
 
 def test_a_failing_row_gives_none_of_its_events(tmp_path: Path) -> None:
@@ -132,8 +134,8 @@ def test_a_failing_row_gives_none_of_its_events(tmp_path: Path) -> None:
     second += 'fields.occurred_at = "{gone}"\nfields.cancellation_id = "c"\nfields.booking_id = "{id}"\n'
     second += 'fields.units = 1\nfields.initiator = "customer"\n'
     rows = [GOOD | {"gone": "soon"}, GOOD | {"id": "b2", "gone": "soon", "room": "S"}]
-    events, failures = run(tmp_path, BOOKING + second, rows)
-    assert [(f.line, f.reason) for f in failures] == [(1, "not_an_instant")]
+    events, faults = run(tmp_path, BOOKING + second, rows)
+    assert {line: f.reason for line, f in faults.items()} == {1: "not_an_instant"}
     assert [e["booking_id"] for e in events] == ["b2"]
 
 
@@ -258,10 +260,10 @@ def test_money_is_exact(tmp_path_factory: pytest.TempPathFactory, cases: list[tu
     rows = [
         GOOD | {"id": str(i), "price": f"{p:f}", "units": str(n), "currency": c} for i, (p, n, c) in enumerate(cases)
     ]
-    events, failures = run(tmp_path_factory.mktemp("m"), toml, rows)
+    events, faults = run(tmp_path_factory.mktemp("m"), toml, rows)
     minor = [p * n * {"EUR": 100, "KWD": 1000, "JPY": 1}[c] for p, n, c in cases]
     assert [e["price"] for e in events] == [m for m in minor if m == int(m)]
-    assert [f.line for f in failures] == [line for line, m in enumerate(minor, start=1) if m != int(m)]
+    assert list(faults) == [line for line, m in enumerate(minor, start=1) if m != int(m)]
 
 
 @pytest.mark.parametrize(
@@ -325,7 +327,7 @@ def test_text_of_a_mapping_is_never_code(tmp_path: Path) -> None:
     assert len(events) == 1
 
 
-def shipped(name: str, text: str) -> tuple[list[dict[str, Any]], list[Failure]]:
+def shipped(name: str, text: str) -> tuple[list[dict[str, Any]], dict[int, Fault]]:
     """Rows of CSV through a mapping that ships."""
     header, *rows = csv.reader(text.strip().splitlines())
     block = {"line": pa.array(range(2, len(rows) + 2), pa.int64())}
@@ -334,12 +336,12 @@ def shipped(name: str, text: str) -> tuple[list[dict[str, Any]], list[Failure]]:
     mapping = Mapping(name, header)
     with duckdb.connect() as connection:
         mapping.prepare(connection)
-        events, failures = mapping.apply(connection, pa.table(block))
-    return [json.loads(text) for text in events["json"].to_pylist()], failures
+        events, faults = mapping.apply(connection, pa.table(block))
+    return [json.loads(text) for text in events["json"].to_pylist()], faults
 
 
 def test_both_hotels_are_read_without_ids_of_their_own() -> None:
-    events, failures = shipped(
+    events, faults = shipped(
         "hotel_booking_demand",
         """
 hotel,is_canceled,lead_time,arrival_date_year,arrival_date_month,arrival_date_day_of_month,stays_in_weekend_nights,stays_in_week_nights,adults,children,babies,meal,country,market_segment,distribution_channel,is_repeated_guest,reserved_room_type,assigned_room_type,deposit_type,agent,company,customer_type,adr,required_car_parking_spaces,total_of_special_requests,reservation_status,reservation_status_date
@@ -348,7 +350,7 @@ City Hotel,1,5,2026,March,3,1,2,1,NA,2,SC       ,TMP,Online TA,GDS,0,A,A,No Depo
 Resort Hotel,0,0,2026,July,1,0,0,2,1,0,HB       ,NULL,Direct,Direct,0,C,C,No Deposit,NULL,NULL,Transient,0,1,2,Check-Out,2026-07-01
 """,
     )
-    assert failures == []
+    assert faults == {}
     assert Counter(e["event_type"] for e in events) == {"booking": 3, "cancellation": 2, "travel": 1, "purchase": 3}
     bookings = [e for e in events if e["event_type"] == "booking"]
     assert [b["booking_id"] for b in bookings] == ["PT-LIS-2", "PT-LIS-3", "PT-ALG-4"]
@@ -364,7 +366,7 @@ Resort Hotel,0,0,2026,July,1,0,0,2,1,0,HB       ,NULL,Direct,Direct,0,C,C,No Dep
 
 
 def test_hotel_reservations_refuse_the_day_that_never_was() -> None:
-    events, failures = shipped(
+    events, faults = shipped(
         "hotel_reservations",
         """
 Booking_ID,no_of_adults,no_of_children,no_of_weekend_nights,no_of_week_nights,type_of_meal_plan,required_car_parking_space,room_type_reserved,lead_time,arrival_year,arrival_month,arrival_date,market_segment_type,repeated_guest,no_of_previous_cancellations,no_of_previous_bookings_not_canceled,avg_price_per_room,no_of_special_requests,booking_status
@@ -373,7 +375,7 @@ INN2,2,0,1,2,Not Selected,0,Room_Type 1,20,2018,7,20,Offline,0,0,0,65.5,0,Cancel
 INN3,2,0,1,2,Not Selected,0,Room_Type 1,20,2018,2,29,Offline,0,0,0,65.5,0,1
 """,
     )
-    assert [(f.line, f.reason) for f in failures] == [(4, "not_a_date")]
+    assert {line: f.reason for line, f in faults.items()} == {4: "not_a_date"}
     assert [(e["event_type"], e["booking_id"]) for e in events] == [
         ("booking", "INN1"), ("travel", "INN1"), ("purchase", "INN1"), ("purchase", "INN1"),
         ("booking", "INN2"), ("cancellation", "INN2"),
@@ -385,8 +387,8 @@ INN3,2,0,1,2,Not Selected,0,Room_Type 1,20,2018,2,29,Offline,0,0,0,65.5,0,1
 
 def test_hotel_bookings_come_out_to_the_cent(shared_data: Path) -> None:
     with gzip.open(shared_data / "hotel_bookings_resort.csv.gz", "rt", encoding="utf-8", newline="") as file:
-        events, failures = shipped("hotel_bookings", file.read())
-    assert failures == []
+        events, faults = shipped("hotel_bookings", file.read())
+    assert faults == {}
     by_type: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         by_type.setdefault(event["event_type"], []).append(event)

@@ -7,15 +7,18 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+from pydantic import SecretStr
+
 from landing.sample_events import event, query, staging, write
 from wayfare.contracts import EVENT_TYPES
+from wayfare.errors import ConfigurationError
 from wayfare.landing import Landed, land, rejections, replay
 from wayfare.landing.lines import MAX_LINE
+from wayfare.landing.mapping_files import import_files
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from wayfare.settings import Settings
 
@@ -128,3 +131,97 @@ def test_lines_of_exactly_the_limit_are_whole(
         landed = land(settings, [path])
         assert (landed.read, landed.landed + landed.duplicates, landed.rejected) == (4, 2, 2)
     assert {r["line"] for r in rejections(settings)} == {2, 3}
+
+
+CUSTOMER = "zoe@example.com"
+MAPPING = """
+source = "import:test"
+namespace = "622ad0e3-41f2-513f-8e45-dd77f4e74562"
+[[events]]
+type = "travel"
+key = "{who}"
+fields.occurred_at = "{who}"
+fields.booking_id = "b1"
+fields.item_id = "i1"
+fields.outcome = "completed"
+"""
+
+
+def _keyed(settings: Settings, key: str = "k" * 32) -> Settings:
+    return settings.model_copy(update={"customer_key": SecretStr(key)})
+
+
+def _kept(settings: Settings) -> str:
+    """Everything that staging and its accounts hold, bytes as text."""
+    tables = query(settings, "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
+                             "WHERE schemaname IN ('staging', 'control')")  # fmt: skip
+    rows = [text for (table,) in tables for (text,) in query(settings, f"SELECT t::text FROM {table} t")]
+    raws = [str(raw) for (raw,) in query(settings, "SELECT raw FROM staging.rejection")]
+    return "\n".join(rows + raws)
+
+
+def _land_every_way_in_which_a_customer_is_refused(settings: Settings, folder: Path) -> Landed:
+    lines = [
+        event("search", 1, destination="QQQ", customer_id=CUSTOMER),
+        event("search", 2, adults=-1, customer_id=CUSTOMER),
+        event("search", 3, customer_id=[CUSTOMER]),
+        event("search", 4, point_of_sale=CUSTOMER),
+        event("search", 5, event_id=CUSTOMER),
+        {**event("search", 6), "event_type": CUSTOMER},
+        event("search", 7, schema_version=CUSTOMER),
+        event("search", 8, customer_id=CUSTOMER),
+        event("search", 8, customer_id=CUSTOMER, adults=5),
+    ]
+    landed = land(settings, [write(folder / "a.jsonl", lines)])
+    landed += land(settings, [write(folder / "b.jsonl", [CUSTOMER.encode(), b'{"customer_id": "' + CUSTOMER.encode()])])
+    (folder / "no_header.csv").write_text(f"booking,{CUSTOMER},1\nbooking,{CUSTOMER},2\nbooking,{CUSTOMER}\n")
+    (folder / "mapped.csv").write_text(f"who\n{CUSTOMER}\n")
+    (folder / "mapping.toml").write_text(MAPPING)
+    landed += land(settings, [str(folder / "no_header.csv")])
+    return landed + import_files(settings, str(folder / "mapping.toml"), [str(folder / "mapped.csv")])
+
+
+def test_with_a_key_no_customer_is_kept_in_clear(settings: Settings, tmp_path: Path) -> None:
+    keyed = _keyed(settings)
+    landed = _land_every_way_in_which_a_customer_is_refused(keyed, tmp_path)
+    assert landed == Landed(read=14, landed=1, conflicts=1, rejected=12)
+    assert CUSTOMER not in _kept(settings)
+    assert _land_every_way_in_which_a_customer_is_refused(keyed, tmp_path).rejected == 12
+    assert query(settings, "SELECT count(*) FROM staging.rejection") == [(13,)]
+
+    listed = rejections(keyed)
+    assert all(CUSTOMER in f"{row['header']} {row['raw']!r}" for row in listed)
+    assert [row["header"] for row in listed if row["format"] == "csv"] == [f"booking,{CUSTOMER},1"] * 2
+    assert {row["message"] for row in listed if row["reason"] == "bad_country"} == {
+        "point_of_sale is not a country code of two capital letters, like PT"
+    }
+    assert replay(keyed, contracts=LENIENT) == Landed(read=13, landed=1, conflicts=1, rejected=11)
+    assert CUSTOMER not in _kept(settings)
+    assert len(staging(settings)["search"]) == 2
+
+
+def test_without_a_key_everything_is_kept_as_it_came(settings: Settings, tmp_path: Path) -> None:
+    _land_every_way_in_which_a_customer_is_refused(settings, tmp_path)
+    assert all(CUSTOMER in str(raw) for (raw,) in query(settings, "SELECT raw FROM staging.rejection WHERE NOT sealed"))
+    (row,) = rejections(settings, reason="bad_country")
+    assert row["message"].startswith(f'point_of_sale "{CUSTOMER}" is not')
+
+
+def test_what_another_key_sealed_stays_open_and_the_rest_is_replayed(settings: Settings, tmp_path: Path) -> None:
+    first = write(tmp_path / "a.jsonl", [event("search", n, destination="QQQ") for n in range(3)])
+    land(_keyed(settings, "lost"), [first])
+    land(settings, [write(tmp_path / "b.jsonl", [event("search", 5, destination="QQQ")])])
+    land(_keyed(settings), [write(tmp_path / "c.jsonl", [event("search", 6, destination="QQQ")])])
+    shut = rf"rejection 3 of batch 1 \({first}:3\) is sealed and it does not open with this WAYFARE_CUSTOMER_KEY"
+    with pytest.raises(ConfigurationError, match=shut):
+        rejections(_keyed(settings), source="a.jsonl")
+    with pytest.raises(ConfigurationError, match="is sealed and WAYFARE_CUSTOMER_KEY is not set: set the key"):
+        rejections(settings)
+    assert [row["line"] for row in rejections(settings, raw=False)] == [1, 1, 3, 2, 1]
+
+    small = _keyed(settings).model_copy(update={"landing_rows": 2})
+    with pytest.raises(ConfigurationError, match=r"3 sealed lines stay open.* 2 landed,.*rejection 1 of batch 1"):
+        replay(small, contracts=LENIENT)
+    assert len(staging(settings)["search"]) == 2
+    assert replay(_keyed(settings, "lost"), contracts=LENIENT) == Landed(read=3, landed=3)
+    assert rejections(settings) == []

@@ -105,6 +105,7 @@ def test_an_installation_of_the_first_release_is_upgraded_with_its_events(empty:
     assert staged == dict.fromkeys(EVENT_TYPES, 2) | {"cancellation": 1, "refund": 1}
     assert land(empty, [str(ITS_EVENTS)]) == Landed(read=18, duplicates=16, conflicts=1, rejected=1)
     assert replay(empty).read == 4
+    assert query(empty, "SELECT DISTINCT sealed FROM staging.rejection") == [(False,)]
     assert query(empty, "SELECT timezone FROM control.installation") == [("UTC",)]
 
 

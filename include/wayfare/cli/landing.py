@@ -87,6 +87,7 @@ def rejections(  # noqa: PLR0917  # typer's options, all given by name
         event_type=event_type,
         since=since.replace(tzinfo=dt.UTC) if since else None,
         limit=limit,
+        raw=as_json,
     )
     for row in listed:
         if as_json:

@@ -77,19 +77,24 @@ class CarefulDecoder:
         if name not in self._names:
             near = difflib.get_close_matches(str(name), self._names, 1)
             hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(self._names)}"
-            raise Refused(Fault("unknown_type", f"event_type {shown(name)} is unknown; {hint}", "event_type"))
+            raise Refused(about("event_type", name, "unknown_type", f"is unknown; {hint}"))
         if version is None:
             raise Refused(Fault("missing_field", "schema_version is missing; write 1-0-0", "schema_version"))
         major = _VERSION.fullmatch(version) if isinstance(version, str) else None
         contract = self._contracts.get((name, major.group(1))) if major else None
         if contract is None:
             known = ", ".join(c.version for (n, _), c in self._contracts.items() if n == name)
-            message = f"schema_version {shown(version)} is no version of {name} that landing knows; it knows {known}"
-            raise Refused(Fault("unknown_version", message, "schema_version"))
+            says = f"is no version of {name} that landing knows; it knows {known}"
+            raise Refused(about("schema_version", version, "unknown_version", says))
         return contract
 
 
-def shown(value: object) -> str:
+def about(field: str, value: object, reason: str, says: str) -> Fault:
+    """The fault of a field's value; `says` completes the sentence "<field> <value> ..."."""
+    return Fault(reason, f"{field} {_shown(value)} {says}", field, f"{field} {says}")
+
+
+def _shown(value: object) -> str:
     """A value as messages show it: JSON, at most 80 characters."""
     text = ascii(value) if isinstance(value, (dict, list)) else json.dumps(value, default=str)
     return text if len(text) <= 80 else text[:77] + "..."
@@ -125,7 +130,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]
         name = next(n for n in names if names.count(n) > 1)
-        raise Refused(Fault("duplicate_key", f"{shown(name)} is written more than once; which is meant?", name), made)
+        raise Refused(Fault("duplicate_key", f"{_shown(name)} is written more than once; which is meant?", name), made)
     return made
 
 
@@ -165,7 +170,7 @@ def _bad(field: Field, value: object) -> Fault:
     wanted = "one of " + ", ".join(field.choices) if field.choices else _WANTED[field.kind]
     if field.signed:
         wanted = wanted.replace("from 0", "from -2^53")
-    return Fault(f"bad_{field.kind.value}", f"{field.name} {shown(value)} is not {wanted}", field.name)
+    return about(field.name, value, f"bad_{field.kind.value}", f"is not {wanted}")
 
 
 def _stored(field: Field, value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
-from wayfare.landing.careful import shown
+from wayfare.landing.careful import about
 from wayfare.staging.incoming import Rejection
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def check(
     return typed.append_column("event_on", made["event_on"]).append_column("broken", made["broken"])
 
 
-def rejections(contract: EventType, broken: pa.Table) -> list[Rejection]:
+def rejections(contract: EventType, broken: pa.Table, *, quoting: bool) -> list[Rejection]:
     """Why each of these checked events is refused; all of them are `broken`."""
     columns = ["ordinal", "broken", *contract.by_name]
-    return [_rejection(contract, event) for event in broken.select(columns).to_pylist()]
+    return [_rejection(contract, event, quoting=quoting) for event in broken.select(columns).to_pylist()]
 
 
 @functools.cache
@@ -82,9 +82,9 @@ def _pads(key: bytes) -> dict[str, bytes]:
     return {"inner": bytes(b ^ 0x36 for b in key), "outer": bytes(b ^ 0x5C for b in key)}
 
 
-def _rejection(contract: EventType, event: dict[str, Any]) -> Rejection:
+def _rejection(contract: EventType, event: dict[str, Any], *, quoting: bool) -> Rejection:
     rule = contract.rules[event["broken"]]
     value = event[rule.field]
-    told = rule.field if value is None else f"{rule.field} {shown(value)}"
+    message = about(rule.field, value, rule.code, rule.says).told(quoting=quoting and value is not None)
     event_id = str(uuid.UUID(bytes=event["event_id"]))
-    return Rejection(event["ordinal"], rule.code, f"{told} {rule.says}", rule.field, contract.name, event_id)
+    return Rejection(event["ordinal"], rule.code, message, rule.field, contract.name, event_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
+import uuid
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class Decoder:
         self._settings = settings
         self._contracts = tuple(contracts)
         self._careful = CarefulDecoder(self._contracts)
+        self._quoting = settings.customer_key is None  # a cell out of place may hold a customer id
 
     def __call__(self, lines: Lines) -> Incoming:
         """What a batch stages of `lines`. Blank lines count as nothing."""
@@ -51,7 +53,7 @@ class Decoder:
             table = checks.check(self._connection, self._settings, contract, pa.concat_tables(tables), landed_at)
             broken = table["broken"]
             if broken.null_count < len(broken):
-                rejections += checks.rejections(contract, table.filter(broken.is_valid()))
+                rejections += checks.rejections(contract, table.filter(broken.is_valid()), quoting=self._quoting)
                 table = table.filter(broken.is_null())
             if len(table):
                 events.append((contract, table.drop_columns(["broken"])))
@@ -98,7 +100,7 @@ class Decoder:
         rejections, blank = [], 0
         for ordinal, text in zip(ordinals, texts, strict=True):
             if ordinal in faults:
-                rejections.append(_rejection(ordinal, faults[ordinal], None))
+                rejections.append(self._rejection(ordinal, faults[ordinal], None))
             elif not text.strip(" \t\r\n"):
                 blank += 1
             else:
@@ -106,8 +108,16 @@ class Decoder:
                     contract, values = self._careful.decode(text)
                     rows.setdefault(contract.table, []).append((ordinal, *values))
                 except Refused as refused:
-                    rejections.append(_rejection(ordinal, refused.fault, refused.event))
+                    rejections.append(self._rejection(ordinal, refused.fault, refused.event))
         return rows, rejections, blank
+
+    def _rejection(self, ordinal: int, fault: Fault, event: object) -> Rejection:
+        known = event if isinstance(event, dict) else {}
+        event_type, event_id = (_readable(known.get(name)) for name in ("event_type", "event_id"))
+        if not self._quoting:
+            event_type = event_type if event_type in EVENT_TYPES else None
+            event_id = event_id if _is_uuid(event_id) else None
+        return Rejection(ordinal, fault.reason, fault.told(quoting=self._quoting), fault.field, event_type, event_id)
 
 
 @contextmanager
@@ -134,16 +144,18 @@ def decoders(settings: Settings, contracts: Sequence[EventType] | None = None) -
         yield [stack.enter_context(decoder(settings, contracts)) for _ in range(settings.duckdb_threads)]
 
 
-def _rejection(ordinal: int, fault: Fault, event: object) -> Rejection:
-    known = event if isinstance(event, dict) else {}
-    event_type, event_id = (_readable(known.get(name)) for name in ("event_type", "event_id"))
-    return Rejection(ordinal, fault.reason, fault.message, fault.field, event_type, event_id)
-
-
 def _readable(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     return value.replace("\0", "").encode("utf-8", "replace").decode()[:200]
+
+
+def _is_uuid(text: str | None) -> bool:
+    try:
+        uuid.UUID(text or "")
+    except ValueError:
+        return False
+    return True
 
 
 def halves_of(ids: pa.FixedSizeBinaryArray) -> npt.NDArray[np.uint64]:

@@ -17,11 +17,19 @@ TOO_LONG = "line_too_long"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a line is no event: a reason code, the field at fault where there is one, and a sentence."""
+    """Why a line is no event: a reason code, the field at fault where there is one, and a sentence.
+
+    `plain` is the sentence without any value of the line, where it quotes one.
+    """
 
     reason: str
     message: str
     field: str | None = None
+    plain: str | None = None
+
+    def told(self, *, quoting: bool) -> str:
+        """The sentence, with or without the line's values."""
+        return self.message if quoting or self.plain is None else self.plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,13 +27,13 @@ from __future__ import annotations
 
 import tomllib
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wayfare.contracts import reference
 from wayfare.errors import DeclarationError
+from wayfare.landing.lines import Fault
 from wayfare.landing.mapping_events import compile_event
 from wayfare.landing.mapping_expressions import OPERATIONS
 from wayfare.landing.mapping_lookups import Lookup, lookup
@@ -49,16 +49,6 @@ if TYPE_CHECKING:
 
 _KEYS = ("source", "namespace", "absent", "when", "file", "lookups", "values", "common", "events")
 _ORIGIN = {"@line": Expression("at_line", "text", "line"), "@file": Expression("at_file", "text", "file")}
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A row that the mapping could not turn into its events; none of them is landed."""
-
-    line: int
-    reason: str
-    field: str
-    message: str
 
 
 class Mapping:
@@ -125,7 +115,7 @@ class Mapping:
         for index, found in enumerate(self._lookups):
             connection.register(f"lookup_{index}", found.table)
 
-    def apply(self, connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> tuple[pa.Table, list[Failure]]:
+    def apply(self, connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> tuple[pa.Table, dict[int, Fault]]:
         """Map a block of rows.
 
         Parameters
@@ -139,7 +129,8 @@ class Mapping:
         Returns
         -------
         tuple
-            The events (`line`, `json` as a producer would write it), in order of line; and the rows that failed.
+            The events (`line`, `json` as a producer would write it), in order of line; and by its line what is wrong
+            with each row that could not be turned into its events, of which none is there.
         """
         connection.register("source_rows", rows)
         connection.execute(f"CREATE OR REPLACE TEMP TABLE mapped AS {self._mapped()}")
@@ -147,12 +138,12 @@ class Mapping:
         failed = connection.sql(
             "SELECT line, at_line, failed, shown FROM mapped WHERE failed IS NOT NULL ORDER BY line"
         )
-        failures = [_failure(line, self._checks[i], place, shown) for line, place, i, shown in failed.fetchall()]
+        faults = {line: _fault(self._checks[i], place, shown) for line, place, i, shown in failed.fetchall()}
         events = " UNION ALL ".join(
             f"SELECT line, {index} AS turn, {event.json} AS json FROM mapped WHERE failed IS NULL AND {event.when}"
             for index, event in enumerate(self._events)
         )
-        return connection.sql(f"SELECT line, json FROM ({events}) ORDER BY line, turn").to_arrow_table(), failures
+        return connection.sql(f"SELECT line, json FROM ({events}) ORDER BY line, turn").to_arrow_table(), faults
 
     def _mapped(self) -> str:
         sql = f"SELECT line, at_line, at_file, {', '.join(self._row)} FROM source_rows"
@@ -200,6 +191,7 @@ def _read(file: str) -> dict[str, Any]:
         raise Mistake(f"is not TOML: {error}") from None
 
 
-def _failure(line: int, check: Check, place: str, shown: str | None) -> Failure:
-    value = "" if shown is None else f" {shown!r}"
-    return Failure(line, check.reason, check.label, f"line {place}, {check.label}{value}: {check.says}")
+def _fault(check: Check, place: str, shown: str | None) -> Fault:
+    subject = f"line {place}, {check.label}"
+    plain = f"{subject}: {check.says}"
+    return Fault(check.reason, plain if shown is None else f"{subject} {shown!r}: {check.says}", check.label, plain)

@@ -142,8 +142,8 @@ def _events(mapping: Mapping, connection: duckdb.DuckDBPyConnection, lines: Line
     numbers, raw = lines.table["line"].combine_chunks(), lines.table["raw"]
     faults = {int(numbers[i].as_py()): fault for i, fault in lines.faults.items()}
     rows, unread = mapping_rows.cells(connection, lines)
-    events, failures = mapping.apply(connection, _placed(lines, rows))
-    faults |= unread | {f.line: Fault(f.reason, f.message, f.field) for f in failures}
+    events, failed = mapping.apply(connection, _placed(lines, rows))
+    faults |= unread | failed
     refused = pa.table({"line": pa.array(sorted(faults), pa.int64()), "json": pa.nulls(len(faults), pa.string())})
     table = pa.concat_tables([events, refused]).sort_by("line")
     order = np.argsort(numbers.to_numpy(), kind="stable")

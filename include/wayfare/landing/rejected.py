@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from sqlalchemy import Select, or_, select
 
+from wayfare.errors import ConfigurationError
 from wayfare.landing import csv_lines, mapping_files
 from wayfare.landing.decode import decoders
 from wayfare.landing.files import stage_all
 from wayfare.landing.lines import NOT_UTF8, TOO_LONG, Fault, Lines
 from wayfare.staging.batches import Stager
 from wayfare.staging.database import transaction
+from wayfare.staging.sealing import seal_of
 from wayfare.staging.tables import batch, rejection
 
 if TYPE_CHECKING:
@@ -26,6 +29,14 @@ if TYPE_CHECKING:
 _REPLAY_ROWS = 20_000
 
 
+@dataclass(slots=True)
+class _Left:
+    """How many sealed lines did not open, and what to do about the first."""
+
+    count: int = 0
+    first: str = ""
+
+
 def rejections(
     settings: Settings,
     *,
@@ -34,23 +45,34 @@ def rejections(
     event_type: str | None = None,
     since: dt.datetime | None = None,
     limit: int = 100,
+    raw: bool = True,
 ) -> list[dict[str, Any]]:
     """Open rejections, newest first: the columns of `staging.rejection` (`raw` in bytes) and `landed_at`.
 
-    `source` is a whole source or the end of its path; `since` bounds when they were landed.
+    `source` is a whole source or the end of its path; `since` bounds when they were landed. Without `raw` the line and
+    its header are left out, and no key is needed.
 
     Raises
     ------
+    ConfigurationError
+        A line is sealed under another key than `WAYFARE_CUSTOMER_KEY`; names the rejection.
     ServiceError
         PostgreSQL does not answer.
     """
-    query = select(rejection, batch.c.landed_at).join(batch, batch.c.batch_id == rejection.c.batch_id)
-    query = _open(query, reason, source)
+    columns = [c for c in rejection.c if raw or c.name not in {"raw", "header"}]
+    joined = select(*columns, batch.c.landed_at).join(batch, batch.c.batch_id == rejection.c.batch_id)
+    query: Select[Any] = _open(joined, reason, source)
     if event_type is not None:
         query = query.where(rejection.c.event_type == event_type)
     if since is not None:
         query = query.where(batch.c.landed_at >= since)
-    return _rows(settings, query.order_by(rejection.c.rejection_id.desc()).limit(limit))
+    rows = _rows(settings, query.order_by(rejection.c.rejection_id.desc()).limit(limit))
+    if not raw:
+        return rows
+    opened, shut = _unsealed(settings, rows)
+    if shut:
+        raise ConfigurationError(f"{_told(settings, shut[0])}; without --json they are listed all the same")
+    return opened
 
 
 def replay(
@@ -67,20 +89,32 @@ def replay(
 
     Raises
     ------
+    ConfigurationError
+        Lines are sealed under another key than `WAYFARE_CUSTOMER_KEY`: they stay open, all others were replayed.
     ServiceError
         PostgreSQL does not answer; replay again to go on.
     """
+    left = _Left()
     with decoders(settings, contracts) as decoding, Stager(settings) as stager:
-        return stage_all(stager, _runs(settings, reason, source), decoding, replayed=True)
+        landed = stage_all(stager, _runs(settings, reason, source, left), decoding, replayed=True)
+    if left.count:
+        told = landed.told("lines read")
+        raise ConfigurationError(
+            f"{left.count:,} sealed lines stay open, the others are replayed ({told}); {left.first}"
+        )
+    return landed
 
 
-def _runs(settings: Settings, reason: str | None, source: str | None) -> Iterator[Lines]:
-    """Open rejections as lines whose number is the id of the rejection."""
+def _runs(settings: Settings, reason: str | None, source: str | None, left: _Left) -> Iterator[Lines]:
+    """Open rejections as lines whose number is the id of the rejection; those that do not open are `left`."""
     last = 0
     query = _open(select(rejection), reason, source).where(rejection.c.reason != TOO_LONG)
     query = query.order_by(rejection.c.rejection_id).limit(min(settings.landing_rows, _REPLAY_ROWS))
     while rows := _rows(settings, query.where(rejection.c.rejection_id > last)):
         last = rows[-1]["rejection_id"]
+        rows, shut = _unsealed(settings, rows)
+        left.count += len(shut)
+        left.first = left.first or (_told(settings, shut[0]) if shut else "")
         foreign = [row for row in rows if row["format"].startswith(mapping_files.FORMAT)]
         own = [row for row in rows if not row["format"].startswith(mapping_files.FORMAT)]
         if own:
@@ -101,6 +135,29 @@ def _open(query: Select[Any], reason: str | None, source: str | None) -> Select[
 def _rows(settings: Settings, query: Select[Any]) -> list[dict[str, Any]]:
     with transaction(settings.url("landing")) as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _unsealed(settings: Settings, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows with `raw` and `header` as they came; and those that are sealed under another key."""
+    seal = seal_of(settings)
+    opened, shut = [], []
+    for row in rows:
+        if not row["sealed"]:
+            opened.append(row)
+        elif seal and (kept := seal.open(row["raw"], row["line"], row["source"], row["format"])):
+            opened.append(row | dict(zip(("header", "raw"), kept, strict=True)))
+        else:
+            shut.append(row)
+    return opened, shut
+
+
+def _told(settings: Settings, row: dict[str, Any]) -> str:
+    key = "WAYFARE_CUSTOMER_KEY"
+    why = f"it does not open with this {key}" if settings.customer_key else f"{key} is not set"
+    return (
+        f"rejection {row['rejection_id']} of batch {row['batch_id']} ({row['source']}:{row['line']}) is sealed and "
+        f"{why}: set the key that it was landed with (docs/operations.md says what to do where that is lost)"
+    )
 
 
 def _lines(rows: list[dict[str, Any]]) -> Lines:

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from wayfare.contracts import EVENT_TYPES, EventType
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.staging.database import connect_adbc
-from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Staged, rejection_table
+from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Staged, kept_table, rejection_table
+from wayfare.staging.sealing import Seal, seal_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,9 +59,11 @@ ON CONFLICT DO NOTHING
 _REJECT = """
 WITH kept AS (
   INSERT INTO staging.rejection
-    (batch_id, source, format, header, line, event_type, event_id, reason, field, message, raw, raw_digest)
+    (batch_id, source, format, header, line, event_type, event_id, reason, field, message, raw, raw_digest,
+     sealed)
   SELECT CAST($1 AS bigint), CAST($2 AS text), CAST($3 AS text), CAST($4 AS text),
-    line, event_type, event_id, reason, field, message, raw, raw_digest
+    line, event_type, event_id, reason, field, message, raw, raw_digest,
+    CAST($5 AS boolean)
   FROM refused ORDER BY line
   ON CONFLICT DO NOTHING RETURNING 1
 )
@@ -94,6 +97,7 @@ class Stager:
 
     def __init__(self, settings: Settings) -> None:
         self._connection = connect_adbc(settings.url("landing"))
+        self._seal = seal_of(settings)
         self._meets_known = False  # ids staged before are rare, and looking for them takes as long as staging them
 
     def __enter__(self) -> Self:
@@ -137,7 +141,7 @@ class Stager:
 
     def _attempt(self, incoming: Incoming, *, replayed: bool) -> Staged:
         with self._connection.cursor() as cursor:
-            batch = _Batch(cursor, incoming, meets_known=self._meets_known)
+            batch = _Batch(cursor, incoming, self._seal, meets_known=self._meets_known)
             staged = batch.stage(replayed=replayed)
         self._connection.commit()
         self._meets_known = batch.meets_known
@@ -150,9 +154,10 @@ class _Batch:
     Unless it `meets_known`, ids staged before are not looked for: one of them fails the transaction.
     """
 
-    def __init__(self, cursor: adbc.Cursor, incoming: Incoming, *, meets_known: bool) -> None:
+    def __init__(self, cursor: adbc.Cursor, incoming: Incoming, seal: Seal | None, *, meets_known: bool) -> None:
         self._cursor = cursor
         self._incoming = incoming
+        self._seal = seal
         self.meets_known = meets_known
         for statement in _TEMPORARY:
             cursor.execute(statement)
@@ -245,8 +250,9 @@ class _Batch:
         if not rejections:
             return 0
         incoming = self._incoming
-        self._send("refused", rejection_table(incoming, rejections))
-        return self._count(_REJECT, (batch_id, incoming.source, incoming.format, incoming.header))
+        self._send("refused", kept_table(incoming, rejections, self._seal))
+        header = None if self._seal else incoming.header
+        return self._count(_REJECT, (batch_id, incoming.source, incoming.format, header, self._seal is not None))
 
     def _settle(self, rejections: list[Rejection], batch_id: int) -> int:
         """Mark the replayed rejections that are staged now, renew the others' reason; returns how many were settled."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from wayfare.contracts import EventType
+    from wayfare.staging.sealing import Seal
 
 MAX_RAW = 1 << 20
 """Bytes kept of a refused line; no longer line can be an event."""
@@ -97,19 +98,27 @@ class Staged:
 
 
 def rejection_table(incoming: Incoming, rejections: list[Rejection]) -> pa.Table:
-    """The rejections with their line, their raw bytes (without line ending, at most `MAX_RAW`) and their digest."""
-    ordinals = pa.array([r.ordinal for r in rejections], pa.int64())
-    raws = [raw.removesuffix(b"\n").removesuffix(b"\r")[:MAX_RAW] for raw in incoming.raw.take(ordinals).to_pylist()]
-    digests = [hashlib.md5(raw, usedforsecurity=False).digest() for raw in raws]
+    """The rejections by their line, and why each is one."""
     texts = {
         name: pa.array([getattr(r, name) for r in rejections], pa.string())
         for name in ("event_type", "event_id", "reason", "field", "message")
     }
-    return pa.table(
-        {
-            "line": incoming.lines.take(ordinals),
-            **texts,
-            "raw": pa.array(raws, pa.binary()),
-            "raw_digest": pa.array(digests, pa.binary(16)),
-        }
-    )
+    return pa.table({"line": incoming.lines.take(_ordinals(rejections)), **texts})
+
+
+def kept_table(incoming: Incoming, rejections: list[Rejection], seal: Seal | None) -> pa.Table:
+    """The same with their raw bytes (no line ending, at most `MAX_RAW`), sealed where there is a seal, and a digest."""
+    table = rejection_table(incoming, rejections)
+    lines = incoming.raw.take(_ordinals(rejections)).to_pylist()
+    raws = [raw.removesuffix(b"\n").removesuffix(b"\r")[:MAX_RAW] for raw in lines]
+    if seal:
+        digests = seal.digests(raws)
+        raws = seal.seal(raws, table["line"].to_pylist(), incoming.source, incoming.format, incoming.header)
+    else:
+        digests = [hashlib.md5(raw, usedforsecurity=False).digest() for raw in raws]
+    table = table.append_column("raw", pa.array(raws, pa.binary()))
+    return table.append_column("raw_digest", pa.array(digests, pa.binary(16)))
+
+
+def _ordinals(rejections: list[Rejection]) -> pa.Array:
+    return pa.array([r.ordinal for r in rejections], pa.int64())

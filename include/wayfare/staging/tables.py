@@ -95,10 +95,19 @@ rejection = Table(
     Column("reason", Text, nullable=False, comment="Reason code; `conflict` is a known event_id with other content."),
     Column("field", Text, comment="The field at fault."),
     Column("message", Text, nullable=False, comment="What is wrong and what to do."),
-    Column("raw", LargeBinary, nullable=False, comment="The line as it came, byte for byte."),
+    Column(
+        "raw", LargeBinary, nullable=False, comment="The line as it came, byte for byte; with its header where sealed."
+    ),
     Column("header", Text, comment="For CSV: the header line that names the fields of `raw`."),
-    Column("raw_digest", Uuid, nullable=False, comment="MD5 of raw: the same line refused twice is kept once."),
+    Column("raw_digest", Uuid, nullable=False, comment="MD5 of raw, or HMAC where sealed: the same line is kept once."),
     Column("resolved_batch_id", BigInteger, comment="The batch in which a replay settled it."),
+    Column(
+        "sealed",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Whether `raw` is encrypted under a key that follows from WAYFARE_CUSTOMER_KEY.",
+    ),
     Index("rejection_once", "source", "line", "raw_digest", unique=True),
     schema="staging",
     comment="Lines that landing refused, kept whole until a replay lands them.",
