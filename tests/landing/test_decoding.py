@@ -203,6 +203,7 @@ REFUSALS = [
     (json.dumps(event(adults=0, children=0)), "nobody_travels", "adults"),
     (json.dumps(event(adults=2**31 - 1, children=2**31 - 1)), None, None),
     (json.dumps(event(adults=1, infants=2)), "infants_exceed_adults", "infants"),
+    (json.dumps(event("booking", adults=1, infants=2)), None, None),
     (json.dumps(event("booking", units=0)), "no_units", "units"),
     (json.dumps(event("booking", price=-5)), None, None),
     (json.dumps(event("booking", cost=-5)), "bad_money", "cost"),

@@ -65,7 +65,6 @@ _KNOWN_CURRENCY = Rule(
     "currency IN (SELECT currency FROM reference_currency)",
     "is not an ISO 4217 currency",
 )
-_INFANTS = Rule("infants_exceed_adults", "infants", "infants <= adults", "are more than the adults who carry them")
 
 
 def _priced(amount: str) -> Rule:
@@ -127,7 +126,7 @@ SEARCH = _event(
             "greatest(adults, children, infants) >= 1",
             "with children and infants come to nobody; a search is for at least one traveler",
         ),
-        _INFANTS,
+        Rule("infants_exceed_adults", "infants", "infants <= adults", "are more than the adults who carry them"),
     ),
 )
 
@@ -188,7 +187,6 @@ BOOKING = _event(
         _place("origin"),
         _KNOWN_CURRENCY,
         _trip_order("product"),
-        _INFANTS,
         Rule("no_units", "units", "units >= 1", "is 0; a sold item has at least one unit"),
         Rule(
             "starts_before_booking",
