@@ -37,13 +37,13 @@ def test_examples_in_the_docstrings_hold() -> None:
 
 def test_activity_has_an_event_of_every_type_with_what_its_type_knows(runner: Runner) -> None:
     events = {event_type.name: [{"event_on": START.date()}] for event_type in EVERYTHING}
-    events["purchase"] = [{"event_on": START.date(), "price": 7, "booking_id": "b"}]
+    events["purchase"] = [{"event_on": START.date(), "price": 7, "booking_id": "b", "currency": "EUR"}]
     rows = runner.rows(visits.activity(runner.inputs(Reader(), events, [START.date()]), *EVERYTHING))
     by_type = {row["event_type"]: row for row in rows}
     assert set(by_type) == {event_type.name for event_type in EVERYTHING}
     bought, searched = by_type["purchase"], by_type["search"]
-    assert (bought["price"], bought["booking_id"], bought["product"], bought["search_id"]) == (7, "b", None, None)
-    assert (searched["product"], searched["result_count"], searched["price"]) == ("flight", 1, None)
+    assert (bought["price"], bought["booking_id"], bought["currency"]) == (7, "b", "EUR")
+    assert (searched["price"], searched["booking_id"]) == (None, None)
 
 
 def _walk(clicks: list[Row]) -> dict[int, tuple[int, dt.date]]:

@@ -24,17 +24,9 @@ _TEXTS = (
     "campaign_source",
     "campaign_medium",
     "campaign_name",
-    "product",
-    "resource_id",
-    "search_id",
     "booking_id",
-    "item_id",
-    "purchase_id",
-    "offer_id",
-    "action",
     "currency",
 )
-_NUMBERS = ("result_count", "price")
 
 
 def activity(given: Inputs, *event_types: EventType) -> Frame:
@@ -44,8 +36,8 @@ def activity(given: Inputs, *event_types: EventType) -> Frame:
     -------
     Frame
         event_type, event_id, occurred_at, event_on, searcher; visitor_id, customer_id, channel, point_of_sale,
-        campaign_source, campaign_medium, campaign_name; product, resource_id, search_id, booking_id, item_id,
-        purchase_id, offer_id, action, currency, result_count and price (minor units), null where the type lacks them.
+        campaign_source, campaign_medium, campaign_name; booking_id, currency and price (minor units), null where the
+        type lacks them.
     """
     return nw.concat([_rows(given, event_type) for event_type in event_types])
 
@@ -59,7 +51,7 @@ def _rows(given: Inputs, event_type: EventType) -> Frame:
         "occurred_at",
         "event_on",
         *(known(name, nw.String) for name in _TEXTS),
-        *(known(name, nw.Int64) for name in _NUMBERS),
+        known("price", nw.Int64),
         event_type=nw.lit(event_type.name),
         searcher=searcher(),
     )
