@@ -16,6 +16,23 @@ from iso4217 import Currency
 if TYPE_CHECKING:
     import duckdb
 
+_CLOSED = (
+    ("PNH", "Phnom Penh", "KH", "Asia/Phnom_Penh"),  # September 2025, for Techo (KTI)
+    ("REP", "Siem Reap", "KH", "Asia/Phnom_Penh"),  # October 2023, for Angkor (SAI)
+    ("RAJ", "Rajkot", "IN", "Asia/Kolkata"),  # September 2023, for Hirasar (HSR)
+    ("DSA", "Doncaster", "GB", "Europe/London"),  # November 2022
+    ("SXF", "Berlin", "DE", "Europe/Berlin"),  # October 2020, then a terminal of Brandenburg (BER)
+    ("TSE", "Astana", "KZ", "Asia/Almaty"),  # June 2020, then called NQZ
+    ("ISN", "Williston", "US", "America/Chicago"),  # October 2019, for Williston Basin (XWA)
+    ("RTW", "Saratov", "RU", "Europe/Saratov"),  # August 2019, for Gagarin (GSV)
+    ("SDV", "Tel Aviv", "IL", "Asia/Jerusalem"),  # July 2019
+    ("ETH", "Eilat", "IL", "Asia/Jerusalem"),  # March 2019, for Ramon (ETM); goes on as the city's code
+    ("VDA", "Eilat", "IL", "Asia/Jerusalem"),  # March 2019, for Ramon (ETM)
+    ("SRI", "Samarinda", "ID", "Asia/Makassar"),  # May 2018, for Pranoto (AAP)
+    ("NVK", "Narvik", "NO", "Europe/Oslo"),  # April 2017, for Evenes (EVE)
+)
+"""Airports that were booked and are closed: code, city, country, zone, and since when. airportsdata drops them."""
+
 
 @functools.cache
 def currencies() -> pa.Table:
@@ -45,12 +62,14 @@ def _zoneinfo_countries() -> set[str]:
 def places() -> pa.Table:
     """One row per IATA code: `place`, its `city` (metropolitan code, or itself), `city_name`, `country`, `zone`.
 
-    An airport of a metropolitan area belongs to that area's code (LHR to LON); any other place is its own city.
+    An airport of a metropolitan area belongs to that area's code (LHR to LON); any other place is its own city. Closed
+    airports are there too: what was booked stays booked.
     """
     airports = airportsdata.load("IATA")
     areas = airportsdata.load_iata_macs()
     city_of = {code: area for area, details in areas.items() for code in details["airports"]}
-    rows = {
+    rows = {code: (code, code, city, country, zone) for code, city, country, zone in _CLOSED}
+    rows |= {
         code: (code, city_of.get(code, code), a["city"] or a["name"], a["country"], a["tz"])
         for code, a in airports.items()
     }
