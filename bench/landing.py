@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pyarrow as pa
 
@@ -126,7 +127,7 @@ def _as_arrow(settings: Settings, file: Path) -> int:
 
 def _copy(settings: Settings, file: Path) -> int:
     rows = 0
-    with database.connect_adbc(settings.url("owner")) as connection, connection.cursor() as cursor:
+    with adbc.connect(settings.url("owner")) as connection, connection.cursor() as cursor:
         for contract in EVENT_TYPES.values():
             with pa.memory_map(str(_arrow(file, contract))) as mapped, pa.ipc.open_file(mapped) as arrow:
                 batches = pa.RecordBatchReader.from_batches(

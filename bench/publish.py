@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,7 +31,7 @@ from wayfare.contracts.events import BOOKING
 from wayfare.local.postgres import temporary_server
 from wayfare.marts import publish
 from wayfare.settings import Settings
-from wayfare.staging.database import connect_adbc, migrate
+from wayfare.staging.database import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +97,7 @@ def copy(settings: Settings, path: str) -> float:
     table = pq.read_table(path)
 
     def run(rows: pa.Table) -> None:
-        with connect_adbc(settings.url("pipeline")) as connection, connection.cursor() as cursor:
+        with adbc.connect(settings.url("pipeline")) as connection, connection.cursor() as cursor:
             cursor.adbc_ingest("bare", rows, mode="create_append", db_schema_name="marts")
             connection.commit()
 

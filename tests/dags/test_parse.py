@@ -26,7 +26,7 @@ print(json.dumps({
 }))
 """
 
-HEAVY = {"pandas", "great_expectations", "duckdb", "pyarrow", "adbc_driver_postgresql", "scipy", "pyspark", "polars"}
+HEAVY = {"pandas", "great_expectations", "duckdb", "pyarrow", "pgpq", "scipy", "pyspark", "polars"}
 
 
 @pytest.fixture(scope="session")

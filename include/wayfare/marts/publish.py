@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
 
-import adbc_driver_postgresql.dbapi as adbc
 import duckdb
+import psycopg2
 
 from wayfare import storage
 from wayfare.analyses import registry
 from wayfare.errors import DataError, ServiceError
 from wayfare.marts import schema
 from wayfare.marts.rows import Publication, Result, replace, revise
-from wayfare.staging.database import connect_adbc
+from wayfare.staging import bulk
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections import Counter
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from wayfare.analyses.chunk import Chunk
     from wayfare.settings import Settings
@@ -80,48 +80,41 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
 
 
 @contextmanager
-def _transaction(settings: Settings, chunk: Chunk) -> Iterator[adbc.Cursor]:
+def _transaction(settings: Settings, chunk: Chunk) -> Iterator[Any]:
     """One transaction, the only one of its analysis; committed at the end, undone by any exception."""
     try:
-        with connect_adbc(settings.url("pipeline")) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT FROM pg_advisory_xact_lock($1::int, hashtext($2))", (LOCK, chunk.analysis))
-            cursor.fetchall()
-            cursor.execute("SELECT set_config('lock_timeout', $1, true)", (PATIENCE,))
-            cursor.fetchall()
+        with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (LOCK, chunk.analysis))
+            cursor.execute("SET LOCAL lock_timeout = %s", (PATIENCE,))
             yield cursor
             connection.commit()
-    except adbc.IntegrityError as error:
+    except psycopg2.IntegrityError as error:
         raise DataError(f"{chunk.analysis}, chunk {chunk.key}: a row does not fit its mart: {error}") from error
-    except (adbc.Error, duckdb.Error) as error:
+    except (psycopg2.Error, duckdb.Error) as error:
         raise ServiceError(f"{chunk.analysis}, chunk {chunk.key}: publishing was refused: {error}") from error
 
 
-def _next_id(cursor: adbc.Cursor) -> int:
+def _next_id(cursor: Any) -> int:
     cursor.execute("SELECT nextval(pg_get_serial_sequence('control.publication', 'publication_id'))")
     return int(cursor.fetchone()[0])
 
 
-def _array(values: Iterable[object]) -> str:
-    """A PostgreSQL array literal of dates or numbers, to be cast in the query."""
-    return "{" + ",".join(map(str, values)) + "}"
-
-
-def _standing(cursor: adbc.Cursor, chunk: Chunk) -> dict[dt.date, tuple[int, str]]:
+def _standing(cursor: Any, chunk: Chunk) -> dict[dt.date, tuple[int, str]]:
     """The batch and the fingerprint that each published day of the chunk stands on."""
     cursor.execute(
         "SELECT output_on, through_batch, fingerprint FROM control.published_day "
-        "WHERE analysis = $1 AND output_on = ANY($2::text::date[])",
-        (chunk.analysis, _array(chunk.days)),
+        "WHERE analysis = %s AND output_on = ANY(%s)",
+        (chunk.analysis, list(chunk.days)),
     )
     return {day: (through, fingerprint) for day, through, fingerprint in cursor.fetchall()}
 
 
-def _account(cursor: adbc.Cursor, publication: Publication, chunk: Chunk, rows: Counter[dt.date]) -> None:
+def _account(cursor: Any, publication: Publication, chunk: Chunk, rows: Counter[dt.date]) -> None:
     """Every day of the publication, empty ones too, now stands on it."""
     cursor.execute(
         """
         INSERT INTO control.published_day (analysis, output_on, publication_id, through_batch, fingerprint, rows)
-        SELECT $1, day, $2, $3, $4, rows FROM unnest($5::text::date[], $6::text::bigint[]) AS _ (day, rows)
+        SELECT %s, day, %s, %s, %s, rows FROM unnest(%s, %s::bigint[]) AS _ (day, rows)
         ON CONFLICT (analysis, output_on) DO UPDATE SET publication_id = excluded.publication_id,
           through_batch = excluded.through_batch, fingerprint = excluded.fingerprint, rows = excluded.rows
         """,
@@ -130,20 +123,18 @@ def _account(cursor: adbc.Cursor, publication: Publication, chunk: Chunk, rows: 
             publication.id,
             chunk.through_batch,
             chunk.fingerprint,
-            _array(publication.days),
-            _array(rows[day] for day in publication.days),
+            publication.days,
+            [rows[day] for day in publication.days],
         ),
     )
 
 
-def _record(
-    cursor: adbc.Cursor, publication: Publication, chunk: Chunk, *, run_id: str, rows: int, seconds: float
-) -> None:
+def _record(cursor: Any, publication: Publication, chunk: Chunk, *, run_id: str, rows: int, seconds: float) -> None:
     cursor.execute(
         """
         INSERT INTO control.publication (publication_id, analysis, output_from, output_to, through_batch, fingerprint,
           rows, seconds, run_id)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         (
             publication.id,

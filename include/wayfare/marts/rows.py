@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import struct
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,18 +15,20 @@ from wayfare import storage
 from wayfare.analyses.chunk import spans
 from wayfare.engines import session
 from wayfare.marts import schema
+from wayfare.staging import bulk
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Iterator
 
     import duckdb
-    from adbc_driver_postgresql.dbapi import Cursor
 
     from wayfare.analyses.api import Mart
     from wayfare.settings import Settings
 
 ROWS_AT_ONCE = 65_536
+
+_BLOCK_AND_LINE = "CAST(translate(place, '()', '[]') AS UINTEGER[])"
 
 _ARROW = {
     "bigint": pa.int64(),
@@ -68,8 +69,9 @@ class Publication:
 class Result:
     """The rows of a result that belong to a publication's days, as a stream; a vintage's name the publication.
 
-    Once it is read, `rows` has the number of rows per day, and `twin` a key that two rows have, if any: the stream
-    ends there. No index finds it, because a unique one would cost as much again as everything else.
+    `stored` is the schema of the declared columns. Once the stream is read, `rows` has the number of rows per day, and
+    `twin` a key that two rows have, if any: the stream ends there. No index finds it, because a unique one would cost
+    as much again as everything else.
     """
 
     def __init__(self, path: str, publication: Publication) -> None:
@@ -77,9 +79,9 @@ class Result:
         self.twin: dict[str, object] | None = None
         self._path, self._mart, self._id = path, publication.mart, publication.id
         self._days = pa.array(publication.days, pa.date32())
-        self._stored = pa.schema([(n, _ARROW[c.type]) for n, c in self._mart.all_columns.items()])
+        self.stored = pa.schema([(n, _ARROW[c.type]) for n, c in self._mart.all_columns.items()])
         named = [pa.field("published_in", pa.int64())] if self._mart.vintage else []
-        self._schema = pa.schema([*self._stored, *named])
+        self._schema = pa.schema([*self.stored, *named])
 
     def stream(self) -> pa.RecordBatchReader:
         """The rows in order of the grain; to be read once."""
@@ -88,11 +90,11 @@ class Result:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         fs, path = storage.filesystem(self._path)
         grain = list(self._mart.grain)
-        last_key = self._stored.empty_table().select(grain).to_batches()
+        last_key = self.stored.empty_table().select(grain).to_batches()
         with fs.open(path) as file, pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=self._stored.names):
+            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=self.stored.names):
                 kept = batch.filter(pc.is_in(batch[self._mart.day], self._days))
-                kept = kept.select(self._stored.names).cast(self._stored)
+                kept = kept.select(self.stored.names).cast(self.stored)
                 keys = pa.concat_batches([*last_key, kept.select(grain)])
                 self.twin = _twin(keys)
                 if self.twin:
@@ -112,13 +114,13 @@ def _twin(keys: pa.RecordBatch) -> dict[str, object] | None:
     return twin
 
 
-def replace(cursor: Cursor, publication: Publication, result: Result) -> None:
+def replace(cursor: Any, publication: Publication, result: Result) -> None:
     """Put the result in place of all rows of the days of a restated mart."""
     cursor.execute(f"DELETE FROM {publication.table} WHERE {publication.standing}")  # noqa: S608 - declared names
     _append(cursor, publication, result.stream())
 
 
-def revise(settings: Settings, cursor: Cursor, publication: Publication, result: Result) -> None:
+def revise(settings: Settings, cursor: Any, publication: Publication, result: Result) -> None:
     """Take away the rows of the days that changed or vanished, and append the changed and new ones.
 
     A restated mart's rows are deleted, a vintage's are closed. Rows that stay as they are, are not touched.
@@ -129,12 +131,13 @@ def revise(settings: Settings, cursor: Cursor, publication: Publication, result:
         _append(cursor, publication, result.stream())
         return
     columns = schema.quoted(publication.mart.all_columns)
-    cursor.execute(f"SELECT ctid AS place, {columns} FROM {table} WHERE {standing}")  # noqa: S608 - declared names
+    select = f"SELECT ctid, {columns} FROM {table} WHERE {standing}"  # noqa: S608 - declared names
     with session(settings) as duck:
-        duck.register("standing", cursor.fetch_record_batch())
-        duck.register("result", result.stream())
-        duck.execute(f"CREATE TEMP TABLE difference AS {_difference(publication.mart)}")
-        for places in _read(duck, "place FROM difference WHERE place IS NOT NULL ORDER BY place"):
+        with bulk.copy_out(cursor, select, result.stored.insert(0, pa.field("place", pa.string()))) as rows:
+            duck.register("standing", rows)
+            duck.register("result", result.stream())
+            duck.execute(f"CREATE TEMP TABLE difference AS {_difference(publication.mart)}")
+        for places in _read(duck, f"place FROM difference WHERE place IS NOT NULL ORDER BY {_BLOCK_AND_LINE}"):
             _take_away(cursor, publication, places["place"].to_pylist())
         grain, fresh = schema.quoted(publication.mart.grain), f'"{publication.mart.day}" IS NOT NULL'
         _append(cursor, publication, _read(duck, f"* EXCLUDE (place) FROM difference WHERE {fresh} ORDER BY {grain}"))
@@ -156,16 +159,17 @@ def _read(duck: duckdb.DuckDBPyConnection, select: str) -> pa.RecordBatchReader:
     return duck.sql(f"SELECT {select}").to_arrow_reader(ROWS_AT_ONCE)
 
 
-def _take_away(cursor: Cursor, publication: Publication, places: list[bytes]) -> None:
-    """Delete or close the rows at these places (ctid: block and line); none moves while we hold the analysis's lock."""
-    where = ",".join(f'"({block},{line})"' for block, line in struct.iter_unpack(">IH", b"".join(places)))
-    at = "WHERE ctid = ANY($1::text::tid[])"
+def _take_away(cursor: Any, publication: Publication, places: list[str]) -> None:
+    """Delete or close the rows at these places (ctid); none moves while we hold the analysis's lock."""
+    at = "WHERE ctid = ANY(CAST(%(places)s AS tid[]))"
+    listed = ",".join(f'"{place}"' for place in places)
+    parameters = {"places": f"{{{listed}}}", "id": publication.id}
     if publication.mart.vintage:
-        close = f"UPDATE {publication.table} SET superseded_in = $2 {at}"  # noqa: S608 - declared names
-        cursor.execute(close, (f"{{{where}}}", publication.id))
+        close = f"UPDATE {publication.table} SET superseded_in = %(id)s {at}"  # noqa: S608 - declared names
+        cursor.execute(close, parameters)
     else:
-        cursor.execute(f"DELETE FROM {publication.table} {at}", (f"{{{where}}}",))  # noqa: S608 - declared names
+        cursor.execute(f"DELETE FROM {publication.table} {at}", parameters)  # noqa: S608 - declared names
 
 
-def _append(cursor: Cursor, publication: Publication, rows: pa.RecordBatchReader) -> None:
-    cursor.adbc_ingest(publication.name, rows, mode="append", db_schema_name="marts")
+def _append(cursor: Any, publication: Publication, rows: pa.RecordBatchReader) -> None:
+    bulk.copy_in(cursor, publication.table, rows)

@@ -6,15 +6,13 @@ are never locked out by a publication that leaves the view as it is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wayfare.analyses.api import Additivity, Column
 from wayfare.errors import DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from adbc_driver_postgresql.dbapi import Cursor
 
     from wayfare.analyses.api import BehaviorAnalysis, Mart
 
@@ -47,7 +45,7 @@ def view_columns(mart: Mart) -> dict[str, Column]:
     return {**mart.grain, "is_complete": _IS_COMPLETE, **mart.columns}
 
 
-def create_table(cursor: Cursor, analysis: BehaviorAnalysis) -> None:
+def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
     """Create the mart's table, or let it follow what was added to the declaration.
 
     Raises
@@ -70,7 +68,7 @@ def create_table(cursor: Cursor, analysis: BehaviorAnalysis) -> None:
     _comment(cursor, "TABLE", f"marts.{name}", analysis.question, wanted)
 
 
-def create_views(cursor: Cursor, analysis: BehaviorAnalysis) -> None:
+def create_views(cursor: Any, analysis: BehaviorAnalysis) -> None:
     """Create, extend, describe and grant `bi.<mart>`, and `bi.<mart>_history` for a vintage."""
     mart, name = analysis.mart, relation(analysis)
     expressions = {n: f'mart."{n}"' for n in mart.all_columns} | {"is_complete": _complete(analysis)}
@@ -94,7 +92,7 @@ def _table_columns(mart: Mart) -> dict[str, Column]:
     return mart.all_columns | (vintage if mart.vintage else {})
 
 
-def _create(cursor: Cursor, name: str, mart: Mart, wanted: Mapping[str, Column]) -> None:
+def _create(cursor: Any, name: str, mart: Mart, wanted: Mapping[str, Column]) -> None:
     """One index, on the day: a unique one on the grain makes publishing again cost twice as much (bench/publish.py).
 
     That keys are unique is judged by the audit and once more while the rows stream in.
@@ -105,13 +103,13 @@ def _create(cursor: Cursor, name: str, mart: Mart, wanted: Mapping[str, Column])
     cursor.execute(f'CREATE INDEX "{name}_day" ON marts."{name}" ("{mart.day}"){current}')
 
 
-def _existing(cursor: Cursor, relation: str) -> dict[str, tuple[str, bool]]:
+def _existing(cursor: Any, relation: str) -> dict[str, tuple[str, bool]]:
     """Columns of a table or view in order: type, and whether it is required; empty if there is none."""
     cursor.execute(
         """
         SELECT attname::text, CASE format_type(atttypid, atttypmod)
           WHEN 'timestamp with time zone' THEN 'timestamptz' ELSE format_type(atttypid, atttypmod) END, attnotnull
-        FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+        FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
         """,
         (relation,),
     )
@@ -140,7 +138,7 @@ def _complete(analysis: BehaviorAnalysis) -> str:
     return f"coalesce({last} + {analysis.window.after} < GREATEST({latest}), false)"
 
 
-def _select(cursor: Cursor, view: str, expressions: Mapping[str, str], source: str) -> str:
+def _select(cursor: Any, view: str, expressions: Mapping[str, str], source: str) -> str:
     """The query of a view, its present columns first: PostgreSQL adds columns to a view at the end only."""
     present = [n for n in _existing(cursor, f"bi.{view}") if n in expressions]
     ordered = [*present, *(n for n in expressions if n not in present)]
@@ -148,17 +146,17 @@ def _select(cursor: Cursor, view: str, expressions: Mapping[str, str], source: s
     return f"SELECT {selected} FROM {source}"  # noqa: S608 - declared names
 
 
-def _create_view(cursor: Cursor, name: str, select: str) -> None:
+def _create_view(cursor: Any, name: str, select: str) -> None:
     if not _shows(cursor, name, select):
         cursor.execute(f'CREATE OR REPLACE VIEW bi."{name}" AS {select}')
     cursor.execute(f'GRANT SELECT ON bi."{name}" TO {READER}')
 
 
-def _shows(cursor: Cursor, name: str, select: str) -> bool:
+def _shows(cursor: Any, name: str, select: str) -> bool:
     """Whether the view is there and says just this; replacing it would wait for its readers, and hold up the next."""
     cursor.execute(f"CREATE TEMPORARY VIEW wanted AS {select}")
     cursor.execute(
-        "SELECT coalesce(pg_get_viewdef('pg_temp.wanted'::regclass) = pg_get_viewdef(to_regclass($1)), false)",
+        "SELECT coalesce(pg_get_viewdef('pg_temp.wanted'::regclass) = pg_get_viewdef(to_regclass(%s)), false)",
         (f"bi.{name}",),
     )
     (same,) = cursor.fetchone()
@@ -166,13 +164,13 @@ def _shows(cursor: Cursor, name: str, select: str) -> bool:
     return bool(same)
 
 
-def _comment(cursor: Cursor, kind: str, name: str, comment: str, columns: Mapping[str, Column]) -> None:
+def _comment(cursor: Any, kind: str, name: str, comment: str, columns: Mapping[str, Column]) -> None:
     """Describe a table or view and its columns, where the description differs."""
     cursor.execute(
         """
         SELECT coalesce(attname::text, ''), description
         FROM pg_description LEFT JOIN pg_attribute ON attrelid = objoid AND attnum = objsubid AND objsubid > 0
-        WHERE objoid = to_regclass($1) AND classoid = 'pg_class'::regclass
+        WHERE objoid = to_regclass(%s) AND classoid = 'pg_class'::regclass
         """,
         (name,),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select
 
 from wayfare.errors import ServiceError
 from wayfare.quality.suites import fields_of, text_of
-from wayfare.staging.database import connect_adbc, transaction
+from wayfare.staging.database import transaction
 from wayfare.staging.tables import validation
 
 if TYPE_CHECKING:
@@ -68,29 +69,22 @@ def record_quarantine(settings: Settings, chunk: Chunk, files: Sequence[DayFile]
     ServiceError
         PostgreSQL does not answer.
     """
+    import psycopg2
     import pyarrow as pa
-    from adbc_driver_manager import Error
+
+    from wayfare.staging import bulk
 
     analysis = pa.array([chunk.analysis] * events.num_rows, pa.string())
     through = pa.array([chunk.through_batch] * events.num_rows, pa.int64())
     table = events.append_column("analysis", analysis).append_column("through_batch", through)
-    connection = connect_adbc(settings.url("pipeline"))
     try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [chunk.analysis])
-            cursor.fetchall()
+        with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (chunk.analysis,))
             cursor.executemany(
-                "DELETE FROM control.quarantine WHERE analysis = $1 AND event_type = $2 AND event_on = $3",
-                pa.table(
-                    {
-                        "analysis": pa.array([chunk.analysis] * len(files), pa.string()),
-                        "event_type": [f.event_type for f in files],
-                        "event_on": pa.array([f.event_on for f in files], pa.date32()),
-                    }
-                ),
+                "DELETE FROM control.quarantine WHERE analysis = %s AND event_type = %s AND event_on = %s",
+                [(chunk.analysis, f.event_type, f.event_on) for f in files],
             )
-            if table.num_rows:
-                cursor.adbc_ingest("quarantine", table, mode="append", db_schema_name="control")
+            bulk.copy_in(cursor, "control.quarantine", table)
             connection.commit()
-    except Error as error:
+    except psycopg2.Error as error:
         raise ServiceError(f"PostgreSQL does not answer: {error}") from error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import adbc_driver_postgresql.dbapi as adbc
 import numpy as np
+import psycopg2
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,7 +17,7 @@ from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ServiceError
 from wayfare.snapshots import references
 from wayfare.snapshots.dayfiles import DayFile, day_files, schema
-from wayfare.staging.database import connect_adbc
+from wayfare.staging import bulk
 from wayfare.staging.tables import STAGED
 
 if TYPE_CHECKING:
@@ -68,14 +69,14 @@ def _extract_part(settings: Settings, part: Sequence[DayFile]) -> int:
     file_of = {f.event_on: f for f in part}
     rows = 0
     try:
-        with connect_adbc(settings.url("pipeline")) as connection, connection.cursor() as cursor:
+        with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
             cursor.execute("SET work_mem = '128MB'")
             cursor.execute("SET enable_nestloop = off")  # see references.query
-            cursor.execute(_query(part))
-            pieces = (piece for batch in cursor.fetch_record_batch() for piece in _by_day(batch))
-            for day, found in itertools.groupby(pieces, key=lambda piece: piece["event_on"][0].as_py()):
-                rows += _write(file_of.pop(day), settings.storage, found)
-    except adbc.Error as error:
+            with bulk.copy_out(cursor, _query(part), schema(EVENT_TYPES[part[0].event_type])) as batches:
+                pieces = (piece for batch in batches for piece in _by_day(batch))
+                for day, found in itertools.groupby(pieces, key=lambda piece: piece["event_on"][0].as_py()):
+                    rows += _write(file_of.pop(day), settings.storage, found)
+    except psycopg2.Error as error:
         raise ServiceError(f"PostgreSQL did not answer while day files were extracted: {error}") from error
     for file in file_of.values():
         _write(file, settings.storage, ())
@@ -134,7 +135,7 @@ def _write(file: DayFile, root: str, batches: Iterable[pa.RecordBatch]) -> int:
         fs, path = storage.filesystem(temporary)
         with pq.ParquetWriter(path, columns, filesystem=fs, **_options(columns)) as writer:
             for group in _row_groups(batches):
-                writer.write_table(pa.Table.from_batches(group).cast(columns))
+                writer.write_table(pa.Table.from_batches(group))
                 rows += sum(batch.num_rows for batch in group)
 
     storage.write_atomic(url, fill)

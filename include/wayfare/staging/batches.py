@@ -6,13 +6,13 @@ import contextlib
 import uuid
 from typing import TYPE_CHECKING, Any, Self
 
-import adbc_driver_postgresql.dbapi as adbc
+import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from wayfare.contracts import EVENT_TYPES, EventType
 from wayfare.errors import ConfigurationError, ServiceError
-from wayfare.staging.database import connect_adbc
+from wayfare.staging import bulk
 from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Staged, kept_table, rejection_table
 from wayfare.staging.sealing import Seal, seal_of
 
@@ -52,8 +52,8 @@ WHERE s.event_on = ANY (ARRAY(SELECT DISTINCT event_on FROM again_{table})) AND 
 """
 _TOUCH = """
 INSERT INTO control.change (event_type, event_on, batch_id, rows)
-SELECT DISTINCT CAST($1 AS text), event_on, CAST($2 AS bigint), 0 FROM staging.{table}
-WHERE booking_id IN (SELECT booking_id FROM touching) AND batch_id < CAST($2 AS bigint)
+SELECT DISTINCT %(table)s, event_on, %(batch_id)s, 0 FROM staging.{table}
+WHERE booking_id IN (SELECT booking_id FROM touching) AND batch_id < %(batch_id)s
 ON CONFLICT DO NOTHING
 """
 _REJECT = """
@@ -61,9 +61,9 @@ WITH kept AS (
   INSERT INTO staging.rejection
     (batch_id, source, format, header, line, event_type, event_id, reason, field, message, raw, raw_digest,
      sealed)
-  SELECT CAST($1 AS bigint), CAST($2 AS text), CAST($3 AS text), CAST($4 AS text),
+  SELECT %s, %s, %s, %s,
     line, event_type, event_id, reason, field, message, raw, raw_digest,
-    CAST($5 AS boolean)
+    %s
   FROM refused ORDER BY line
   ON CONFLICT DO NOTHING RETURNING 1
 )
@@ -76,7 +76,7 @@ FROM refused n WHERE r.rejection_id = n.line AND r.resolved_batch_id IS NULL
 """
 _SETTLE = """
 WITH settled AS (
-  UPDATE staging.rejection SET resolved_batch_id = CAST($1 AS bigint)
+  UPDATE staging.rejection SET resolved_batch_id = %s
   WHERE rejection_id IN (SELECT rejection_id FROM replayed EXCEPT SELECT line FROM refused)
     AND resolved_batch_id IS NULL
   RETURNING 1
@@ -85,7 +85,7 @@ SELECT count(*) FROM settled
 """
 _BATCH = """
 INSERT INTO control.batch (batch_id, landed_at, source, landed, duplicates, conflicts, rejected)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 
 
@@ -96,7 +96,7 @@ class Stager:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._connection = connect_adbc(settings.url("landing"))
+        self._connection = bulk.connect(settings.url("landing"))
         self._seal = seal_of(settings)
         self._meets_known = False  # ids staged before are rare, and looking for them takes as long as staging them
 
@@ -126,16 +126,16 @@ class Stager:
         try:
             try:
                 return self._attempt(incoming, replayed=replayed)
-            except adbc.IntegrityError:
+            except psycopg2.IntegrityError:
                 if self._meets_known:
                     raise
                 self._connection.rollback()
                 self._meets_known = True
                 return self._attempt(incoming, replayed=replayed)
-        except adbc.Error as error:
-            with contextlib.suppress(adbc.Error):
+        except psycopg2.Error as error:
+            with contextlib.suppress(psycopg2.Error):
                 self._connection.rollback()
-            if isinstance(error, adbc.ProgrammingError):
+            if isinstance(error, psycopg2.ProgrammingError):
                 raise ConfigurationError(f"the database does not fit the contracts; migrate it: {error}") from error
             raise ServiceError(f"landing stopped; land the same again to go on, nothing doubles: {error}") from error
 
@@ -154,7 +154,7 @@ class _Batch:
     Unless it `meets_known`, ids staged before are not looked for: one of them fails the transaction.
     """
 
-    def __init__(self, cursor: adbc.Cursor, incoming: Incoming, seal: Seal | None, *, meets_known: bool) -> None:
+    def __init__(self, cursor: Any, incoming: Incoming, seal: Seal | None, *, meets_known: bool) -> None:
         self._cursor = cursor
         self._incoming = incoming
         self._seal = seal
@@ -166,7 +166,7 @@ class _Batch:
         incoming = self._incoming
         again = self._claim()
         fresh = [(contract, new) for contract, table in incoming.events if len(new := _without(table, again))]
-        batch_id = int(self._fetch("SELECT coalesce(max(batch_id), 0) + 1 AS id FROM control.batch")["id"][0].as_py())
+        (batch_id,) = self._numbers("SELECT coalesce(max(batch_id), 0) + 1 FROM control.batch")
         if fresh:
             self._insert_events(fresh, batch_id)
             self._log_changes(fresh, batch_id)
@@ -184,20 +184,20 @@ class _Batch:
     def _claim(self) -> pa.Array:
         """Stage the ids that are new; ordinals of the events whose id was staged, or came earlier in the batch."""
         keys = self._incoming.keys
-        self._fetch(f"SELECT pg_advisory_xact_lock({BATCH_LOCK})")
+        self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", (BATCH_LOCK,))
         repeats = pc.not_equal(keys["first"], keys["ordinal"])
         firsts = keys.filter(pc.invert(repeats)) if pc.any(repeats).as_py() else keys
         known = pa.array([], pa.int64())
         if self.meets_known:
             self._send("incoming_key", firsts.select(["event_id", "ordinal"]))
-            known = self._fetch(_KNOWN)["ordinal"].combine_chunks()
+            known = pa.array(self._numbers(_KNOWN), pa.int64())
             self.meets_known = len(known) > 0
-        self._send("identity", _without(firsts, known).select(["event_id"]), schema="staging")
+        self._send("staging.identity", _without(firsts, known).select(["event_id"]))
         return keys["ordinal"].filter(pc.or_(repeats, pc.is_in(keys["first"], known))).combine_chunks()
 
     def _duplicates(self, again: pa.Array) -> pa.Array:
         """Those of the ordinals whose event is staged just so, by now in this batch or before."""
-        same = [pa.array([], pa.int64())]
+        same = list[int]()
         if len(again):
             self._cursor.execute("SET LOCAL enable_nestloop = off")
         for contract, table in self._incoming.events if len(again) else ():
@@ -207,8 +207,8 @@ class _Batch:
                 self._cursor.execute(_AGAIN.format(table=contract.table, columns=", ".join(columns)))
                 self._send(f"again_{contract.table}", here.select(["ordinal", *columns]))
                 equal = " AND ".join(f"a.{c} IS NOT DISTINCT FROM s.{c}" for c in columns)
-                same += self._fetch(_SAME.format(table=contract.table, same=equal))["ordinal"].chunks
-        return pa.concat_arrays(same)
+                same += self._numbers(_SAME.format(table=contract.table, same=equal))
+        return pa.array(same, pa.int64())
 
     def _conflicts(self, ordinals: pa.Array) -> Iterator[Rejection]:
         for contract, table in self._incoming.events if len(ordinals) else ():
@@ -225,7 +225,7 @@ class _Batch:
         for contract, table in fresh:
             staged = table.append_column("landed_at", _repeated(self._incoming.landed_at, _INSTANT, table))
             staged = staged.append_column("batch_id", _repeated(batch_id, pa.int64(), table))
-            self._send(contract.table, staged.select(contract.staged_schema.names), schema="staging")
+            self._send(f"staging.{contract.table}", staged.select(contract.staged_schema.names))
 
     def _log_changes(self, fresh: list[tuple[EventType, pa.Table]], batch_id: int) -> None:
         for contract, table in fresh:
@@ -236,14 +236,14 @@ class _Batch:
                 "batch_id": _repeated(batch_id, pa.int64(), days),
                 "rows": days.field("counts"),
             }
-            self._send("change", pa.table(change), schema="control")
+            self._send("control.change", pa.table(change))
         for contract, table in fresh:
             touched = _TOUCHES.get(contract.table, ())
             if touched:
                 self._cursor.execute("TRUNCATE touching")
                 self._send("touching", table.select(["booking_id"]))
             for name in touched:
-                self._cursor.execute(_TOUCH.format(table=name), (name, batch_id))
+                self._cursor.execute(_TOUCH.format(table=name), {"table": name, "batch_id": batch_id})
 
     def _reject(self, rejections: list[Rejection], batch_id: int) -> int:
         """Keep what was refused, with its raw line; returns how many were not kept before."""
@@ -252,14 +252,17 @@ class _Batch:
         incoming = self._incoming
         self._send("refused", kept_table(incoming, rejections, self._seal))
         header = None if self._seal else incoming.header
-        return self._count(_REJECT, (batch_id, incoming.source, incoming.format, header, self._seal is not None))
+        parameters = (batch_id, incoming.source, incoming.format, header, self._seal is not None)
+        (kept,) = self._numbers(_REJECT, parameters)
+        return kept
 
     def _settle(self, rejections: list[Rejection], batch_id: int) -> int:
         """Mark the replayed rejections that are staged now, renew the others' reason; returns how many were settled."""
         self._send("replayed", pa.table({"rejection_id": self._incoming.lines}))
         self._send("refused", rejection_table(self._incoming, rejections))
         self._cursor.execute(_RENEW)
-        return self._count(_SETTLE, (batch_id,))
+        (settled,) = self._numbers(_SETTLE, (batch_id,))
+        return settled
 
     def _insert_batch(self, counts: Landed, batch_id: int) -> None:
         incoming = self._incoming
@@ -271,21 +274,13 @@ class _Batch:
             ),
         )  # fmt: skip
 
-    def _send(self, table: str, rows: pa.Table, *, schema: str | None = None) -> None:
-        """Binary COPY; without a schema, into one of the temporary tables."""
+    def _send(self, table: str, rows: pa.Table) -> None:
         if len(rows):
-            self._cursor.adbc_ingest(
-                table, rows, mode="append", temporary=schema is None, **({"db_schema_name": schema} if schema else {})
-            )
+            bulk.copy_in(self._cursor, table, rows)
 
-    def _fetch(self, statement: str) -> pa.Table:
-        self._cursor.execute(statement)
-        return self._cursor.fetch_arrow_table()
-
-    def _count(self, statement: str, parameters: tuple[Any, ...]) -> int:
+    def _numbers(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[int]:
         self._cursor.execute(statement, parameters)
-        (count,) = self._cursor.fetchone() or (0,)
-        return int(count)
+        return [number for (number,) in self._cursor.fetchall()]
 
 
 def _without(table: pa.Table, ordinals: pa.Array) -> pa.Table:

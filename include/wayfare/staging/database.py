@@ -7,7 +7,6 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import adbc_driver_postgresql.dbapi as adbc
 from sqlalchemy import Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
@@ -88,23 +87,6 @@ def transaction(url: str) -> Iterator[Connection]:
             yield connection
     except OperationalError as error:
         raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
-
-
-def connect_adbc(url: str) -> adbc.Connection:
-    """An ADBC connection for bulk transfer, in one transaction until `commit()`.
-
-    Raises
-    ------
-    ServiceError
-        PostgreSQL does not answer.
-    """
-    try:
-        connection = adbc.connect(url)
-    except adbc.Error as error:
-        raise ServiceError(f"PostgreSQL does not answer: {error}") from error
-    with connection.cursor() as cursor:
-        cursor.execute("SET TIME ZONE 'UTC'")
-    return connection
 
 
 def migrate(settings: Settings) -> None:
