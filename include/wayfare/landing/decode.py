@@ -168,8 +168,10 @@ def _keys(events: list[tuple[EventType, pa.Table]]) -> pa.Table:
     if not events:
         return KEYS.empty_table()
     keys = pa.concat_tables([t.select(["event_id", "ordinal"]) for _, t in events]).combine_chunks()
-    halves = halves_of(keys["event_id"].chunk(0))
-    order = np.lexsort((keys["ordinal"].to_numpy(), halves[:, 1], halves[:, 0]))
+    halves = halves_of(keys["event_id"].chunk(0)).astype(np.uint64)
+    order = np.argsort(halves[:, 0])
+    if (np.diff(halves[order, 0]) == 0).any():
+        order = np.lexsort((keys["ordinal"].to_numpy(), halves[:, 1], halves[:, 0]))
     halves, keys = halves[order], keys.take(order)
     starts = np.ones(len(order), bool)
     starts[1:] = (halves[1:] != halves[:-1]).any(axis=1)

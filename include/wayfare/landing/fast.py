@@ -6,6 +6,8 @@ leaves to `careful`, which knows why. What both accept they give the same values
 
 from __future__ import annotations
 
+import binascii
+import contextlib
 import datetime as dt
 import functools
 import re
@@ -33,11 +35,15 @@ _PIECE = 8_192
 """Lines that are read together, and left to `careful` together where that fails twice."""
 
 _EVENT_TYPE = r'"event_type": ?"(?P<name>[a-z_]+)"'
+_BEGIN = 32
+"""Bytes in which a line that begins with its event type names it."""
+
 _READ = {Kind.COUNT: pa.int32(), Kind.MONEY: pa.int64(), Kind.FLAG: pa.bool_()}
 
 _DATE = "[12][0-9]{3}-[0-9]{2}-[0-9]{2}"
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
 _INSTANT = rf"^20[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}T{_CLOCK}:[0-5][0-9](\.[0-9]{{1,6}})?(Z|[+-]{_CLOCK})$"
+_TO_SECOND = len("2026-03-01T10:00:00Z")
 _CODES = {Kind.CURRENCY: "[A-Z]{3}", Kind.PLACE: "[A-Z]{3}", Kind.COUNTRY: "[A-Z]{2}"}
 
 _NUL = rb"\u0000"
@@ -68,7 +74,8 @@ def typed(texts: pa.ChunkedArray, contracts: Sequence[EventType]) -> Iterator[tu
 
 def _names(texts: pa.Array) -> pa.Array:
     """The event type of each plain line, as far as it is seen at a glance; null for the others."""
-    names = pc.extract_regex(texts, r"^\{" + _EVENT_TYPE).field(0)
+    begins = pc.binary_slice(texts.cast(pa.binary()), 0, _BEGIN).dictionary_encode()  # few are different
+    names = pc.extract_regex(begins.dictionary, r"^\{" + _EVENT_TYPE).field(0).cast(pa.string()).take(begins.indices)
     if names.null_count:
         names = pc.coalesce(names, pc.extract_regex(texts, _EVENT_TYPE).field(0))
     plain = _plain(texts)
@@ -83,8 +90,8 @@ def _plain(texts: pa.Array) -> npt.NDArray[np.bool_]:
     are one document per line.
     """
     offsets = _offsets(texts)
-    body = memoryview(texts.buffers()[2] or b"")[offsets[0] : offsets[-1]]
-    if not len(body):
+    body = bytes(memoryview(texts.buffers()[2] or b"")[offsets[0] : offsets[-1]])
+    if not body:
         return np.zeros(len(texts), bool)
     data, offsets = np.frombuffer(body, np.uint8), offsets - offsets[0]
     starts, ends = offsets[:-1], offsets[1:].copy()
@@ -92,12 +99,11 @@ def _plain(texts: pa.Array) -> npt.NDArray[np.bool_]:
         ends -= (ends > starts) & (data[ends - 1] == end)
     plain: npt.NDArray[np.bool_] = ends - starts > 1
     plain[plain] = (data[starts[plain]] == ord("{")) & (data[ends[plain] - 1] == ord("}"))
-    for brace in b"{}":
-        found = data == brace
-        if np.count_nonzero(found) != len(texts):
-            lines = np.searchsorted(offsets, np.flatnonzero(found), "right") - 1
+    for brace in (b"{", b"}"):
+        if body.count(brace) != len(texts):
+            lines = np.searchsorted(offsets, np.flatnonzero(data == ord(brace)), "right") - 1
             plain &= np.bincount(lines, minlength=len(texts)) == 1
-    if _NUL in bytes(body):
+    if b"\\" in body and _NUL in body:
         plain &= ~pc.match_substring(texts, _NUL.decode()).fill_null(True).to_numpy(zero_copy_only=False)
     return plain
 
@@ -112,7 +118,7 @@ def _piece(contract: EventType, lines: pa.Array, ordinals: pa.Array) -> pa.Table
     if read is None:
         return typed_schema(contract).empty_table()
     version = contract.version.split("-")[0] + "-[0-9]+-[0-9]+"
-    good = pc.and_(_matching(contract.name, read["event_type"])[1], _matching(version, read["schema_version"])[1])
+    good = pc.and_(pc.equal(read["event_type"], contract.name), _matching(version, read["schema_version"])[1])
     good, columns = pc.fill_null(good, fill_value=False), [ordinals]
     for field in contract.fields:
         values, mask = _TYPED[field.kind](field, read[field.name])
@@ -173,10 +179,22 @@ def _uuid(_: Field, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
     if long.true_count < len(texts):
         texts = pc.if_else(pc.fill_null(long, fill_value=False), texts, _NO_UUID)
     written = np.frombuffer(texts.buffers()[2], np.uint8)[: 36 * len(texts)].reshape(-1, 36)
-    nibbles = _NIBBLE[written.take(_DIGITS, axis=1)]
-    good = (written[:, _DASHES] == ord("-")).all(axis=1) & (nibbles < _NO_DIGIT).all(axis=1)
-    data = np.ascontiguousarray((nibbles[:, 0::2] << 4) | nibbles[:, 1::2])
+    good = (written[:, _DASHES] == ord("-")).all(axis=1)
+    data = _sixteens(written) if good.all() else None
+    if data is None:
+        nibbles = _NIBBLE[written.take(_DIGITS, axis=1)]
+        good &= (nibbles < _NO_DIGIT).all(axis=1)
+        data = ((nibbles[:, 0::2] << 4) | nibbles[:, 1::2]).tobytes()
     return pa.Array.from_buffers(pa.binary(16), len(texts), [None, pa.py_buffer(data)]), pa.array(good)
+
+
+def _sixteens(written: npt.NDArray[np.uint8]) -> bytes | None:
+    """The bytes of UUIDs whose dashes are in place; None where one of them has more dashes, or no hexadecimal digit."""
+    try:
+        data = binascii.unhexlify(written.tobytes().translate(None, b"-"))
+    except binascii.Error:
+        return None
+    return data if len(data) == 16 * len(written) else None
 
 
 def _sized(field: Field, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -211,8 +229,25 @@ def _day(text: str) -> dt.date | None:
 
 
 def _instant(field: Field, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    kind = pa.timestamp("us", "UTC")
+    if _in_common_form(texts):
+        with contextlib.suppress(pa.ArrowInvalid):  # one of them is no instant: see which
+            return texts.cast(kind), pa.repeat(True, len(texts))
     good = pc.and_(pc.match_substring_regex(texts, _INSTANT), _date(field, pc.utf8_slice_codeunits(texts, 0, 10))[1])
-    return pc.if_else(good, texts, None).cast(pa.timestamp("us", "UTC")), good
+    return pc.if_else(good, texts, None).cast(kind), good
+
+
+def _in_common_form(texts: pa.Array) -> bool:
+    """Whether all are written so that what Arrow can read of them is what `_INSTANT` matches: in UTC, to the second."""
+    offsets = _offsets(texts)
+    starts, ends = offsets[:-1], offsets[1:]
+    length = ends - starts
+    to_second = length == _TO_SECOND
+    if texts.null_count or not (to_second | (length > _TO_SECOND + 1) & (length <= _TO_SECOND + 7)).all():
+        return False
+    data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    signs = ((starts, b"2"), (starts + 1, b"0"), (starts + 10, b"T"), (ends - 1, b"Z"), (starts[~to_second] + 19, b"."))
+    return all((data[places] == ord(sign)).all() for places, sign in signs)
 
 
 def _number(field: Field, values: pa.Array) -> tuple[pa.Array, pa.Array]:
