@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 
-APART = ("tests/dags", "tests/plugins", "tests/doctor", "tests/e2e")
+APART = ("tests/dags", "tests/plugins", "tests/doctor", "tests/e2e", "tests/browser")
+"""In this order: the browser looks at the installation that the last of `tests/e2e` started, and killed parts of."""
 
 
 def main(arguments: list[str]) -> int:

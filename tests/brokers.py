@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import time
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from kombu.connection import Connection
+
+from programs import required
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,16 +73,6 @@ def running(broker: Broker) -> Iterator[Broker]:
             process.wait()
 
 
-def required(program: str) -> str:
-    """The program's path; a test that needs it is skipped by name where it is missing, and fails in CI."""
-    found = shutil.which(program)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{program} is missing: .ci/run must install rabbitmq-server and redis-server")
-        pytest.skip(f"needs {program}: apt-get install rabbitmq-server redis-server")
-    return found
-
-
 def rabbitmq(folder: Path, port: int, distribution_port: int, epmd_port: int) -> Broker:
     plugins = folder / "plugins"
     plugins.write_text("[].\n")
@@ -100,14 +91,15 @@ def rabbitmq(folder: Path, port: int, distribution_port: int, epmd_port: int) ->
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
     }
-    helper = [required("epmd"), "-port", str(epmd_port), "-address", "127.0.0.1"]
-    return Broker(f"amqp://guest:guest@127.0.0.1:{port}//", [required(RABBITMQ)], environment, folder, helper)
+    helper = [required("epmd", "rabbitmq-server"), "-port", str(epmd_port), "-address", "127.0.0.1"]
+    command = [required(RABBITMQ, "rabbitmq-server")]
+    return Broker(f"amqp://guest:guest@127.0.0.1:{port}//", command, environment, folder, helper)
 
 
 def redis(folder: Path, port: int) -> Broker:
     password = secrets.token_hex(8)
     command = [
-        required("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
-        "--appendonly", "yes", "--appendfsync", "always", "--requirepass", password,
+        required("redis-server", "redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
+        "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--requirepass", password,
     ]  # fmt: skip
     return Broker(f"redis://:{password}@127.0.0.1:{port}/0", command, {}, folder)

@@ -20,6 +20,7 @@ from wayfare.staging import database
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from e2e.installation import Installation
     from wayfare.local.postgres import EmbeddedPostgres
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -115,6 +116,16 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.Broker]:
     """A Redis of the session's own, which writes every command to disk before it answers."""
     made = brokers.redis(tmp_path_factory.mktemp("redis"), local.free_port())
     with brokers.running(made):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The installation of `wayfare up`, into which four days were landed; the scheduler is at work on them."""
+    from e2e import installation
+
+    with installation.running(tmp_path_factory.mktemp("up") / "home") as made:
+        made.land_days()
         yield made
 
 

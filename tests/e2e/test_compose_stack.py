@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-import brokers
 from e2e.native import Native, pause_all_but
+from programs import required
 from published import published
 from waiting import until
 from wayfare import landing, simulator
@@ -39,7 +39,7 @@ SOONER = {
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
     """Every service but the profiles', with two workers; only `ANALYSES` are not paused."""
-    brokers.required("redis-server")
+    required("redis-server", "redis-server")
     made = Native(tmp_path_factory.mktemp("compose") / "native", SOONER)
     made.postgres.start()
     made.start("redis")
