@@ -18,13 +18,19 @@ help:  ## list these targets
 	@VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.venv-spark/.ready: requirements-spark.txt | .venv/.ready
+	@echo "Setting up .venv-spark, the Spark server of the tests (once; a download of half a gigabyte)"
+	@$(UV) venv --quiet --clear --python $(PYTHON) .venv-spark
+	@VIRTUAL_ENV=.venv-spark $(UV) pip sync --quiet --require-hashes requirements-spark.txt
+	@touch $@
+
 run: .venv/.ready  ## set up, start everything, land a demo, publish every analysis (ARGS=--exit: then stop)
 	@$(BIN)/wayfare up --demo $(ARGS)
 
 down: .venv/.ready  ## stop what `make run` started
 	@$(BIN)/wayfare down
 
-test: .venv/.ready  ## run the tests
+test: .venv/.ready .venv-spark/.ready  ## run the tests
 	@$(BIN)/python scripts/run_tests.py $(ARGS)
 
 chaos: .venv/.ready  ## kill services at random under load, then compare (ARGS="--minutes 10 --broker rabbitmq --seed 7")
@@ -35,17 +41,17 @@ lint: .venv/.ready lock-check docs-check  ## format, lint, types, lock and gener
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: .venv/.ready  ## measure every speed claim, ratios side by side (ARGS="--rows 1000000")
+bench: .venv/.ready .venv-spark/.ready  ## measure every speed claim, ratios side by side (ARGS="--rows 1000000")
 	@$(BIN)/python -m bench $(ARGS)
 
 env:  ## write .env with generated secrets for docker-compose.yaml
 	@$(PYTHON) scripts/make_env.py
 
-lock: .venv/.ready  ## compile requirements.txt from requirements.in
-	@$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header requirements.in -o requirements.txt
+lock: .venv/.ready  ## compile requirements.txt and requirements-spark.txt from their .in
+	@$(BIN)/python scripts/lock.py
 
 lock-check: .venv/.ready
-	@$(BIN)/python scripts/lock_check.py
+	@$(BIN)/python scripts/lock.py --check
 
 docs: .venv/.ready  ## write the generated pages
 	@$(BIN)/python -m wayfare.marts.dictionary
@@ -57,4 +63,4 @@ pictures: .venv/.ready  ## draw the pictures of the analyses' pages from a demon
 	@$(BIN)/python scripts/pictures.py $(ARGS)
 
 clean: down  ## remove .venv and everything Wayfare wrote
-	rm -rf .venv .wayfare
+	rm -rf .venv .venv-spark .wayfare

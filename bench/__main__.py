@@ -26,6 +26,7 @@ def main() -> int:
         "extract": (rows,),
         "quality": (rows,),
         "analyses": ("--events", rows),
+        "spark": ("--events", rows),
         "publish": (rows,),
         "late_day": (),
     }

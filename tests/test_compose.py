@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[1]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
-CHOICES = {"WAYFARE_STORAGE_URL"}
+CHOICES = {"WAYFARE_STORAGE_URL", "WAYFARE_ENGINE", "WAYFARE_SPARK_REMOTE"}
 """Variables that choose something and hide nothing."""
 
 
@@ -45,6 +46,13 @@ def test_images_are_pinned_and_our_own_is_not_root(name: str) -> None:
         assert service["user"] == "10001:10001"
     else:
         assert re.search(r":\d+\.\d+", image)
+
+
+def test_spark_is_of_the_clients_version_and_works_as_the_workers_do() -> None:
+    spark = SERVICES["spark"]
+    assert spark["image"] == f"apache/spark:{version('pyspark-client')}"
+    assert (spark["user"], spark["volumes"]) == (SERVICES["worker"]["user"], SERVICES["worker"]["volumes"])
+    assert SERVICES["worker"]["environment"]["WAYFARE_SPARK_REMOTE"] == "${WAYFARE_SPARK_REMOTE:-sc://spark:15002}"
 
 
 @pytest.mark.parametrize("name", ["collector", "queue-lander"])

@@ -60,6 +60,12 @@ class Settings(BaseSettings):
     quarantine_share: float = Field(
         0.05, ge=0, le=1, description="Share of input rows that validation may set aside before it refuses."
     )
+    engine: Literal["duckdb", "spark"] = Field(
+        "duckdb", description="What computes the analyses: duckdb, or spark. The gates and publishing are DuckDB's."
+    )
+    spark_remote: SecretStr | None = Field(
+        None, description="Spark Connect server, sc://host:15002, with `/;token=...` after it where it wants a token."
+    )
     duckdb_memory_limit: str = Field("1GB", description="DuckDB's memory limit; past it, it spills to disk.")
     duckdb_threads: int = Field(2, ge=1, description="DuckDB's threads per task.")
     duckdb_spill: Path | None = Field(None, description="DuckDB's spill folder; empty: HOME/spill.")

@@ -71,6 +71,19 @@ def files(url: str) -> dict[str, dt.datetime]:
     return found
 
 
+def children(folder: str) -> list[str]:
+    """The files in a folder, in order, as URLs of the same kind as `folder`."""
+    fs, path = filesystem(folder)
+    return [f"{folder}/{found.rpartition('/')[2]}" for found in sorted(fs.ls(path, detail=False))]
+
+
+def remove(folder: str) -> None:
+    """Remove a folder with all that is in it, if it is there."""
+    fs, path = filesystem(folder)
+    if fs.exists(path):
+        fs.rm(path, recursive=True)
+
+
 def write_atomic(url: str, write: Callable[[str], None]) -> None:
     """Let `write` fill a temporary file beside `url`, then move it into place; a failure leaves nothing behind.
 

@@ -26,6 +26,7 @@ from wayfare.analyses.expressions import (
     integer,
     period_of,
     plus_days,
+    rounded,
     when_or_zero,
     with_rate,
 )
@@ -273,5 +274,5 @@ def _with_incidence(rows: Frame, unit: str, by: str) -> Frame:
         .with_columns(to_this_age((1 - nw.sum_horizontal(*rates)).cum_prod()).alias(survival))
         .with_columns(before=to_this_age(nw.col(survival).shift(1)).fill_null(1.0))
         .with_columns(to_this_age(gain.cum_sum()).alias(name) for name, gain in sums.items())
-        .with_columns(nw.when(known).then(nw.col(name)).round(9).alias(name) for name in (*rates, *sums, survival))
+        .with_columns(rounded(nw.when(known).then(nw.col(name)), 9).alias(name) for name in (*rates, *sums, survival))
     )

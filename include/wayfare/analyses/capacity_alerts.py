@@ -12,6 +12,7 @@ from wayfare.analyses.expressions import (
     days_between,
     integer,
     plus_days,
+    rounded,
 )
 from wayfare.analyses.pickup import completed, pickup
 from wayfare.analyses.probability import normal_cdf, normal_density, shortfall, spread
@@ -217,18 +218,20 @@ def _demand(departures: Frame) -> Frame:
             comparables=nw.col("n").fill_null(0),
             expected_pickup=nw.when(is_last_day).then(nw.lit(0.0)).otherwise(nw.when(is_known).then(nw.col("mean"))),
         )
-        .with_columns(demand_mean=(nw.col("on_the_books") + nw.col("expected_pickup")).round(9))
+        .with_columns(demand_mean=rounded(nw.col("on_the_books") + nw.col("expected_pickup"), 9))
         .with_columns(
-            demand_deviation=nw.when((nw.col("comparables") >= COMPARABLES) | is_last_day)
-            .then(fitted)
-            .otherwise(nw.when(~mu.is_null()).then(nw.max_horizontal(mu * ASSUMED_K, nw.lit(0.0))))
-            .round(9)
+            demand_deviation=rounded(
+                nw.when((nw.col("comparables") >= COMPARABLES) | is_last_day)
+                .then(fitted)
+                .otherwise(nw.when(~mu.is_null()).then(nw.max_horizontal(mu * ASSUMED_K, nw.lit(0.0)))),
+                9,
+            )
         )
         .with_columns(
             load_factor=nw.when(sells).then(nw.col("on_the_books") / capacity),
-            demand_k=nw.when(mu > 0).then(sigma / mu).round(9),
-            full_probability=nw.when(sells).then(shortfall(capacity, mu, sigma)).round(6),
-            expected_spill=nw.when(sells).then(nw.when(sigma > 0).then(lost).otherwise(certain)).round(6),
+            demand_k=rounded(nw.when(mu > 0).then(sigma / mu), 9),
+            full_probability=rounded(nw.when(sells).then(shortfall(capacity, mu, sigma)), 6),
+            expected_spill=rounded(nw.when(sells).then(nw.when(sigma > 0).then(lost).otherwise(certain)), 6),
         )
     )
 

@@ -80,6 +80,15 @@ def microseconds(column: str) -> nw.Expr:
     return (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1_000_000 + at.microsecond().cast(nw.Int64())
 
 
+def rounded(value: nw.Expr, places: int) -> nw.Expr:
+    """A double rounded to decimal places, halves away from zero; with `round` alone, engines differ on what is a half.
+
+    >>> rows(frame("SELECT unnest([0.25, -0.25])::DOUBLE AS a").select(n=rounded(nw.col("a"), 1)))
+    [(-0.3,), (0.3,)]
+    """
+    return (value * 10.0**places).round(0) / 10.0**places
+
+
 def rounded_quotient(amount: nw.Expr, divisor: nw.Expr) -> nw.Expr:
     """`amount / divisor` to the nearest integer, halves away from zero, int64; null where the divisor is 0 or null.
 
@@ -94,7 +103,8 @@ def rounded_quotient(amount: nw.Expr, divisor: nw.Expr) -> nw.Expr:
 def share_of(amount: nw.Expr, weight: nw.Expr, upto: nw.Expr, whole: nw.Expr) -> nw.Expr:
     """What of an integer amount falls to `weight` of `whole`, int64; `upto` is the running total of the weights.
 
-    The shares of all weights add up to the amount, and those of the negative amount are their negatives.
+    The shares of all weights add up to the amount, and those of the negative amount are their negatives. Exact while
+    amount x whole is below 2**53: Spark divides as double.
 
     >>> weights = frame("SELECT unnest([1, 1, 1]) AS n, unnest([1, 2, 3]) AS upto")
     >>> rows(weights.select("upto", share=share_of(nw.lit(-10), nw.col("n"), nw.col("upto"), nw.lit(3))))
@@ -248,8 +258,8 @@ def period_of(column: str, every: Every) -> nw.Expr:
         return nw.col(column)
     if every is Every.MONTH:
         return nw.col(column).dt.truncate("1mo").cast(nw.Date())
-    weekday = nw.col(column).dt.weekday()  # Narwhals truncates to no week
-    return nw.coalesce(*(nw.when(weekday == n).then(plus_days(column, 1 - n)) for n in range(1, 8)))
+    days = (nw.col(column) - nw.lit(dt.date.min)).cast(nw.Int32())  # a Monday; Narwhals truncates to no week
+    return nw.col(column) - days % 7
 
 
 def robust_z(frame: Frame, by: list[str], column: str, least: int) -> Frame:

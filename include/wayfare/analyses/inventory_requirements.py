@@ -25,6 +25,7 @@ from wayfare.analyses.expressions import (
     days_between,
     integer,
     plus_days,
+    rounded,
     share_of,
     when_or_zero,
 )
@@ -238,7 +239,7 @@ def _judge(rows: Frame, given: Inputs) -> Frame:
     deviation, short = nw.col("further_demand_deviation"), committed - on_hand
     is_over = nw.col("service_on") <= nw.lit(given.horizon)
     reach = NormalDist().inv_cdf(given.service_level)
-    needed = (demand + deviation * reach - 0.5 - on_hand).round(9).ceil().cast(nw.Int64())
+    needed = rounded(demand + deviation * reach - 0.5 - on_hand, 9).ceil().cast(nw.Int64())
     order = nw.when(~needed.is_null()).then(needed).otherwise(short)
     return (
         rows.with_columns(
@@ -247,11 +248,11 @@ def _judge(rows: Frame, given: Inputs) -> Frame:
         )
         .with_columns(
             demand=committed + nw.col("expected_further_demand"),
-            further_demand_deviation=spread(nw.col("expected_further_demand"), nw.col("variance")).round(9),
+            further_demand_deviation=rounded(spread(nw.col("expected_further_demand"), nw.col("variance")), 9),
         )
         .with_columns(
             backorder=nw.when(short > 0).then(short).otherwise(short * 0),
-            shortage_probability=shortfall(on_hand + 0.5, demand, deviation).round(6),
+            shortage_probability=rounded(shortfall(on_hand + 0.5, demand, deviation), 6),
             order_quantity=nw.when(order > 0).then(order).otherwise(short * 0),
         )
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import narwhals as nw
 
-from wayfare.analyses.expressions import Frame, days_between, integer, plus_days
+from wayfare.analyses.expressions import Frame, days_between, integer, plus_days, rounded
 
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
@@ -90,7 +90,9 @@ def pickup(sales: Frame, over: Frame, departures: Frame, by: str) -> Frame:
     return (
         rows.with_columns(n=(nw.col("leaving").sum().over(*group) - gone).cast(nw.Int64()))
         .with_columns(mean=mean, variance=variance)
-        .with_columns(*(nw.col(c).cum_sum().over(*group, order_by=order).round(9) for c in ("mean", "variance")))
+        .with_columns(
+            *(rounded(nw.col(c).cum_sum().over(*group, order_by=order), 9).alias(c) for c in ("mean", "variance"))
+        )
         .filter(nw.col("turn") == 1)
         .select(*group, days_out=nw.col("at") + 1, **{f"{by}_{c}": nw.col(c) for c in ("n", "mean", "variance")})
     )

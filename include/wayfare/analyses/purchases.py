@@ -119,8 +119,10 @@ def _added_up(purchases: Frame) -> Frame:
             first_to_now_days=nw.when(is_purchase).then(nw.col("ago")).max(),
             latest_days=nw.when(is_purchase).then(nw.col("ago")).min(),
             latest_before=nw.when(is_before).then(nw.col("ago")).min(),
-            first_spent=nw.col("spent").last(order_by="ago"),
+            first=nw.struct("ago", "spent").max(),  # the earliest; Spark takes no first or last of a group
         )
+        .with_columns(first_spent=nw.col("first").struct.field("spent"))
+        .drop("first")
     )
 
 

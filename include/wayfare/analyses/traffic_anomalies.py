@@ -15,6 +15,7 @@ from wayfare.analyses.expressions import (
     plus_days,
     ratio,
     robust_z,
+    rounded,
     seconds_between,
     when_or_zero,
     with_rate,
@@ -150,7 +151,7 @@ def _days(given: Inputs) -> Frame:
         .with_columns(
             session_id=nw.lit(""),
             known_weeks="known",
-            z=nw.col("z").round(9),
+            z=rounded(nw.col("z"), 9),
             is_anomalous=(nw.col("z").abs() > UNUSUAL).fill_null(value=False),
         )
         .drop("is_latest", "known", "latest")
@@ -268,7 +269,7 @@ def _evidence(placed: Frame) -> Frame:
             mean_gap_seconds=nw.when(gaps > 0).then(total / gaps / 1_000),
             spread=nw.when(gaps > 0).then(gaps * nw.col("square").cast(nw.Float64()) / total / total - 1),
         )
-        .with_columns(gap_variation=nw.when(gaps > 0).then(nw.max_horizontal("spread", nw.lit(0.0)).sqrt().round(9)))
+        .with_columns(gap_variation=rounded(nw.when(gaps > 0).then(nw.max_horizontal("spread", nw.lit(0.0)).sqrt()), 9))
         .with_columns(
             is_too_long=nw.col("is_continued") | (nw.col("duration_seconds") > AUTOMATED_SECONDS),
             is_too_deep=nw.col("value") > AUTOMATED_EVENTS,

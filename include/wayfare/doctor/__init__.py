@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wayfare.doctor import airflow, machine, postgres
+from wayfare.doctor import airflow, machine, postgres, spark
 from wayfare.doctor.findings import Finding, failed
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["Finding", "examine"]
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding, as it is made. Raises nothing: what goes wrong is a finding."""
-    for room in (postgres, machine, airflow):
+    for room in (postgres, machine, spark, airflow):
         try:
             yield from room.examine(settings)
         except Exception as error:  # noqa: BLE001  # an examination that breaks off is a finding, too

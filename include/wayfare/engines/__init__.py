@@ -1,4 +1,4 @@
-"""The engine: day files in, one result file out, in DuckDB within the memory and threads of the settings.
+"""The engines: day files in, one result file out; DuckDB within the memory and threads of the settings, or Spark.
 
 Belongs here: sessions, the frames an analysis is given, exchange rates, and running an analysis. Does not: writing day
 files (snapshots), judging (quality) or publishing (marts).

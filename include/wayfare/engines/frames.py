@@ -1,13 +1,9 @@
-"""The frames an analysis is given: lazy, over the chunk's day files, without tests and quarantined events."""
+"""What an analysis is given: lazy frames over the chunk's day files, without tests and quarantined events."""
 
 from __future__ import annotations
 
-import functools
-import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import duckdb
-import narwhals as nw
 import pyarrow as pa
 from sqlalchemy import func, select
 
@@ -15,6 +11,7 @@ from wayfare import snapshots, storage
 from wayfare.analyses import registry
 from wayfare.analyses.api import Inputs
 from wayfare.contracts import reference
+from wayfare.engines.on_duckdb import DuckFrames
 from wayfare.engines.rates import rates
 from wayfare.staging.database import transaction
 from wayfare.staging.tables import change
@@ -22,72 +19,66 @@ from wayfare.staging.tables import change
 if TYPE_CHECKING:
     import datetime as dt
 
+    import duckdb
+    import narwhals as nw
+
     from wayfare.analyses.chunk import Chunk
     from wayfare.contracts import EventType
     from wayfare.settings import Settings
 
 
-def inputs(connection: duckdb.DuckDBPyConnection, settings: Settings, chunk: Chunk) -> Inputs:
-    """What `chunk` reads, as lazy frames on `connection`; its day files must have been extracted.
+class Frames(Protocol):
+    """All that engines do differently: how a lazy frame comes to be, is kept, and goes back to DuckDB."""
+
+    def of_table(self, table: pa.Table) -> nw.LazyFrame[Any]:
+        """The rows of an Arrow table."""
+
+    def of_relation(self, relation: duckdb.DuckDBPyRelation) -> nw.LazyFrame[Any]:
+        """The rows of a DuckDB relation."""
+
+    def of_events(self, event_type: EventType, files: list[str], quarantine: str | None) -> nw.LazyFrame[Any]:
+        """The events in day files, typed, without tests and without what the `quarantine` file names."""
+
+    def kept(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+        """The same frame, computed once."""
+
+    def to_relation(self, frame: nw.LazyFrame[Any] | nw.DataFrame[Any]) -> duckdb.DuckDBPyRelation:
+        """The frame as a DuckDB relation."""
+
+
+def inputs(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, chunk: Chunk, frames: Frames | None = None
+) -> Inputs:
+    """What `chunk` reads, as lazy frames (DuckDB's, without `frames`); its day files must have been extracted.
 
     Raises
     ------
     ServiceError
         PostgreSQL does not answer.
     """
+    made = frames or DuckFrames(connection)
     analysis = registry.get(chunk.analysis)
     files = snapshots.paths(settings, chunk)
-    quarantine = f"{chunk.folder(settings.storage)}/quarantine.parquet"
-    quarantined = connection.read_parquet(quarantine) if storage.exists(quarantine) else None
+    url = f"{chunk.folder(settings.storage)}/quarantine.parquet"
+    quarantine = url if storage.exists(url) else None
     horizon = _horizon(settings, chunk) or chunk.days[-1]
-    days = pa.table({"output_on": pa.array(chunk.days, pa.date32())})
     return Inputs(
-        events={e.name: _frame(_events(connection, e, files[e.name], quarantined)) for e in analysis.reads},
-        days=_frame(connection.from_arrow(days)),
-        rates=_frame(rates(connection, settings, max(horizon, chunk.days[-1]))),
-        places=_frame(connection.from_arrow(reference.places())),
+        events={e.name: made.of_events(e, files[e.name], quarantine) for e in analysis.reads},
+        days=made.of_table(days_of(chunk)),
+        rates=made.of_relation(rates(connection, settings, max(horizon, chunk.days[-1]))),
+        places=made.of_table(reference.places()),
         first_on=chunk.days[0],
         last_on=chunk.days[-1],
         horizon=horizon,
         service_level=settings.service_level,
-        frame=lambda table: _frame(connection.from_arrow(table)),
-        keep=functools.partial(_kept, connection),
+        frame=made.of_table,
+        keep=made.kept,
     )
 
 
-def _kept(connection: duckdb.DuckDBPyConnection, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-    """The frame as a table of the session, which spills where `materialize` would hold it in memory."""
-    name = f"kept_{secrets.token_hex(8)}"
-    nw.to_native(frame).create(name)
-    return _frame(connection.table(name))
-
-
-def _frame(relation: duckdb.DuckDBPyRelation) -> nw.LazyFrame[Any]:
-    return nw.from_native(relation)
-
-
-def _events(
-    connection: duckdb.DuckDBPyConnection,
-    event_type: EventType,
-    files: list[str],
-    quarantined: duckdb.DuckDBPyRelation | None,
-) -> duckdb.DuckDBPyRelation:
-    """The events of one type with today's columns, whatever contract revision each file was written under."""
-    empty = connection.from_arrow(snapshots.schema(event_type).empty_table())
-    source = connection.read_parquet(files, union_by_name=True) if files else empty
-    present = set(source.columns)
-    typed = (
-        f'CAST("{name}" AS {kind}) AS "{name}"' if name in present else f'CAST(NULL AS {kind}) AS "{name}"'
-        for name, kind in zip(empty.columns, empty.types, strict=True)
-    )
-    events = source.project(", ".join(typed)).filter("is_test IS NOT TRUE")
-    if event_type.refers:
-        events = events.filter("item_is_test IS NOT TRUE")
-    if quarantined is not None:
-        name = duckdb.ConstantExpression(event_type.name)
-        left_out = quarantined.filter(duckdb.ColumnExpression("event_type") == name).project("event_id")
-        events = events.set_alias("events").join(left_out.set_alias("left_out"), "event_id", how="anti")
-    return events
+def days_of(chunk: Chunk) -> pa.Table:
+    """The output days of a chunk, as `output_on`."""
+    return pa.table({"output_on": pa.array(chunk.days, pa.date32())})
 
 
 def _horizon(settings: Settings, chunk: Chunk) -> dt.date | None:

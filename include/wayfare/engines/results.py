@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+import secrets
+from typing import TYPE_CHECKING
 
 import duckdb
-import narwhals as nw
 
 from wayfare import storage
 from wayfare.analyses import registry
-from wayfare.engines.frames import inputs
+from wayfare.engines.frames import days_of, inputs
+from wayfare.engines.on_duckdb import DuckFrames
 from wayfare.engines.sessions import session
 from wayfare.errors import ConfigurationError, DataError, DeclarationError
 
 if TYPE_CHECKING:
-    from wayfare.analyses.api import BehaviorAnalysis, Inputs
+    from collections.abc import Iterator
+
+    from wayfare.analyses.api import BehaviorAnalysis
     from wayfare.analyses.chunk import Chunk
+    from wayfare.engines.frames import Frames
     from wayfare.settings import Settings
 
 
@@ -43,15 +48,17 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
     ConfigurationError
         The analysis needs more memory than the settings give it.
     ServiceError
-        PostgreSQL does not answer.
+        PostgreSQL or the Spark server does not answer.
     """
     analysis = registry.get(chunk.analysis)
-    with session(settings) as connection:
-        given = inputs(connection, settings, chunk)
-        url = result_url(settings, chunk)
+    url = result_url(settings, chunk)
+    with session(settings) as connection, _frames(settings, connection, url) as frames:
+        given = inputs(connection, settings, chunk, frames)
         try:
-            result = _mart_rows(connection, analysis, given)
-            storage.write_atomic(url, lambda temporary: result.write_parquet(temporary, compression="zstd"))
+            result = analysis.analyze(given)
+            _check_columns(analysis, result.collect_schema().names())
+            rows = _mart_rows(connection, analysis, frames.to_relation(result), chunk)
+            storage.write_atomic(url, lambda temporary: rows.write_parquet(temporary, compression="zstd"))
         except duckdb.OutOfMemoryException as error:
             raise ConfigurationError(
                 f"analysis {analysis.name}: {settings.duckdb_memory_limit} of memory is too little; raise"
@@ -59,32 +66,38 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
             ) from error
         except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
             raise DataError(f"analysis {analysis.name}: a value does not fit its mart column: {error}") from error
-        ((rows,),) = connection.read_parquet(url).aggregate("count(*)").fetchall()
-    return {"rows": int(rows)}
+        ((n,),) = connection.read_parquet(url).aggregate("count(*)").fetchall()
+    return {"rows": int(n)}
+
+
+@contextlib.contextmanager
+def _frames(settings: Settings, connection: duckdb.DuckDBPyConnection, url: str) -> Iterator[Frames]:
+    """What makes frames of the settings' engine; what it writes beside the result's `url` goes with it."""
+    if settings.engine == "duckdb":
+        yield DuckFrames(connection)
+        return
+    from wayfare.engines.on_spark import SparkFrames, spark_session
+
+    folder = f"{url}.{secrets.token_hex(6)}.parts"
+    try:
+        with spark_session(settings) as spark:
+            yield SparkFrames(spark, connection, folder)
+    finally:
+        storage.remove(folder)
 
 
 def _mart_rows(
-    connection: duckdb.DuckDBPyConnection, analysis: BehaviorAnalysis, given: Inputs
+    connection: duckdb.DuckDBPyConnection,
+    analysis: BehaviorAnalysis,
+    found: duckdb.DuckDBPyRelation,
+    chunk: Chunk,
 ) -> duckdb.DuckDBPyRelation:
-    """The analysis's rows of the chunk's days, with the mart's columns and types, ordered by grain."""
+    """The rows of the chunk's days, with the mart's columns and types, ordered by grain."""
     mart = analysis.mart
-    found = _relation(connection, analysis.analyze(given))
-    _check_columns(analysis, found.columns)
     typed = found.project(", ".join(f'CAST("{n}" AS {c.type}) AS "{n}"' for n, c in mart.all_columns.items()))
-    days = nw.to_native(given.days).project(f'output_on AS "{mart.day}"')
+    days = connection.from_arrow(days_of(chunk)).project(f'output_on AS "{mart.day}"')
     grain = ", ".join(f'"{name}"' for name in mart.grain)
-    ordered: duckdb.DuckDBPyRelation = (
-        typed.set_alias("result").join(days.set_alias("days"), mart.day, how="semi").order(grain)
-    )
-    return ordered
-
-
-def _relation(connection: duckdb.DuckDBPyConnection, frame: nw.LazyFrame[Any] | nw.DataFrame[Any]) -> Any:
-    """The frame as a relation; one that left DuckDB (for pandas, say) comes back through Arrow."""
-    native = nw.to_native(frame)
-    if isinstance(native, duckdb.DuckDBPyRelation):
-        return native
-    return connection.from_arrow(nw.from_native(native, eager_only=True).to_arrow())
+    return typed.set_alias("result").join(days.set_alias("days"), mart.day, how="semi").order(grain)
 
 
 def _check_columns(analysis: BehaviorAnalysis, found: list[str]) -> None:

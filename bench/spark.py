@@ -1,0 +1,86 @@
+"""Analyses on DuckDB and on Spark over the same day files, each within the memory a task gets.
+
+    python bench/spark.py [--events 10000000] [--days 60] [--heap 4g] [ANALYSIS ...]
+
+Prints seconds of processor time and of the clock, peak memory, and whether both gave the same rows. DuckDB works within
+the settings' memory limit and threads; Spark is one server with two cores and `--heap`, warmed up by a first run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import duckdb
+import psutil
+from pydantic import SecretStr
+
+import spark_server
+from analyses import _chunk, _in_process, _installation
+from wayfare import engines
+from wayfare.local.postgres import temporary_server
+
+if TYPE_CHECKING:
+    from wayfare.analyses.chunk import Chunk
+    from wayfare.settings import Settings
+
+CHOSEN = ("destination_demand", "sessions", "economic_results", "customer_behavior", "channel_attribution")
+
+
+def main() -> None:
+    """Make the day files, then run each analysis on both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("analyses", nargs="*", metavar="ANALYSIS", default=CHOSEN)
+    parser.add_argument("--events", type=int, default=10_000_000)
+    parser.add_argument("--days", type=int, default=60)
+    parser.add_argument("--heap", default="4g")
+    arguments = parser.parse_args()
+    with temporary_server() as postgres, tempfile.TemporaryDirectory() as folder:
+        settings = _installation(postgres, postgres.data.parent, arguments.events, arguments.days)
+        with spark_server.running(Path(folder), arguments.heap, small=False) as server:
+            told = {"engine": "spark", "spark_remote": SecretStr(server.url)}
+            spark = settings.model_copy(update=told)
+            print(f"{'':24}{'DuckDB cpu':>12}{'clock':>10}{'peak':>10}{'Spark cpu':>12}{'clock':>10}{'peak':>10}")
+            for name in arguments.analyses:
+                _report(settings, spark, _chunk(name, arguments.days), psutil.Process(server.process.pid))
+
+
+def _report(settings: Settings, spark: Settings, chunk: Chunk, server: psutil.Process) -> None:
+    url = engines.result_url(settings, chunk)
+    told = _figures(*_in_process(_measured, settings, chunk))
+    duckdb.read_parquet(url).write_parquet(f"{url}.duckdb")
+    before = sum(server.cpu_times()[:2])
+    client, clock, _ = _in_process(_measured, spark, chunk)
+    told += _figures(client + sum(server.cpu_times()[:2]) - before, clock, _peak(server.pid))
+    ours, theirs = duckdb.read_parquet(f"{url}.duckdb"), duckdb.read_parquet(url)
+    differ = len(ours.except_(theirs)) + len(theirs.except_(ours))
+    print(
+        f"{chunk.analysis:24}{told}  {len(ours):,} rows, {'equal' if not differ else f'{differ:,} DIFFER'}", flush=True
+    )
+
+
+def _measured(settings: Settings, chunk: Chunk) -> tuple[float, float, float]:
+    """Seconds of processor time and of the clock, peak resident MB, of this process."""
+    clock = time.monotonic()
+    engines.analyze(settings, chunk)
+    return time.process_time(), time.monotonic() - clock, _peak("self")
+
+
+def _peak(process: int | str) -> float:
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def _figures(cpu: float, clock: float, peak: float) -> str:
+    return f"{cpu:10.1f} s{clock:8.1f} s{peak:7.0f} MB"
+
+
+if __name__ == "__main__":
+    main()

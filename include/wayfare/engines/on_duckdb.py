@@ -1,0 +1,62 @@
+"""Frames of DuckDB: relations of one session."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import narwhals as nw
+
+from wayfare import snapshots
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from wayfare.contracts import EventType
+
+
+class DuckFrames:
+    """What `wayfare.engines.frames.Frames` asks for, as relations of `connection`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def of_table(self, table: pa.Table) -> nw.LazyFrame[Any]:
+        """The rows of an Arrow table."""
+        return nw.from_native(self._connection.from_arrow(table))
+
+    def of_relation(self, relation: duckdb.DuckDBPyRelation) -> nw.LazyFrame[Any]:
+        """The relation itself."""
+        return nw.from_native(relation)
+
+    def of_events(self, event_type: EventType, files: list[str], quarantine: str | None) -> nw.LazyFrame[Any]:
+        """The events of one type with today's columns, whatever contract revision each file was written under."""
+        empty = self._connection.from_arrow(snapshots.schema(event_type).empty_table())
+        source = self._connection.read_parquet(files, union_by_name=True) if files else empty
+        present = set(source.columns)
+        typed = (
+            f'CAST("{name}" AS {kind}) AS "{name}"' if name in present else f'CAST(NULL AS {kind}) AS "{name}"'
+            for name, kind in zip(empty.columns, empty.types, strict=True)
+        )
+        events = source.project(", ".join(typed)).filter("is_test IS NOT TRUE")
+        if event_type.refers:
+            events = events.filter("item_is_test IS NOT TRUE")
+        if quarantine is not None:
+            is_of_type = duckdb.ColumnExpression("event_type") == duckdb.ConstantExpression(event_type.name)
+            left_out = self._connection.read_parquet(quarantine).filter(is_of_type).project("event_id")
+            events = events.set_alias("events").join(left_out.set_alias("left_out"), "event_id", how="anti")
+        return nw.from_native(events)
+
+    def kept(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+        """The frame as a table of the session, which spills where `materialize` would hold it in memory."""
+        name = f"kept_{secrets.token_hex(8)}"
+        nw.to_native(frame).create(name)
+        return nw.from_native(self._connection.table(name))
+
+    def to_relation(self, frame: nw.LazyFrame[Any] | nw.DataFrame[Any]) -> duckdb.DuckDBPyRelation:
+        """The frame as a relation; one that left DuckDB (for pandas, say) comes back through Arrow."""
+        native = nw.to_native(frame)
+        if isinstance(native, duckdb.DuckDBPyRelation):
+            return native
+        return self._connection.from_arrow(nw.from_native(native, eager_only=True).to_arrow())

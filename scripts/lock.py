@@ -1,0 +1,44 @@
+"""Compile each lock from its .in, keeping the versions already locked; with --check: fail if that would change one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+LOCKS = ("requirements", "requirements-spark")
+
+
+def main(arguments: list[str]) -> int:
+    """Compile beside the lock, starting from it, and compare or replace."""
+    stale = []
+    for name in LOCKS:
+        lock = PROJECT / f"{name}.txt"
+        with tempfile.TemporaryDirectory() as folder:
+            fresh = Path(folder) / lock.name
+            if lock.exists():
+                shutil.copy(lock, fresh)
+            subprocess.run(
+                [
+                    Path(sys.executable).with_name("uv"), "pip", "compile", "--quiet", "--universal",
+                    "--generate-hashes", "--python-version", "3.11", "--no-header", f"{name}.in", "-o", fresh,
+                ],
+                cwd=PROJECT,
+                check=True,
+            )  # fmt: skip
+            if lock.exists() and fresh.read_text() == lock.read_text():
+                continue
+            if "--check" in arguments:
+                stale.append(f"{lock.name} does not follow from {name}.in: run `make lock` and commit it")
+            else:
+                shutil.copy(fresh, lock)
+    for told in stale:
+        print(told, file=sys.stderr)
+    return len(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
