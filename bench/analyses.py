@@ -57,6 +57,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with temporary_server() as server:
         settings = _installation(server, server.data.parent, arguments.events, arguments.days)
+        print(f"{'':24}{'engine':>10}{'peak':>10}{'SQL':>10}{'peak':>10}{'ratio':>8}  rows")
         for name in arguments.analyses or registry.analyses():
             _report(settings, _chunk(name, arguments.days), arguments.repeat)
 
@@ -76,7 +77,6 @@ def _installation(server: EmbeddedPostgres, folder: Path, events: int, days: int
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
         insert = "INSERT INTO control.change (event_type, event_on, batch_id, rows) VALUES (%s, %s, 1, %s)"
         cursor.executemany(insert, files)
-    print(f"{'':24}{'engine':>10}{'peak':>10}{'SQL':>10}{'peak':>10}{'ratio':>8}  rows")
     return settings
 
 
