@@ -3,8 +3,8 @@
     python bench/spark.py [--events 10000000] [--days 60] [--heap 4g] [ANALYSIS ...]
 
 Prints seconds of processor time and of the clock, peak memory, and whether both gave the same rows. DuckDB works within
-the settings' memory limit and threads; Spark is one server with two cores and `--heap`, whose first analysis also pays for
-what Java compiles.
+the settings' memory limit and threads. Spark is one server with two cores and `--heap`; its first analysis also pays
+for what Java compiles.
 """
 
 from __future__ import annotations
