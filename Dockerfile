@@ -1,18 +1,21 @@
-# One image for every process; docker-compose.yaml says which runs where.
-FROM python:3.12-slim-bookworm
+# One image for every process; docker-compose.yaml says which runs where. Its code is root's: the user that runs it
+# writes to /var/lib/wayfare and /tmp, nowhere else. What changes least comes first.
+FROM python:3.13.16-slim-trixie@sha256:3dd7cc108ec1493442514f5c2a871af6af0ec31d768ff6e378a93340c3b3db5f
 
-RUN useradd --create-home --uid 10001 wayfare && install -d -o wayfare /opt/wayfare /var/lib/wayfare
+RUN useradd --create-home --uid 10001 wayfare && install --directory --owner wayfare /var/lib/wayfare
 WORKDIR /opt/wayfare
 
-COPY requirements.txt scripts/bootstrap.py ./
-RUN mkdir scripts && mv bootstrap.py scripts/ \
-    && python scripts/bootstrap.py \
+COPY requirements.txt ./
+COPY scripts/bootstrap.py scripts/
+RUN python scripts/bootstrap.py \
     && VIRTUAL_ENV=.venv .venv/bin/uv pip sync --no-cache --require-hashes --compile-bytecode requirements.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml ./
 COPY include include
 COPY plugins plugins
 COPY dags dags
-RUN VIRTUAL_ENV=.venv .venv/bin/uv pip install --no-cache --no-deps --no-build-isolation --editable .
+RUN VIRTUAL_ENV=.venv .venv/bin/uv pip install --no-cache --no-deps --no-build-isolation --editable . \
+    && .venv/bin/python -m compileall -q include plugins dags \
+    && rm .venv/.lock /tmp/uv-*.lock
 
 ENV PATH=/opt/wayfare/.venv/bin:$PATH \
     PYTHONPATH=/opt/wayfare/include:/opt/wayfare/plugins \
@@ -22,5 +25,5 @@ ENV PATH=/opt/wayfare/.venv/bin:$PATH \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/wayfare/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/wayfare/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=False
-USER wayfare
+USER 10001:10001
 VOLUME /var/lib/wayfare

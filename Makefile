@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 ARGS ?=
 
-.PHONY: run down test chaos lint bench env lock lock-check docs docs-check pictures clean help
+.PHONY: run down test chaos lint bench image env lock lock-check docs docs-check pictures clean help
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ lint: .venv/.ready lock-check docs-check  ## format, lint, types, lock and gener
 
 bench: .venv/.ready .venv-spark/.ready  ## measure every speed claim, ratios side by side (ARGS="--rows 1000000")
 	@$(BIN)/python -m bench $(ARGS)
+
+image: .venv/.ready  ## build the container image and run the compose file's services in it (root; Debian's podman, runc, mmdebstrap)
+	@$(BIN)/python scripts/check_image.py
 
 env:  ## write .env with generated secrets for docker-compose.yaml
 	@$(PYTHON) scripts/make_env.py
