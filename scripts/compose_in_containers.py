@@ -62,6 +62,7 @@ class Stack:
 
     def __init__(self, podman: Podman) -> None:
         self.podman, self.folder = podman, podman.folder / "compose"
+        self.clients: list[subprocess.Popen[bytes]] = []
         (self.folder / "scripts").mkdir(parents=True)
         for file in ("docker-compose.yaml", "scripts/make_env.py"):
             shutil.copy(PROJECT / file, self.folder / file)
@@ -82,8 +83,15 @@ class Stack:
             redis = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.folder)
             ending.callback(redis.wait)
             ending.callback(redis.terminate)
-            ending.callback(self.podman, "rm", "--all", "--force", "--time=5")
+            ending.callback(self._stop)
             yield
+
+    def _stop(self) -> None:
+        for client in self.clients:
+            client.terminate()
+        self.podman("rm", "--all", "--force", "--time=5")
+        for client in self.clients:
+            client.wait()
 
     def options(self, name: str) -> list[str]:
         """What the file says of a service, as options of `podman run`."""
@@ -101,9 +109,9 @@ class Stack:
         """Start a service, or another command in its place."""
         arguments = ["run", "--rm", f"--name={name}", *HERE, *self.options(name), self.services[name]["image"]]
         with (self.folder / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(
-                self.podman.command(*arguments, *(command or self.services[name]["command"])), stdout=log, stderr=log
-            )
+            called = self.podman.command(*arguments, *(command or self.services[name]["command"]))
+            self.clients.append(subprocess.Popen(called, stdout=log, stderr=log))
+        return self.clients[-1]
 
     def finish(self, name: str, *command: str) -> None:
         """Run a one-shot service, or another command in its place, to its end; SystemExit with its log if it fails."""
