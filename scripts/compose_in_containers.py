@@ -71,7 +71,8 @@ class Stack:
         subprocess.run([sys.executable, self.folder / "scripts" / "make_env.py"], check=True)
         self.secrets = dict(line.split("=", 1) for line in (self.folder / ".env").read_text().splitlines())
         services = json.dumps(yaml.safe_load((self.folder / "docker-compose.yaml").read_text())["services"])
-        filled = re.sub(r"(?<!\$)\$\{(\w+)[^}]*\}", lambda found: self.secrets.get(found[1], ""), services)
+        filled = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: self.secrets[found[1]], services)
+        filled = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", filled)
         self.services: dict[str, dict[str, Any]] = json.loads(filled.replace("$$", "$"))
 
     @contextmanager
