@@ -72,10 +72,11 @@ def _run(services: Services, folder: Path, options: argparse.Namespace) -> int:
     for title in list(native.running):
         native.kill(title)
     killer.say("comparing with a clean run")
+    customer_key = native.secrets["WAYFARE_CUSTOMER_KEY"]
     wrong = [
         *late,
-        *verdict.landing_differences(url, load.account),
-        *verdict.mart_differences(url, events, options.analyses, native.secrets["WAYFARE_CUSTOMER_KEY"]),
+        *verdict.landing_differences(url, load.account, customer_key),
+        *verdict.mart_differences(url, events, options.analyses, customer_key),
         *verdict.leftovers(Path(native.environment("worker")["WAYFARE_HOME"])),
     ]
     _close(killer, load, verdict.told(metadata, url), time.monotonic() - begun)

@@ -23,6 +23,7 @@ from wayfare.local.postgres import temporary_server
 from wayfare.pipeline import bring_up_to_date
 from wayfare.settings import Settings
 from wayfare.staging import database
+from wayfare.staging.sealing import Seal
 from wayfare.storage import sweep
 
 if TYPE_CHECKING:
@@ -50,11 +51,13 @@ def staged(url: str) -> Counter[str]:
         return Counter(found for (found,) in connection.execute(tables))
 
 
-def landing_differences(url: str, account: Account) -> list[str]:
+def landing_differences(url: str, account: Account, customer_key: str) -> list[str]:
     """Where staging and rejections are not what was acknowledged."""
     counted, acknowledged = staged(url), account.acknowledged
     with psycopg.connect(url) as connection:
-        kept = {bytes(raw) for (raw,) in connection.execute("SELECT raw FROM staging.rejection")}
+        rejections = connection.execute("SELECT raw, line, source, format FROM staging.rejection").fetchall()
+    opened = [Seal(customer_key).open(bytes(raw), *place) for raw, *place in rejections]
+    kept = {found[1] for found in opened if found}
     found = {
         "acknowledged and not staged": acknowledged - set(counted),
         "staged and not acknowledged": set(counted) - acknowledged,
