@@ -56,9 +56,8 @@ def _prune_superseded(storage: str, before: dt.datetime) -> int:
     """Day files whose successor is old too: nothing planned since would read them."""
     fs, _ = filesystem(storage)
     removed = 0
-    for written in _by_folder(f"{storage}/snapshots").values():
-        versions = sorted((path for path in written if path.endswith(".parquet")), key=_batch)
-        for path, successor in pairwise(versions):
+    for written in _by_folder(f"{storage}/snapshots", ".parquet").values():
+        for path, successor in pairwise(sorted(written, key=_batch)):
             if written[successor] < before:
                 fs.rm_file(path)
                 removed += 1
@@ -74,10 +73,10 @@ def _prune_xcoms(storage: str, before: dt.datetime) -> int:
     return len(old)
 
 
-def _by_folder(url: str) -> dict[str, dict[str, dt.datetime]]:
-    """Files below a path or URL with the time they were written, by the folder they are in."""
+def _by_folder(url: str, ending: str = "") -> dict[str, dict[str, dt.datetime]]:
+    """The same as `files`, by the folder they are in."""
     folders: dict[str, dict[str, dt.datetime]] = defaultdict(dict)
-    for path, written_at in files(url).items():
+    for path, written_at in files(url, ending).items():
         folders[path.rpartition("/")[0]][path] = written_at
     return folders
 

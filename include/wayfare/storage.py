@@ -57,15 +57,15 @@ def read_text(url: str) -> str:
         raise ServiceError(f"{url} cannot be read: {error}") from error
 
 
-def files(url: str) -> dict[str, dt.datetime]:
-    """Every file below a path or URL, as `filesystem` names it, with the time it was written (UTC)."""
+def files(url: str, ending: str = "") -> dict[str, dt.datetime]:
+    """Every file below a path or URL with that ending, as `filesystem` names it, and the time it was written (UTC)."""
     fs, path = filesystem(url)
     found: dict[str, dt.datetime] = {}
     try:
         listed = fs.find(path)
     except FileNotFoundError:  # not even the bucket is there: the first file written makes it
         listed = []
-    for file in listed:
+    for file in (file for file in listed if file.endswith(ending)):
         with contextlib.suppress(FileNotFoundError):  # somebody has just removed it
             found[file] = fs.modified(file).astimezone(dt.UTC)
     return found
@@ -105,11 +105,12 @@ def write_atomic(url: str, write: Callable[[str], None]) -> None:
 
 def sweep(url: str) -> int:
     """Remove the temporary files below `url` that a killed writer left over a day ago; returns how many."""
+    fs, _ = filesystem(url)
     oldest = dt.datetime.now(dt.UTC) - ABANDONED
     removed = 0
-    for file, written_at in files(url).items():
-        if file.endswith(".tmp") and written_at < oldest:
+    for file, written_at in files(url, ".tmp").items():
+        if written_at < oldest:
             with contextlib.suppress(FileNotFoundError):  # its writer, or another sweep, was quicker
-                filesystem(url)[0].rm_file(file)
+                fs.rm_file(file)
                 removed += 1
     return removed

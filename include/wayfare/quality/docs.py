@@ -46,9 +46,10 @@ def write(storage: str, analysis: str, gate: str, chunk_key: str, judgments: Seq
 
 def tidy(storage: str, analysis: str) -> None:
     """Remove an analysis's oldest pages past `KEPT`, and bring the index up to date."""
-    fs, root = filesystem(f"{storage}/data_docs/validations")
-    written = {page.removeprefix(f"{root}/"): at for page, at in files(f"{storage}/data_docs/validations").items()}
-    pages = sorted((p for p in written if p.endswith("/index.html")), key=written.__getitem__, reverse=True)
+    url = f"{storage}/data_docs/validations"
+    fs, root = filesystem(url)
+    written = {page.removeprefix(f"{root}/"): at for page, at in files(url, "/index.html").items()}
+    pages = sorted(written, key=written.__getitem__, reverse=True)
     old = [page for page in pages if page.startswith(f"{analysis}/")][KEPT:]
     for page in old:
         with contextlib.suppress(FileNotFoundError):  # another task was quicker
