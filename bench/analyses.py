@@ -139,7 +139,7 @@ def _fit(connection: duckdb.DuckDBPyConnection, given: Inputs) -> None:
     """What SQL cannot do: the models, fitted to the histories of a hand-written query, a few days at a time."""
     connection.sql((SQL / "customer_value_histories.sql").read_text()).create("histories")
     histories, fitted = nw.from_native(connection.table("histories")), []
-    for few in given.by_days(customer_value.DAYS_AT_ONCE):
+    for few in given.by_days():
         of_days = histories.join(few.days, how="semi", left_on="as_of_on", right_on="output_on")
         fitted.append(purchases.expected(of_days, few, customer_value.AHEAD))
     for name, frames in zip(("forecasts", "holdouts"), zip(*fitted, strict=True), strict=True):

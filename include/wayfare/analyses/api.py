@@ -77,6 +77,7 @@ def measure(doc: str, type: SqlType = "double precision") -> Column:  # noqa: A0
     return Column(doc, type, Additivity.NOT)
 
 
+DAYS_AT_ONCE = 10
 EVER = 36_525
 """A century of days: a window that is all there is."""
 
@@ -201,11 +202,11 @@ class Inputs:
         """The events of one type."""
         return self.events[event_type]
 
-    def by_days(self, at_once: int) -> Iterator[Inputs]:
+    def by_days(self) -> Iterator[Inputs]:
         """The same inputs, a few output days at a time: for frames that repeat the window for each of them."""
         days = sorted(self.days.collect(backend="pyarrow")["output_on"].to_list())
-        for start in range(0, len(days), at_once):
-            first_on, last_on = days[start], days[start : start + at_once][-1]
+        for start in range(0, len(days), DAYS_AT_ONCE):
+            first_on, last_on = days[start], days[start : start + DAYS_AT_ONCE][-1]
             some = self.days.filter(nw.col("output_on") >= nw.lit(first_on), nw.col("output_on") <= nw.lit(last_on))
             yield replace(self, days=some, first_on=first_on, last_on=last_on)
 

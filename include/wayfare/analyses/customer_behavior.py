@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
 
 BEFORE = 365
-DAYS_AT_ONCE = 10
 SEARCHED = 30
 REGULAR = 2
 HISTORY = 5
@@ -123,7 +122,7 @@ class CustomerBehavior(BehaviorAnalysis):
     def analyze(self, given: Inputs) -> Frame:
         """One row per as-of day and customer with a booking in its window."""
         known = given.keep(nw.concat([_sales(given), _searches(given), _offers(given)], how="diagonal"))
-        return nw.concat([given.keep(self._behavior(few, known)) for few in given.by_days(DAYS_AT_ONCE)])
+        return nw.concat([given.keep(self._behavior(few, known)) for few in given.by_days()])
 
     def _behavior(self, given: Inputs, known: Frame) -> Frame:
         made = given.keep(_bookings(given, known))
