@@ -1,4 +1,9 @@
-WITH change AS (
+WITH reversal AS (
+    SELECT *, item_currency AS reversed_currency FROM cancellation
+    UNION ALL BY NAME
+    SELECT *, currency AS reversed_currency FROM refund
+),
+change AS (
     SELECT event_on AS changed_on, event_on AS since_on, currency, event_on AS rate_on, price AS net,
         price - coalesce(cost, 0) AS margin
     FROM booking WHERE customer_id IS NULL
@@ -7,17 +12,9 @@ WITH change AS (
     FROM purchase WHERE customer_id IS NULL
     UNION ALL
     SELECT
-        greatest(event_on, item_booked_on), least(event_on, item_booked_on), item_currency, item_booked_on, -given_back,
-        reversed_cost - given_back
-    FROM cancellation
-    WHERE item_customer_id IS NULL
-        AND ((item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking))
-            OR (item_kind = 'purchase' AND item_key IN (SELECT purchase_id FROM purchase)))
-    UNION ALL
-    SELECT
-        greatest(event_on, item_booked_on), least(event_on, item_booked_on), currency, item_booked_on, -given_back,
-        reversed_cost - given_back
-    FROM refund
+        greatest(event_on, item_booked_on), least(event_on, item_booked_on), reversed_currency, item_booked_on,
+        -given_back, reversed_cost - given_back
+    FROM reversal
     WHERE item_customer_id IS NULL
         AND ((item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking))
             OR (item_kind = 'purchase' AND item_key IN (SELECT purchase_id FROM purchase)))
