@@ -6,15 +6,14 @@ import os
 import secrets
 import signal
 import subprocess
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import pytest
 from kombu.connection import Connection
 
 from programs import required
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,11 +39,7 @@ class Broker:
                 self.command, env=os.environ | self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.folder, start_new_session=True,
             )  # fmt: skip
-        deadline = time.monotonic() + 300  # on a machine that is busy with other things
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"{self.command[0]} did not start:\n{(self.folder / 'output').read_text()[-2000:]}")
-            time.sleep(0.1)
+        until(self._answers, 300, self._output, 0.1)  # on a machine that is busy with other things
 
     def stop(self) -> None:
         """End it as a crash would."""
@@ -52,7 +47,12 @@ class Broker:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def _output(self) -> str:
+        return (self.folder / "output").read_text()[-2000:]
+
     def _answers(self) -> bool:
+        assert self.process
+        assert self.process.poll() is None, self._output()
         with suppress(Exception), Connection(self.url, connect_timeout=2) as connection:
             connection.default_channel.queue_declare("probe", auto_delete=True)
             return True

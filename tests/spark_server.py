@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from waiting import until
 from wayfare.local.postgres import free_port
 
 if TYPE_CHECKING:
@@ -81,12 +81,13 @@ def running(folder: Path, memory: str = "1g", *, small: bool = True) -> Iterator
             command, env=os.environ | {"SPARK_LOCAL_IP": "127.0.0.1"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             cwd=folder, start_new_session=True,
         )  # fmt: skip
+
+    def has_started() -> bool:
+        assert process.poll() is None, output.read_text()[-4000:]
+        return "Spark Connect server started at" in output.read_text()
+
     try:
-        deadline = time.monotonic() + 300
-        while "Spark Connect server started at" not in output.read_text():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the Spark Connect server did not start:\n{output.read_text()[-4000:]}")
-            time.sleep(0.1)
+        until(has_started, 300, lambda: output.read_text()[-4000:], 0.1)
         yield SparkServer(f"sc://127.0.0.1:{port}", process)
     finally:
         if process.poll() is None:
