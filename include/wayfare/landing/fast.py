@@ -46,7 +46,7 @@ _INSTANT = rf"^20[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}T{_CLOCK}:[0-5][0-9](\.[0-9]{{1
 _TO_SECOND = len("2026-03-01T10:00:00Z")
 _CODES = {Kind.CURRENCY: "[A-Z]{3}", Kind.PLACE: "[A-Z]{3}", Kind.COUNTRY: "[A-Z]{2}"}
 
-_NUL = rb"\u0000"
+_NUL = r"\u0000"
 _NO_UUID = "?" * 36
 _DASHES = [8, 13, 18, 23]
 _DIGITS = [i for i in range(36) if i not in _DASHES]
@@ -90,21 +90,22 @@ def _plain(texts: pa.Array) -> npt.NDArray[np.bool_]:
     are one document per line.
     """
     offsets = _offsets(texts)
-    body = bytes(memoryview(texts.buffers()[2] or b"")[offsets[0] : offsets[-1]])
-    if not body:
+    data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    if not len(data):
         return np.zeros(len(texts), bool)
-    data, offsets = np.frombuffer(body, np.uint8), offsets - offsets[0]
+    offsets = offsets - offsets[0]
     starts, ends = offsets[:-1], offsets[1:].copy()
     for end in b"\n\r":
         ends -= (ends > starts) & (data[ends - 1] == end)
     plain: npt.NDArray[np.bool_] = ends - starts > 1
     plain[plain] = (data[starts[plain]] == ord("{")) & (data[ends[plain] - 1] == ord("}"))
-    for brace in (b"{", b"}"):
-        if body.count(brace) != len(texts):
-            lines = np.searchsorted(offsets, np.flatnonzero(data == ord(brace)), "right") - 1
+    for brace in b"{}":
+        braces = data == brace
+        if np.count_nonzero(braces) != len(texts):
+            lines = np.searchsorted(offsets, np.flatnonzero(braces), "right") - 1
             plain &= np.bincount(lines, minlength=len(texts)) == 1
-    if b"\\" in body and _NUL in body:
-        plain &= ~pc.match_substring(texts, _NUL.decode()).fill_null(True).to_numpy(zero_copy_only=False)
+    if (data == ord("\\")).any():
+        plain &= ~pc.match_substring(texts, _NUL).fill_null(True).to_numpy(zero_copy_only=False)
     return plain
 
 
