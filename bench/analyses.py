@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import multiprocessing
-import resource
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import narwhals as nw
 import psycopg
@@ -27,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
 
 import day_files
-
+from apart import in_process, peak
 from wayfare import duck, engines, snapshots
 from wayfare.analyses import customer_value, purchases, registry
 from wayfare.analyses.chunk import Chunk
@@ -42,7 +39,6 @@ if TYPE_CHECKING:
 
     from wayfare.analyses.api import Inputs
 
-T = TypeVar("T")
 ALLOWED_RATIO = 1.5
 SQL = Path(__file__).parent / "sql"
 
@@ -71,7 +67,7 @@ def _installation(server: EmbeddedPostgres, folder: Path, events: int, days: int
     database.migrate(settings)
     database.engine(url).dispose()
     started = time.monotonic()
-    files = _in_process(day_files.write, settings.storage, events, days)
+    files = in_process(day_files.write, settings.storage, events, days)
     rows = sum(rows for _, _, rows in files)
     print(f"{rows:,} events of {days} days in {len(files)} day files, made in {time.monotonic() - started:.0f} s")
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
@@ -88,19 +84,13 @@ def _chunk(name: str, days: int) -> Chunk:
 def _report(settings: Settings, chunk: Chunk, repeat: int) -> None:
     runs: dict[str, list[tuple[float, float]]] = {"engine": [], "sql": []}
     for _ in range(repeat):
-        runs["engine"].append(_in_process(_timed, _by_engine, settings, chunk))
-        runs["sql"].append(_in_process(_timed, _by_hand, settings, chunk))
+        runs["engine"].append(in_process(_timed, _by_engine, settings, chunk))
+        runs["sql"].append(in_process(_timed, _by_hand, settings, chunk))
     engine = f"{min(runs['engine'])[0]:8.2f} s{max(m for _, m in runs['engine']):7.0f} MB"
     ratio = min(runs["engine"])[0] / min(runs["sql"])[0]
     by_hand = f"{min(runs['sql'])[0]:8.2f} s{max(m for _, m in runs['sql']):7.0f} MB"
     verdict = "" if ratio <= ALLOWED_RATIO else f"  SLOWER than {ALLOWED_RATIO} times"
-    print(f"{chunk.analysis:24}{engine}{by_hand}{ratio:8.2f}  {_in_process(_compared, settings, chunk)}{verdict}")
-
-
-def _in_process(work: Callable[..., T], *arguments: object) -> T:
-    """The work's result, from a process of its own: a small parent keeps the peak memory of its children apart."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
+    print(f"{chunk.analysis:24}{engine}{by_hand}{ratio:8.2f}  {in_process(_compared, settings, chunk)}{verdict}")
 
 
 def _timed(work: Callable[[Settings, Chunk], None], settings: Settings, chunk: Chunk) -> tuple[float, float]:
@@ -108,7 +98,7 @@ def _timed(work: Callable[[Settings, Chunk], None], settings: Settings, chunk: C
     registry.analyses()
     started = time.monotonic()
     work(settings, chunk)
-    return time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return time.monotonic() - started, peak()
 
 
 def _by_engine(settings: Settings, chunk: Chunk) -> None:

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import multiprocessing
-import re
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pyarrow as pa
+from pydantic import SecretStr
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
 
+from apart import in_process, peak
 from wayfare.contracts import EVENT_TYPES, EventType
 from wayfare.landing import land, sources
 from wayfare.landing.decode import decoder
@@ -54,12 +53,13 @@ def run(rows: int) -> list[str]:
     with temporary_server() as server:
         folder = server.data.parent
         file = _events(folder, rows)
-        count = _apart(_as_arrow, _installation(server, folder), file)[0]
+        settings = Settings(home=folder / "home", database_url=SecretStr(server.url("bench")))
+        count = in_process(_as_arrow, settings, file)
         copied, landed = [], []
         for _ in range(_ROUNDS):
-            settings = _installation(server, folder)
-            copied.append(_apart(_copy, settings, file)[1:])
-            landed.append(_apart(_land, settings, file)[1:])
+            _renew_database(server, settings)
+            copied.append(in_process(_timed, _copy, settings, file)[1:])
+            landed.append(in_process(_timed, _land, settings, file)[1:])
     (bare, bare_memory), (landing, landing_memory) = min(copied), min(landed)
     ratio = landing / bare
     verdict = "" if ratio <= ALLOWED_RATIO else f"  SLOWER than {ALLOWED_RATIO} times"
@@ -70,17 +70,15 @@ def run(rows: int) -> list[str]:
     ]
 
 
-def _installation(server: EmbeddedPostgres, folder: Path) -> Settings:
+def _renew_database(server: EmbeddedPostgres, settings: Settings) -> None:
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS bench WITH (FORCE)")
         connection.execute("CREATE DATABASE bench")
-    settings = Settings(home=folder / "home", database_url=server.url("bench"))  # type: ignore[arg-type]  # made secret
     database.migrate(settings)
     with psycopg.connect(server.url("bench")) as connection:
         connection.execute("CREATE SCHEMA bare")
         for contract in EVENT_TYPES.values():
             connection.execute(f"CREATE TABLE bare.{contract.table} (LIKE staging.{contract.table})")
-    return settings
 
 
 def _events(folder: Path, rows: int) -> Path:
@@ -94,19 +92,12 @@ def _events(folder: Path, rows: int) -> Path:
     return folder / "events.jsonl"
 
 
-def _apart(work: Callable[[Settings, Path], int], settings: Settings, file: Path) -> tuple[int, float, float]:
-    """What the work returns, its seconds and its peak resident MB, in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_timed, work, settings, file).result()
-
-
 def _timed(work: Callable[[Settings, Path], int], settings: Settings, file: Path) -> tuple[int, float, float]:
+    """What the work returns, its seconds, and the peak resident MB of this process."""
     started = time.monotonic()
     result = work(settings, file)
     seconds = time.monotonic() - started
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())  # getrusage tells the parent's, too
-    assert peak
-    return result, seconds, int(peak[1]) / 1024
+    return result, seconds, peak()
 
 
 def _land(settings: Settings, file: Path) -> int:

@@ -24,7 +24,8 @@ import psutil
 from pydantic import SecretStr
 
 import spark_server
-from analyses import _chunk, _in_process, _installation
+from analyses import _chunk, _installation
+from apart import in_process, peak
 from wayfare import engines
 from wayfare.local.postgres import temporary_server
 
@@ -55,11 +56,11 @@ def main() -> None:
 
 def _report(settings: Settings, spark: Settings, chunk: Chunk, server: psutil.Process) -> None:
     url = engines.result_url(settings, chunk)
-    told = _figures(*_in_process(_measured, settings, chunk))
+    told = _figures(*in_process(_measured, settings, chunk))
     duckdb.read_parquet(url).write_parquet(f"{url}.duckdb")
     before = sum(server.cpu_times()[:2])
-    client, clock, _ = _in_process(_measured, spark, chunk)
-    told += _figures(client + sum(server.cpu_times()[:2]) - before, clock, _peak(server.pid))
+    client, clock, _ = in_process(_measured, spark, chunk)
+    told += _figures(client + sum(server.cpu_times()[:2]) - before, clock, peak(server.pid))
     ours, theirs = duckdb.read_parquet(f"{url}.duckdb"), duckdb.read_parquet(url)
     differ = len(ours.except_(theirs)) + len(theirs.except_(ours))
     print(
@@ -71,12 +72,7 @@ def _measured(settings: Settings, chunk: Chunk) -> tuple[float, float, float]:
     """Seconds of processor time and of the clock, peak resident MB, of this process."""
     clock = time.monotonic()
     engines.analyze(settings, chunk)
-    return time.process_time(), time.monotonic() - clock, _peak("self")
-
-
-def _peak(process: int | str) -> float:
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    return time.process_time(), time.monotonic() - clock, peak()
 
 
 def _figures(cpu: float, clock: float, peak: float) -> str:

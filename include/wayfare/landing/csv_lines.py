@@ -30,7 +30,9 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
-    """Runs of at most `rows` records and about 64 MiB; `line` is the first line of the record, blank lines are skipped.
+    """Runs of at most `rows` records and about `MAX_RUN_BYTES`; blank lines are skipped.
+
+    `line` is the first line of the record.
 
     Raises
     ------
@@ -47,7 +49,7 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
 
 
 def runs(records: Records, source: str, header: str, names: list[str], rows: int) -> Iterator[Lines]:
-    """The records after the header, in runs of at most `rows` and about 64 MiB."""
+    """The records after the header, in runs of at most `rows` and about `MAX_RUN_BYTES`."""
     run, size = list[tuple[int, bytes, list[str] | Fault]](), 0
     for record in records:
         run.append(record)

@@ -20,7 +20,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
-    """Runs of at most `rows` lines and about 64 MiB; `raw` keeps its line ending."""
+    """Runs of at most `rows` lines and about `MAX_RUN_BYTES`; `raw` keeps its line ending."""
     line, pieces, count, size = 1, list[pa.Array](), 0, 0
     for piece in _pieces(stream):
         start = 0
