@@ -46,7 +46,8 @@ def check(
     connection.register("typed", typed)
     made = connection.sql(statement(contract, keyed=key is not None), params=parameters).to_arrow_table()
     connection.unregister("typed")
-    made = made.take(pc.index_in(typed["ordinal"], made["ordinal"].combine_chunks()))
+    if not made["ordinal"].equals(typed["ordinal"]):
+        made = made.take(pc.index_in(typed["ordinal"], made["ordinal"].combine_chunks()))
     if key is not None:
         typed = typed.set_column(typed.column_names.index(PSEUDONYMIZED), PSEUDONYMIZED, made[PSEUDONYMIZED])
     return typed.append_column("event_on", made["event_on"]).append_column("broken", made["broken"])

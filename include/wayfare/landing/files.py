@@ -56,15 +56,22 @@ def land(
 
 
 def stage_all(stager: Stager, runs: Iterable[Lines], decoding: Sequence[Decoder], *, replayed: bool = False) -> Landed:
-    """Stage every run of lines in order, the next ones being decoded, one by each decoder, meanwhile."""
-    landed = Landed()
+    """Stage every run of lines in order; the next ones are read and decoded, one by each decoder, meanwhile.
+
+    Staging is the longest part: this thread does nothing else, so that PostgreSQL never waits for a file.
+    """
+    landed, ahead = Landed(), iter(runs)
     with ExitStack() as stack:
-        workers = [(d, stack.enter_context(ThreadPoolExecutor(1, "decode"))) for d in decoding]
-        pending: deque[Future[Incoming]] = deque()
-        for lines, (decode, worker) in zip(runs, cycle(workers), strict=False):
-            pending.append(worker.submit(decode, lines))
-            if len(pending) > len(workers):
-                landed += stager.stage(pending.popleft().result(), replayed=replayed)
-        while pending:
-            landed += stager.stage(pending.popleft().result(), replayed=replayed)
+        reader = stack.enter_context(ThreadPoolExecutor(1, "read"))
+        workers = cycle([(d, stack.enter_context(ThreadPoolExecutor(1, "decode"))) for d in decoding])
+
+        def begun() -> Future[Incoming | None]:
+            read = reader.submit(next, ahead, None)
+            decode, worker = next(workers)
+            return worker.submit(lambda: None if (lines := read.result()) is None else decode(lines))
+
+        pending = deque(begun() for _ in range(len(decoding) + 1))
+        while incoming := pending.popleft().result():
+            pending.append(begun())
+            landed += stager.stage(incoming, replayed=replayed)
     return landed

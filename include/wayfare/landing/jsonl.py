@@ -43,15 +43,15 @@ def _pieces(stream: BinaryIO) -> Iterator[pa.Array]:
     while block := stream.read(_BLOCK):
         if first:
             block, first = block.removeprefix(_BOM), False
-        rest += block
-        end = rest.rfind(b"\n") + 1
+        body = rest + block
+        end = body.rfind(b"\n") + 1
         if end:
-            yield _split(rest[:end])
-            rest = rest[end:]
+            yield _split(body, end)
+        rest = body[end:]
         if len(rest) > MAX_LINE + 1:
             rest = _beginning_of_long_line(rest, stream)
     if rest:
-        yield _split(rest)
+        yield _split(rest, len(rest))
 
 
 def _beginning_of_long_line(rest: bytes, stream: BinaryIO) -> bytes:
@@ -63,9 +63,10 @@ def _beginning_of_long_line(rest: bytes, stream: BinaryIO) -> bytes:
     return rest[: MAX_LINE + 1]
 
 
-def _split(body: bytes) -> pa.Array:
-    ends = np.flatnonzero(np.frombuffer(body, np.uint8) == _NEWLINE) + 1
-    offsets = np.concatenate([[0], ends, [len(body)] if not body.endswith(b"\n") else []]).astype(np.int32)
+def _split(body: bytes, end: int) -> pa.Array:
+    """The lines before `end`, where one ends, in place."""
+    ends = np.flatnonzero(np.frombuffer(body, np.uint8, end) == _NEWLINE) + 1
+    offsets = np.concatenate([[0], ends, [end] if body[end - 1] != _NEWLINE else []]).astype(np.int32)
     return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(body)])
 
 

@@ -45,10 +45,9 @@ class _Counted(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io asks for any writable buffer
-        block = self._stream.read(len(buffer))
-        buffer[: len(block)] = block
-        self._progress(len(block))
-        return len(block)
+        size = self._stream.readinto(buffer)  # type: ignore[attr-defined]  # every binary stream of io has it
+        self._progress(size)
+        return int(size)
 
 
 def format_of(source: str, chosen: str | None) -> str:
