@@ -62,6 +62,15 @@ def test_a_changed_analysis_replaces_whole_days(settings: Settings) -> None:
     assert tiny.query(settings, "SELECT city, sold FROM bi.sales ORDER BY 1") == [("LIS", 1), ("OPO", 2)]
 
 
+def test_a_changed_analysis_closes_whole_days_of_a_vintage(settings: Settings) -> None:
+    put(settings, "stock", 1, [("a", day(0), 1), ("b", day(0), 2)])
+    put(settings, "stock", 1, [("a", day(0), 1), ("c", day(3), 3)], fingerprint="e" * 64)
+    stands = "SELECT resource_id, on_hand, published_in FROM marts.stock ORDER BY 1"
+    assert tiny.query(settings, stands) == [("a", 1, 2), ("c", 3, 2)]
+    closed = "SELECT resource_id, on_hand, published_in, superseded_in FROM marts.stock_superseded ORDER BY 1"
+    assert tiny.query(settings, closed) == [("a", 1, 1, 2), ("b", 2, 1, 2)]
+
+
 @pytest.mark.parametrize("analysis", ["sales", "stock"])
 def test_more_changes_than_are_taken_at_once(
     analysis: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
@@ -76,7 +85,7 @@ def test_more_changes_than_are_taken_at_once(
     stands = f"SELECT count(*), sum({number}), min({number}) FROM bi.{analysis}"
     assert tiny.query(settings, stands) == [(many, many * (many + 1) // 2 - 1, 0)]
     if analysis == "stock":
-        closed = "SELECT count(*), sum(on_hand), max(superseded_in) FROM marts.stock WHERE superseded_in IS NOT NULL"
+        closed = "SELECT count(*), sum(on_hand), max(superseded_in) FROM marts.stock_superseded"
         assert tiny.query(settings, closed) == [(many, many * (many - 1) // 2, 2)]
 
 
@@ -102,6 +111,10 @@ def test_whatever_was_published_before_the_last_result_stands(
     assert tiny.query(settings, "SELECT * FROM marts.sales ORDER BY 1, 2") == [(*row, None) for row in rows]
     assert tiny.query(settings, "SELECT count(*) FROM bi.stock") == [(len(rows),)]
     for publication, rows in said.items():
-        then = f"published_in <= {publication} AND coalesce(superseded_in > {publication}, true)"
-        history = f"SELECT resource_id, service_on, on_hand FROM marts.stock WHERE {then} ORDER BY 1, 2"
-        assert tiny.query(settings, history) == rows
+        columns, published = "resource_id, service_on, on_hand", f"published_in <= {publication}"
+        then = f"""
+            SELECT {columns} FROM marts.stock WHERE {published}
+            UNION ALL SELECT {columns} FROM marts.stock_superseded WHERE {published} AND superseded_in > {publication}
+            ORDER BY 1, 2
+        """
+        assert tiny.query(settings, then) == rows

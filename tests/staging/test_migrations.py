@@ -22,9 +22,12 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, text
 
 from landing.sample_events import query
+from marts import tiny
+from wayfare.analyses.chunk import Chunk
 from wayfare.contracts import EVENT_TYPES, Field, Kind
 from wayfare.errors import ConfigurationError, DeclarationError
 from wayfare.landing import Landed, land, replay
+from wayfare.marts import publish
 from wayfare.settings import PROJECT, Settings
 from wayfare.staging import database, migrations, tables
 
@@ -107,6 +110,58 @@ def test_an_installation_of_the_first_release_is_upgraded_with_its_events(empty:
     assert replay(empty).read == 4
     assert query(empty, "SELECT DISTINCT sealed FROM staging.rejection") == [(False,)]
     assert query(empty, "SELECT timezone FROM control.installation") == [("UTC",)]
+
+
+_VINTAGE = """
+CREATE TABLE marts.stock (resource_id text NOT NULL, service_on date NOT NULL, on_hand bigint NOT NULL,
+  published_in bigint NOT NULL, superseded_in bigint);
+CREATE INDEX stock_day ON marts.stock (service_on) WHERE superseded_in IS NULL;
+ALTER TABLE marts.stock OWNER TO wayfare_pipeline;
+INSERT INTO control.publication (analysis, output_from, output_to, through_batch, fingerprint, rows, seconds, run_id)
+  SELECT 'stock', '2026-03-01', '2026-03-01', n, repeat('f', 64), 2, 0, 'test' FROM generate_series(1, 2) AS n;
+INSERT INTO marts.stock VALUES ('a:b', '2026-03-01', 1, 1, NULL), ('c', '2026-03-01', 2, 1, 2),
+  ('c', '2026-03-01', 3, 2, NULL);
+CREATE VIEW bi.stock AS SELECT mart.service_on, mart.resource_id, mart.on_hand FROM marts.stock AS mart
+  WHERE superseded_in IS NULL;
+CREATE VIEW bi.stock_history AS SELECT mart.service_on, mart.resource_id, opened.published_at,
+  closed.published_at AS superseded_at, mart.on_hand FROM marts.stock AS mart
+  JOIN control.publication AS opened ON opened.publication_id = mart.published_in
+  LEFT JOIN control.publication AS closed ON closed.publication_id = mart.superseded_in;
+GRANT SELECT ON bi.stock, bi.stock_history TO wayfare_bi;
+ALTER VIEW bi.stock OWNER TO wayfare_pipeline;
+ALTER VIEW bi.stock_history OWNER TO wayfare_pipeline;
+CREATE VIEW public.mine AS SELECT sum(on_hand) AS units FROM bi.stock;
+"""
+
+
+def test_readers_of_a_vintage_see_what_they_saw_before_its_closed_rows_moved(
+    empty: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.engine(empty.url("owner")).begin() as connection:
+        for schema in database.SCHEMAS:
+            connection.execute(text(f"CREATE SCHEMA {schema}"))
+        migrations.upgrade(connection, "0004")
+        connection.execute(text(database._ROLES))
+        connection.execute(text(database._GRANTS))
+    _restore(empty, statements=_VINTAGE)
+    seen = "SELECT * FROM bi.stock_history ORDER BY resource_id, published_at, on_hand"
+    before = query(empty, seen)
+    database.migrate(empty)
+    assert query(empty, seen) == before
+    assert query(empty, "SELECT resource_id, on_hand, published_in FROM marts.stock ORDER BY 1") == [
+        *(("a:b", 1, 1), ("c", 3, 2)),
+    ]
+    tiny.install(monkeypatch, tiny.Stock())
+    chunk = Chunk("stock", (tiny.day(0),), 3, "f" * 64)
+    tiny.write_result(empty, chunk, [("a:b", tiny.day(0), 1), ("c", tiny.day(0), 5)])
+    publish(empty, chunk, run_id="test")
+    assert query(empty, "SELECT resource_id, on_hand FROM bi.stock ORDER BY 1") == [("a:b", 1), ("c", 5)]
+    closed = "SELECT on_hand FROM bi.stock_history WHERE superseded_at IS NOT NULL ORDER BY 1"
+    assert query(empty, closed) == [(2,), (3,)]
+    with psycopg.connect(empty.url("owner")) as reader:
+        assert reader.execute("SELECT units FROM public.mine").fetchall() == [(6,)]
+        reader.execute("SET ROLE wayfare_bi")
+        assert reader.execute("SELECT count(*) FROM bi.stock, bi.stock_history").fetchall() == [(8,)]
 
 
 def test_migrating_again_changes_nothing(settings: Settings) -> None:

@@ -66,8 +66,7 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
         publication = Publication(_next_id(cursor), schema.relation(analysis), analysis.mart, days)
         result = Result(path, publication)
         # Late events change few of a mart's rows; a changed analysis may change each, and then comparing costs more.
-        late = all(fingerprint == chunk.fingerprint for _, fingerprint in standing.values())
-        if late or analysis.mart.vintage:
+        if all(fingerprint == chunk.fingerprint for _, fingerprint in standing.values()):
             revise(settings, cursor, publication, result)
         else:
             replace(cursor, publication, result)

@@ -61,9 +61,8 @@ class Publication:
 
         Dates are literals, because COPY takes no parameters.
         """
-        current = "superseded_in IS NULL AND " if self.mart.vintage else ""
         ranges = (f"\"{self.mart.day}\" BETWEEN DATE '{first}' AND DATE '{last}'" for first, last in spans(self.days))
-        return f"{current}({' OR '.join(ranges)})"
+        return f"({' OR '.join(ranges)})"
 
 
 class Result:
@@ -115,15 +114,15 @@ def _twin(keys: pa.RecordBatch) -> dict[str, object] | None:
 
 
 def replace(cursor: Any, publication: Publication, result: Result) -> None:
-    """Put the result in place of all rows of the days of a restated mart."""
-    cursor.execute(f"DELETE FROM {publication.table} WHERE {publication.standing}")  # noqa: S608 - declared names
+    """Put the result in place of all rows of the days."""
+    _take_away(cursor, publication, publication.standing)
     _append(cursor, publication, result.stream())
 
 
 def revise(settings: Settings, cursor: Any, publication: Publication, result: Result) -> None:
     """Take away the rows of the days that changed or vanished, and append the changed and new ones.
 
-    A restated mart's rows are deleted, a vintage's are closed. Rows that stay as they are, are not touched.
+    Rows that stay as they are, are not touched.
     """
     table, standing = publication.table, publication.standing
     cursor.execute(f"SELECT EXISTS (SELECT FROM {table} WHERE {standing})")  # noqa: S608 - declared names
@@ -138,7 +137,7 @@ def revise(settings: Settings, cursor: Any, publication: Publication, result: Re
             duck.register("result", result.stream())
             duck.execute(f"CREATE TEMP TABLE difference AS {_difference(publication.mart)}")
         for places in _read(duck, f"place FROM difference WHERE place IS NOT NULL ORDER BY {_BLOCK_AND_LINE}"):
-            _take_away(cursor, publication, places["place"].to_pylist())
+            _take_away(cursor, publication, _at(places["place"].to_pylist()))
         grain, fresh = schema.quoted(publication.mart.grain), f'"{publication.mart.day}" IS NOT NULL'
         _append(cursor, publication, _read(duck, f"* EXCLUDE (place) FROM difference WHERE {fresh} ORDER BY {grain}"))
 
@@ -159,17 +158,27 @@ def _read(duck: duckdb.DuckDBPyConnection, select: str) -> pa.RecordBatchReader:
     return duck.sql(f"SELECT {select}").to_arrow_reader(ROWS_AT_ONCE)
 
 
-def _take_away(cursor: Any, publication: Publication, places: list[str]) -> None:
-    """Delete or close the rows at these places (ctid); none moves while we hold the analysis's lock."""
-    at = "WHERE ctid = ANY(CAST(%(places)s AS tid[]))"
+def _at(places: list[str]) -> str:
+    """SQL condition of the rows at these places (ctid, in order): the range is what is scanned, once for all pieces.
+
+    None moves while we hold the analysis's lock.
+    """
     listed = ",".join(f'"{place}"' for place in places)
-    parameters = {"places": f"{{{listed}}}", "id": publication.id}
+    return f"ctid BETWEEN '{places[0]}' AND '{places[-1]}' AND ctid = ANY (CAST('{{{listed}}}' AS tid[]))"
+
+
+def _take_away(cursor: Any, publication: Publication, condition: str) -> None:
+    """Delete the rows of a restated mart; of a vintage, move them to those that are closed."""
     if publication.mart.vintage:
-        close = f"UPDATE {publication.table} SET superseded_in = %(id)s {at}"  # noqa: S608 - declared names
-        cursor.execute(close, parameters)
-    else:
-        cursor.execute(f"DELETE FROM {publication.table} {at}", parameters)  # noqa: S608 - declared names
+        columns = schema.quoted([*publication.mart.all_columns, "published_in"])
+        cursor.execute(
+            f'INSERT INTO marts."{schema.superseded(publication.name)}" ({columns}, superseded_in) '  # noqa: S608 - declared names
+            f"SELECT {columns}, %s FROM {publication.table} WHERE {condition}",
+            (publication.id,),
+        )
+    cursor.execute(f"DELETE FROM {publication.table} WHERE {condition}")  # noqa: S608 - declared names and places
 
 
 def _append(cursor: Any, publication: Publication, rows: pa.RecordBatchReader) -> None:
     bulk.copy_in(cursor, publication.table, rows)
+    schema.summarize(cursor, publication.name)

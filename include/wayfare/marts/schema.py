@@ -1,5 +1,7 @@
 """The tables and views of a mart: `marts.<analysis>` and `bi.<analysis>`, with `_v2` from the second version on.
 
+A vintage has a second table, `marts.<analysis>_superseded`, and a second view, `bi.<analysis>_history`.
+
 Everything here runs inside the transaction of a publication and does nothing where nothing differs: readers of a view
 are never locked out by a publication that leaves the view as it is.
 """
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 READER = "wayfare_bi"
 
 _PUBLISHED_IN = Column("The publication that brought the row.", "bigint", Additivity.KEY, nullable=False)
-_SUPERSEDED_IN = Column("The publication that closed the row; null while it is current.", "bigint", Additivity.KEY)
+_SUPERSEDED_IN = Column("The publication that closed the row.", "bigint", Additivity.KEY, nullable=False)
 _IS_COMPLETE = Column("False while events still to come may change the row.", "boolean")
 _PUBLISHED_AT = Column("When the row was published.", "timestamptz")
 _SUPERSEDED_AT = Column("When a later row took its place; null while it is current.", "timestamptz")
@@ -46,7 +48,7 @@ def view_columns(mart: Mart) -> dict[str, Column]:
 
 
 def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
-    """Create the mart's table, or let it follow what was added to the declaration.
+    """Create the mart's table, a vintage's two, or let them follow what was added to the declaration.
 
     Raises
     ------
@@ -54,10 +56,21 @@ def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
         The mart lost or retyped a column, or its grain grew, without becoming a new version.
     """
     mart, name = analysis.mart, relation(analysis)
-    wanted = _table_columns(mart)
+    _follow(cursor, name, analysis, mart.all_columns | ({"published_in": _PUBLISHED_IN} if mart.vintage else {}))
+    if mart.vintage:
+        closed = {"published_in": _PUBLISHED_IN, "superseded_in": _SUPERSEDED_IN}
+        _follow(cursor, superseded(name), analysis, mart.all_columns | closed)
+
+
+def superseded(name: str) -> str:
+    """Name of the table of a vintage's closed rows."""
+    return f"{name}_superseded"
+
+
+def _follow(cursor: Any, name: str, analysis: BehaviorAnalysis, wanted: Mapping[str, Column]) -> None:
     existing = _existing(cursor, f"marts.{name}")
     if not existing:
-        _create(cursor, name, mart, wanted)
+        _create(cursor, name, analysis.mart, wanted)
     _refuse_breaking_change(analysis, wanted, existing)
     for column, (_, required) in existing.items():
         if required and wanted[column].nullable:
@@ -73,34 +86,43 @@ def create_views(cursor: Any, analysis: BehaviorAnalysis) -> None:
     mart, name = analysis.mart, relation(analysis)
     expressions = {n: f'mart."{n}"' for n in mart.all_columns} | {"is_complete": _complete(analysis)}
     current = view_columns(mart)
-    source = f'marts."{name}" AS mart' + (" WHERE superseded_in IS NULL" if mart.vintage else "")
-    _create_view(cursor, name, _select(cursor, name, {n: expressions[n] for n in current}, source))
+    _create_view(cursor, name, _select(cursor, name, {n: expressions[n] for n in current}, f'marts."{name}" AS mart'))
     _comment(cursor, "VIEW", f"bi.{name}", analysis.question, current)
     if mart.vintage:
         name = f"{name}_history"
         expressions |= {"published_at": "opened.published_at", "superseded_at": "closed.published_at"}
         history = {**mart.grain, "published_at": _PUBLISHED_AT, "superseded_at": _SUPERSEDED_AT, **mart.columns}
-        source = f"""marts."{relation(analysis)}" AS mart
+        source = f"""({_every_row(relation(analysis), mart)}) AS mart
 JOIN control.publication AS opened ON opened.publication_id = mart.published_in
 LEFT JOIN control.publication AS closed ON closed.publication_id = mart.superseded_in"""
         _create_view(cursor, name, _select(cursor, name, {n: expressions[n] for n in history}, source))
         _comment(cursor, "VIEW", f"bi.{name}", f"{analysis.question} Every row as it was ever published.", history)
 
 
-def _table_columns(mart: Mart) -> dict[str, Column]:
-    vintage = {"published_in": _PUBLISHED_IN, "superseded_in": _SUPERSEDED_IN}
-    return mart.all_columns | (vintage if mart.vintage else {})
+def _every_row(name: str, mart: Mart) -> str:
+    columns = quoted([*mart.all_columns, "published_in"])
+    return (
+        f'SELECT {columns}, NULL::bigint AS superseded_in FROM marts."{name}" UNION ALL '  # noqa: S608 - declared names
+        f'SELECT {columns}, superseded_in FROM marts."{superseded(name)}"'
+    )
 
 
 def _create(cursor: Any, name: str, mart: Mart, wanted: Mapping[str, Column]) -> None:
-    """One index, on the day: a unique one on the grain makes publishing again cost twice as much (bench/publish.py).
+    """One index, by ranges of days: what is published together lies together, and a B-tree doubles the cost of COPY.
 
     That keys are unique is judged by the audit and once more while the rows stream in.
     """
     lines = [f'"{n}" {c.type}{"" if c.nullable else " NOT NULL"}' for n, c in wanted.items()]
     cursor.execute(f'CREATE TABLE marts."{name}" ({", ".join(lines)})')
-    current = " WHERE superseded_in IS NULL" if mart.vintage else ""
-    cursor.execute(f'CREATE INDEX "{name}_day" ON marts."{name}" ("{mart.day}"){current}')
+    cursor.execute(
+        f'CREATE INDEX "{name}_day" ON marts."{name}" USING brin ("{mart.day}" date_minmax_multi_ops) '
+        "WITH (pages_per_range = 32, autosummarize = on)"
+    )
+
+
+def summarize(cursor: Any, name: str) -> None:
+    """Let the index know of rows just written: ranges of pages that it does not know are read for every day."""
+    cursor.execute("SELECT brin_summarize_new_values(%s)", (f'marts."{name}_day"',))
 
 
 def _existing(cursor: Any, relation: str) -> dict[str, tuple[str, bool]]:
