@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _BLOCK = 1 << 20
+_FIRST_RUN = 4 << 20
 _NEWLINE = 10
 _BOM = b"\xef\xbb\xbf"
 
 
 def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
-    """Runs of at most `rows` lines and about `MAX_RUN_BYTES`; `raw` keeps its line ending."""
+    """Runs of at most `rows` lines and about `MAX_RUN_BYTES`, the first ones shorter; `raw` keeps its line ending."""
     line, pieces, count, size = 1, list[pa.Array](), 0, 0
+    enough = _FIRST_RUN  # the sooner staging begins, the sooner it ends
     for piece in _pieces(stream):
         start = 0
         while start < len(piece):
@@ -30,8 +32,9 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
             pieces.append(part)
             count += len(part)
             size += part.nbytes
-            if count == rows or size >= MAX_RUN_BYTES:
+            if count == rows or size >= enough:
                 yield _lines(pieces, source, line)
+                enough = min(2 * enough, MAX_RUN_BYTES)
                 line, pieces, count, size = line + count, [], 0, 0
     if count:
         yield _lines(pieces, source, line)

@@ -169,14 +169,15 @@ def _at(places: list[str]) -> str:
 
 def _take_away(cursor: Any, publication: Publication, condition: str) -> None:
     """Delete the rows of a restated mart; of a vintage, move them to those that are closed."""
+    delete = f"DELETE FROM {publication.table} WHERE {condition}"  # noqa: S608 - declared names, days and places
     if publication.mart.vintage:
         columns = schema.quoted([*publication.mart.all_columns, "published_in"])
-        cursor.execute(
-            f'INSERT INTO marts."{schema.superseded(publication.name)}" ({columns}, superseded_in) '  # noqa: S608 - declared names
-            f"SELECT {columns}, %s FROM {publication.table} WHERE {condition}",
-            (publication.id,),
-        )
-    cursor.execute(f"DELETE FROM {publication.table} WHERE {condition}")  # noqa: S608 - declared names and places
+        delete = f"""
+            WITH closed AS ({delete} RETURNING {columns})
+            INSERT INTO marts."{schema.superseded(publication.name)}" ({columns}, superseded_in)
+            SELECT {columns}, {publication.id} FROM closed
+        """  # noqa: S608 - declared names, days, places and a number
+    cursor.execute(delete)
 
 
 def _append(cursor: Any, publication: Publication, rows: pa.RecordBatchReader) -> None:
