@@ -23,7 +23,8 @@ ABANDONED = dt.timedelta(days=1)
 
 def filesystem(url: str) -> tuple[Any, str]:
     """The fsspec filesystem of a path or URL, and the path within it."""
-    fs, path = fsspec.core.url_to_fs(url)
+    # other processes write there too, and a kept listing would hide it
+    fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     return fs, path
 
 

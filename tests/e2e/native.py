@@ -1,6 +1,7 @@
 """docker-compose.yaml without containers: its own commands and environment, as processes of this machine.
 
-Host names become ports of 127.0.0.1 and container paths folders of the test; everything else is what the file says.
+Host names become ports of 127.0.0.1 and container paths folders of the test; everything else is what the file says, but
+that the object storage is moto's, because SeaweedFS comes as a container only.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ PROGRAMS = {
     "airflow": [sys.executable, "-m", "airflow"],
     "wayfare": [sys.executable, "-c", "from wayfare.cli import main; main()"],
 }
-PORTS = {"postgres": 5432, "redis": 6379, "api-server": 8080, "collector": 8000}
+PORTS = {"postgres": 5432, "redis": 6379, "api-server": 8080, "collector": 8000, "objects": 8333}
 
 
 def pause_all_but(analyses: tuple[str, ...], metadata_url: str) -> bool:
@@ -46,6 +47,8 @@ class Native:
     folder: Path
     changed: dict[str, str] = field(default_factory=dict)
     """Environment that the test sets differently, to be done sooner."""
+    configured: dict[str, str] = field(default_factory=dict)
+    """What the installation's `.env` says beside the secrets."""
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in PORTS})
 
@@ -54,7 +57,8 @@ class Native:
         for file in ("docker-compose.yaml", "scripts/make_env.py"):
             shutil.copy(PROJECT / file, self.folder / file)
         subprocess.run([sys.executable, self.folder / "scripts" / "make_env.py"], check=True)
-        self.secrets = dict(line.split("=", 1) for line in (self.folder / ".env").read_text().splitlines())
+        generated = dict(line.split("=", 1) for line in (self.folder / ".env").read_text().splitlines())
+        self.secrets = generated | self.configured
         self.services: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())[
             "services"
         ]
@@ -85,6 +89,8 @@ class Native:
 
     def command(self, name: str) -> list[str]:
         """The service's command line."""
+        if name == "objects":
+            return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.ports[name])]
         program, *arguments = (self.filled(str(part), name) for part in self.services[name]["command"])
         if name in PORTS and program != "airflow":
             arguments = [str(self.ports[name]) if part == str(PORTS[name]) else part for part in arguments]

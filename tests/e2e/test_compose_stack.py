@@ -1,8 +1,9 @@
-"""The installation of docker-compose.yaml, natively: events over HTTP and Redis, Celery workers and kill -9 of them."""
+"""The installation of docker-compose.yaml, natively, on S3: events over HTTP and Redis, Celery workers killed."""
 
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +18,7 @@ from e2e.native import Native, pause_all_but
 from programs import required
 from published import published
 from waiting import until
-from wayfare import landing, simulator
+from wayfare import landing, simulator, storage
 from wayfare.pipeline import bring_up_to_date
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 ANALYSES = ("destination_demand", "economic_results", "sessions")
 """Those that run: a mart by day, one with ancillaries, one of sessions."""
+BUCKET = "s3://wayfare"
 SOONER = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
@@ -40,11 +42,12 @@ SOONER = {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
-    """Every service but the profiles', with two workers; only `ANALYSES` are not paused."""
+    """Every service but those of other profiles than s3, with two workers; only `ANALYSES` are not paused."""
     required("redis-server", "redis-server")
-    made = Native(tmp_path_factory.mktemp("compose") / "native", SOONER)
+    made = Native(tmp_path_factory.mktemp("compose") / "native", SOONER, {"WAYFARE_STORAGE_URL": BUCKET})
     made.postgres.start()
     made.start("redis")
+    made.start("objects")
     try:
         made.finish("migrate")
         for name in ("api-server", "scheduler", "dag-processor", "triggerer", "worker", "collector", "queue-lander"):
@@ -163,6 +166,21 @@ def test_killed_workers_lose_and_double_nothing(stack: Native, settings: Setting
     with psycopg.connect(mine) as here, psycopg.connect(settings.url("owner")) as there:
         counted = "SELECT sum(landed)::bigint, sum(duplicates)::bigint FROM control.batch"
         assert here.execute(counted).fetchone() == there.execute(counted).fetchone()
+
+
+def test_all_files_are_in_the_object_store(stack: Native, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in stack.environment("worker").items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    found = {file.split("/")[1] for file in storage.files(BUCKET)}
+    assert found >= {"snapshots", "work", "data_docs"}
+    assert not (stack.folder / "state" / "storage").exists()
+    viewer = _login(stack, "viewer")
+    index = _get(stack, "/wayfare/docs/index.html", viewer).decode()
+    links = re.findall(r'href="(validations/[^"]+)"', index)
+    assert {link.split("/")[1] for link in links} == set(ANALYSES)
+    for link in links:
+        assert b"Everything holds." in _get(stack, f"/wayfare/docs/{link}", viewer)
 
 
 def test_roles_see_and_do_what_they_may(stack: Native) -> None:

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
-import spark_server
 from snapshots.example_analyses import Demand
 from snapshots.staged_events import event, stage
 from wayfare import landing, marts, simulator, snapshots, storage
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from spark_server import SparkServer
     from wayfare.analyses.api import BehaviorAnalysis, Inputs
     from wayfare.settings import Settings
 
@@ -41,9 +41,8 @@ QUARANTINED, VINTAGES = 3, 4
 
 
 @pytest.fixture(scope="module")
-def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with spark_server.running(tmp_path_factory.mktemp("spark")) as server:
-        yield server.url
+def remote(spark: SparkServer) -> str:
+    return spark.url
 
 
 @pytest.fixture(scope="module")
