@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
+import fsspec
 import msgspec
 import psycopg
 import pytest
@@ -18,7 +19,7 @@ from e2e.native import Native, pause_all_but
 from programs import required
 from published import published
 from waiting import until
-from wayfare import landing, simulator, storage
+from wayfare import landing, simulator
 from wayfare.pipeline import bring_up_to_date
 
 if TYPE_CHECKING:
@@ -168,12 +169,16 @@ def test_killed_workers_lose_and_double_nothing(stack: Native, settings: Setting
         assert here.execute(counted).fetchone() == there.execute(counted).fetchone()
 
 
-def test_all_files_are_in_the_object_store(stack: Native, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in stack.environment("worker").items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
-    found = {file.split("/")[1] for file in storage.files(BUCKET)}
-    assert found >= {"snapshots", "work", "data_docs"}
+def test_all_files_are_in_the_object_store(stack: Native) -> None:
+    worker = stack.environment("worker")
+    store = fsspec.filesystem(
+        "s3",
+        endpoint_url=worker["AWS_ENDPOINT_URL_S3"],
+        key=worker["AWS_ACCESS_KEY_ID"],
+        secret=worker["AWS_SECRET_ACCESS_KEY"],
+        skip_instance_cache=True,
+    )
+    assert {path.split("/")[1] for path in store.ls("wayfare", detail=False)} >= {"snapshots", "work", "data_docs"}
     assert not (stack.folder / "state" / "storage").exists()
     viewer = _login(stack, "viewer")
     index = _get(stack, "/wayfare/docs/index.html", viewer).decode()
