@@ -80,10 +80,12 @@ def running(folder: Path, memory: str = "1g", *, small: bool = True) -> Iterator
         *(part for name, value in settings.items() for part in ("--conf", f"{name}={value}")),
         "spark-internal",
     ]  # fmt: skip
+    # with credentials of AWS it would ask for this machine's name, which not every machine can resolve
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     output = folder / "output"
     with output.open("wb") as log:
         process = subprocess.Popen(
-            command, env=os.environ | {"SPARK_LOCAL_IP": "127.0.0.1"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            command, env=environment | {"SPARK_LOCAL_IP": "127.0.0.1"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             cwd=folder, start_new_session=True,
         )  # fmt: skip
 

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,15 +154,9 @@ class Native:
         return done.stdout
 
     def stop(self) -> None:
-        """Stop everything."""
-        for process in self.running.values():
-            process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 15
-        for title, process in list(self.running.items()):
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self.kill(title)
+        """End everything; nothing of it is kept."""
+        for title in list(self.running):
+            self.kill(title)
         self.postgres.stop()
 
 
