@@ -85,8 +85,8 @@ def running(folder: Path, memory: str = "1g", *, small: bool = True) -> Iterator
     output = folder / "output"
     with output.open("wb") as log:
         process = subprocess.Popen(
-            command, env=environment | {"SPARK_LOCAL_IP": "127.0.0.1"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            cwd=folder, start_new_session=True,
+            command, env=environment | {"SPARK_LOCAL_IP": "127.0.0.1"}, cwd=folder, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
 
     def has_started() -> bool:
