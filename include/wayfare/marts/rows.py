@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 65_536
 
+_AT = "ctid BETWEEN %(first)s AND %(last)s AND ctid = ANY (CAST(%(all)s AS tid[]))"
+"""SQL condition of the rows at some places: the range is what is scanned, once for all pieces.
+
+None moves while we hold the analysis's lock.
+"""
+
 _BLOCK_AND_LINE = "CAST(translate(place, '()', '[]') AS UINTEGER[])"
 
 _ARROW = {
@@ -137,7 +143,7 @@ def revise(settings: Settings, cursor: Any, publication: Publication, result: Re
             duck.register("result", result.stream())
             duck.execute(f"CREATE TEMP TABLE difference AS {_difference(publication.mart)}")
         for places in _read(duck, f"place FROM difference WHERE place IS NOT NULL ORDER BY {_BLOCK_AND_LINE}"):
-            _take_away(cursor, publication, _at(places["place"].to_pylist()))
+            _take_away(cursor, publication, _AT, **_bounds(places["place"].to_pylist()))
         grain, fresh = schema.quoted(publication.mart.grain), f'"{publication.mart.day}" IS NOT NULL'
         _append(cursor, publication, _read(duck, f"* EXCLUDE (place) FROM difference WHERE {fresh} ORDER BY {grain}"))
 
@@ -158,28 +164,24 @@ def _read(duck: duckdb.DuckDBPyConnection, select: str) -> pa.RecordBatchReader:
     return duck.sql(f"SELECT {select}").to_arrow_reader(ROWS_AT_ONCE)
 
 
-def _at(places: list[str]) -> str:
-    """SQL condition of the rows at these places (ctid, in order): the range is what is scanned, once for all pieces.
-
-    None moves while we hold the analysis's lock.
-    """
+def _bounds(places: list[str]) -> dict[str, str]:
+    """The parameters of `_AT` for places (ctid) in order."""
     listed = ",".join(f'"{place}"' for place in places)
-    return f"ctid BETWEEN '{places[0]}' AND '{places[-1]}' AND ctid = ANY (CAST('{{{listed}}}' AS tid[]))"
+    return {"first": places[0], "last": places[-1], "all": f"{{{listed}}}"}
 
 
-def _take_away(cursor: Any, publication: Publication, condition: str) -> None:
+def _take_away(cursor: Any, publication: Publication, condition: str, **parameters: str) -> None:
     """Delete the rows of a restated mart; of a vintage, move them to those that are closed."""
-    delete = f"DELETE FROM {publication.table} WHERE {condition}"  # noqa: S608 - declared names, days and places
+    delete = f"DELETE FROM {publication.table} WHERE {condition}"  # noqa: S608 - declared names and days
     if publication.mart.vintage:
         columns = schema.quoted([*publication.mart.all_columns, "published_in"])
         delete = f"""
             WITH closed AS ({delete} RETURNING {columns})
             INSERT INTO marts."{schema.superseded(publication.name)}" ({columns}, superseded_in)
-            SELECT {columns}, {publication.id} FROM closed
-        """  # noqa: S608 - declared names, days, places and a number
-    cursor.execute(delete)
+            SELECT {columns}, %(id)s FROM closed
+        """  # noqa: S608 - declared names and days
+    cursor.execute(delete, {**parameters, "id": publication.id})
 
 
 def _append(cursor: Any, publication: Publication, rows: pa.RecordBatchReader) -> None:
     bulk.copy_in(cursor, publication.table, rows)
-    schema.summarize(cursor, publication.name)

@@ -116,13 +116,15 @@ def _create(cursor: Any, name: str, mart: Mart, wanted: Mapping[str, Column]) ->
     cursor.execute(f'CREATE TABLE marts."{name}" ({", ".join(lines)})')
     cursor.execute(
         f'CREATE INDEX "{name}_day" ON marts."{name}" USING brin ("{mart.day}" date_minmax_multi_ops) '
-        "WITH (pages_per_range = 32, autosummarize = on)"
+        "WITH (pages_per_range = 32)"
     )
 
 
-def summarize(cursor: Any, name: str) -> None:
-    """Let the index know of rows just written: ranges of pages that it does not know are read for every day."""
-    cursor.execute("SELECT brin_summarize_new_values(%s)", (f'marts."{name}_day"',))
+def summarize(cursor: Any, analysis: BehaviorAnalysis) -> None:
+    """Let the indexes know of rows just written: ranges of pages that they do not know are read for every day."""
+    name = relation(analysis)
+    for table in [name, superseded(name)] if analysis.mart.vintage else [name]:
+        cursor.execute("SELECT brin_summarize_new_values(%s)", (f'marts."{table}_day"',))
 
 
 def _existing(cursor: Any, relation: str) -> dict[str, tuple[str, bool]]:

@@ -30,7 +30,7 @@ def upgrade() -> None:
 
 
 def _index(name: str, day: str) -> None:
-    ranges = f'USING brin ("{day}" date_minmax_multi_ops) WITH (pages_per_range = 32, autosummarize = on)'
+    ranges = f'USING brin ("{day}" date_minmax_multi_ops) WITH (pages_per_range = 32)'
     op.execute(f'CREATE INDEX "{name}_day" ON marts."{name}" {ranges}')
 
 
