@@ -46,6 +46,7 @@ def check(
     connection.register("typed", typed)
     made = connection.sql(statement(contract, keyed=key is not None), params=parameters).to_arrow_table()
     connection.unregister("typed")
+    # a join promises no order, but keeps it nearly always
     if not made["ordinal"].equals(typed["ordinal"]):
         made = made.take(pc.index_in(typed["ordinal"], made["ordinal"].combine_chunks()))
     if key is not None:

@@ -121,17 +121,16 @@ def _piece(contract: EventType, lines: pa.Array, ordinals: pa.Array) -> pa.Table
     version = contract.version.split("-")[0] + "-[0-9]+-[0-9]+"
     good = pc.and_(pc.equal(read["event_type"], contract.name), _matching(version, read["schema_version"])[1])
     good, columns = pc.fill_null(good, fill_value=False), [ordinals]
-    schema = typed_schema(contract)
     for field in contract.fields:
         values = read[field.name]
         if values.null_count == len(values) and not field.required and field.default is None:
-            columns.append(pa.nulls(len(values), schema.field(field.name).type))
+            columns.append(pa.nulls(len(values), field.arrow.type))
             continue
         values, mask = _TYPED[field.kind](field, values)
         columns.append(values)
         if mask.null_count or mask.false_count:
             good = pc.and_(good, pc.fill_null(mask, not field.required))
-    table = pa.table([*columns, pa.nulls(len(lines), pa.string())], schema=schema)
+    table = pa.table([*columns, pa.nulls(len(lines), pa.string())], schema=typed_schema(contract))
     return table if good.false_count == 0 else table.filter(good)
 
 
