@@ -8,7 +8,6 @@ behind them: there COPY runs the same query. Both figures are the best of five r
 from __future__ import annotations
 
 import datetime as dt
-import resource
 import shutil
 import sys
 import time
@@ -19,6 +18,7 @@ import psycopg
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
 
+from apart import peak
 from wayfare import snapshots
 from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis, Mart, key
@@ -118,12 +118,12 @@ def _compare(server: EmbeddedPostgres, settings: Settings, analysis: BehaviorAna
     queries = [_query(e, snapshots.day_files(settings, chunk)) for e in analysis.reads]
     runs = [(_copy(server, queries), *_extract(settings, chunk)) for _ in range(5)]
     copied, seconds = min(run[0] for run in runs), min(run[1] for run in runs)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak()
     size = sum(Path(f).stat().st_size for files in snapshots.paths(settings, chunk).values() for f in files) / 2**20
     rows = runs[0][2]["rows"]
     print(
         f"{analysis.name}: {rows:,} rows: COPY {copied:.2f} s, extract {seconds:.2f} s"
-        f" ({rows / seconds:,.0f} rows/s, {size:.0f} MiB), ratio {seconds / copied:.2f}, peak {peak:.0f} MiB"
+        f" ({rows / seconds:,.0f} rows/s, {size:.0f} MiB), ratio {seconds / copied:.2f}, peak {memory:.0f} MiB"
     )
 
 

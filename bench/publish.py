@@ -10,7 +10,6 @@ Figures are the best of three rounds in which all cases and the bare COPY take t
 from __future__ import annotations
 
 import datetime as dt
-import resource
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
 
+from apart import peak
 from wayfare import engines, storage
 from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis, Mart, count, key, measure, minor
@@ -148,8 +148,8 @@ def main(rows: int) -> None:
         print(f"{rows:,} rows in {DAYS} days")
         for analysis in (Restated(), Vintage()):
             compare(settings, analysis, rows)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"peak memory {peak:,.0f} MB, the Arrow table of the bare COPY included")
+        memory = peak()
+        print(f"peak memory {memory:,.0f} MB, the Arrow table of the bare COPY included")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ Prints seconds of both, their ratio and the process's peak memory. Importing Gre
 
 from __future__ import annotations
 
-import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apart import peak
 from wayfare.analyses.economic_results import EconomicResults
 from wayfare.contracts import EVENT_TYPES
 from wayfare.engines import session
@@ -110,10 +110,10 @@ def main() -> None:
             turns = [(timed(lambda: bare(connection, suite.expects))[0], timed(with_gx)[0]) for _ in range(3)]
             by_sql, by_gx = (min(seconds) for seconds in zip(*turns, strict=True))
             (found,) = connection.execute("SELECT count(DISTINCT event_id) FROM quarantined").fetchone()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    memory = peak() / 1000
     print(f"{rows:,} bookings, {len(suite.expects)} expectations, {found} events set aside")
     print(
-        f"DuckDB SQL {by_sql:.2f} s, Great Expectations {by_gx:.2f} s, ratio {by_gx / by_sql:.2f}, peak {peak:.2f} GB"
+        f"DuckDB SQL {by_sql:.2f} s, Great Expectations {by_gx:.2f} s, ratio {by_gx / by_sql:.2f}, peak {memory:.2f} GB"
     )
 
 
