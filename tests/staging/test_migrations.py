@@ -76,6 +76,14 @@ def _restore(settings: Settings, *, statements: str = "") -> None:
         connection.execute(statements or FIRST_RELEASE.read_text(encoding="utf-8"))
 
 
+def _install(settings: Settings, revision: str) -> None:
+    """The schemas as a revision made them."""
+    with database.engine(settings.url("owner")).begin() as connection:
+        for schema in database.SCHEMAS:
+            connection.execute(text(f"CREATE SCHEMA {schema}"))
+        migrations.upgrade(connection, revision)
+
+
 def test_a_new_database_gets_what_is_declared(empty: Settings) -> None:
     database.migrate(empty)
     assert _differences(empty) == []
@@ -93,10 +101,7 @@ def test_the_comparison_sees_a_difference(settings: Settings) -> None:
 @pytest.mark.parametrize("counted", [False, True], ids=["before revisions were counted", "at the first revision"])
 def test_an_installation_of_the_first_release_is_upgraded_with_its_events(empty: Settings, counted: bool) -> None:
     if counted:
-        with database.engine(empty.url("owner")).begin() as connection:
-            for schema in database.SCHEMAS:
-                connection.execute(text(f"CREATE SCHEMA {schema}"))
-            migrations.upgrade(connection, "0001")
+        _install(empty, "0001")
         lines = FIRST_RELEASE.read_text(encoding="utf-8").splitlines()
         _restore(empty, statements="\n".join(line for line in lines if line.startswith(("INSERT", "SELECT"))))
     else:
@@ -137,13 +142,8 @@ CREATE VIEW public.mine AS SELECT sum(on_hand) AS units FROM bi.stock;
 def test_readers_of_a_vintage_see_what_they_saw_before_its_closed_rows_moved(
     empty: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with database.engine(empty.url("owner")).begin() as connection:
-        for schema in database.SCHEMAS:
-            connection.execute(text(f"CREATE SCHEMA {schema}"))
-        migrations.upgrade(connection, "0004")
-        connection.execute(text(database._ROLES))
-        connection.execute(text(database._GRANTS))
-    _restore(empty, statements=_VINTAGE)
+    _install(empty, "0004")
+    _restore(empty, statements=database._ROLES + database._GRANTS + _VINTAGE)
     seen = "SELECT * FROM bi.stock_history ORDER BY resource_id, published_at, on_hand"
     before = query(empty, seen)
     database.migrate(empty)
