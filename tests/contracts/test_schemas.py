@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from landing.sample_events import event
 from landing.test_decoding import CONTRACTS, REFUSALS, odd_lines
 from wayfare.cli.schema import app
-from wayfare.contracts import EVENT_TYPES, json_schema
+from wayfare.contracts import EVENT_TYPES, EventType, Field, Kind, json_schema
 from wayfare.errors import DeclarationError
 from wayfare.landing.careful import CarefulDecoder, Refused
 
@@ -107,3 +107,11 @@ def test_the_command_prints_one_or_all() -> None:
     unknown = CliRunner().invoke(app, ["bookings"]).exception
     assert isinstance(unknown, DeclarationError)
     assert str(unknown) == "there is no event type 'bookings': write booking"
+
+
+@pytest.mark.parametrize("choice", ["1", "1e5", "true", "nan", "Yes", '"'])
+def test_a_choice_is_a_word_that_json_takes_for_nothing_else(choice: str) -> None:
+    with pytest.raises(DeclarationError, match="field 'outcome' has the choice"):
+        EventType(
+            "travel", "1-0-0", "A trip.", (Field("outcome", Kind.CHOICE, "Outcome.", choices=("no_show", choice)),)
+        )

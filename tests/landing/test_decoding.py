@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from landing.sample_events import event
+from wayfare import duck
 from wayfare.contracts import EVENT_TYPES, EventType, Field, Kind
 from wayfare.landing import fast
 from wayfare.landing.careful import CarefulDecoder, Refused, to_table
@@ -147,7 +148,8 @@ def odd_lines(draw: st.DrawFn) -> str:
 
 def typed_in_columns(texts: list[str]) -> dict[EventType, pa.Table]:
     """What the columnar path accepts, by contract."""
-    return dict(fast.typed(pa.chunked_array([pa.array(texts, pa.string())]), CONTRACTS))
+    with duck.connect(threads=1) as connection:
+        return dict(fast.typed(connection, pa.chunked_array([pa.array(texts, pa.string())]), CONTRACTS))
 
 
 @pytest.mark.usefixtures("decode")
@@ -237,6 +239,21 @@ def test_a_line_is_one_document(end: str) -> None:
     plain = json.dumps(event("travel"))
     typed = typed_in_columns([plain + end, "null", plain, "", plain[:-1] + ",", '"a":1}', plain + "\r\n"])
     assert {c.name: t["ordinal"].to_pylist() for c, t in typed.items()} == {"travel": [2, 6]}
+
+
+@pytest.mark.usefixtures("decode")
+def test_what_duckdb_reads_and_json_does_not_say_is_left_to_the_row_path() -> None:
+    plain = json.dumps(event("travel", customer_id="5", units=1), separators=(",", ":"))
+    changes = [
+        ('"5"', "5"), ('"5"', "true"), ('"5"', '["5"]'), ('"5"', "NaN"), (":1", ":1.0"), (":1", ":1e0"), (":1", ':"1"'),
+        (":1", ":Infinity"), ("{", '{"x":1,'), ("{", '{"units":1,'), ("{", '{"units":null,'), ("}", ',"x":null}'),
+        # one mark too few in one value, one too many in another
+        ('"5"', '5,"x":2'), ('"customer_id":"5"', '"customer_id":5,"offer_id":"x"'),
+    ]  # fmt: skip
+    texts = [plain, *(plain.replace(was, becomes) for was, becomes in changes)]
+    assert len(set(texts)) == len(texts)
+    ((_, table),) = typed_in_columns(texts).items()
+    assert table["ordinal"].to_pylist() == [0]
 
 
 @pytest.mark.usefixtures("decode")

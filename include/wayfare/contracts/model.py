@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import functools
+import re
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -66,6 +67,7 @@ _PYTHON: dict[Kind, Any] = {
     Kind.PLACE: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")],
     Kind.FLAG: bool,
 }
+_WORD = re.compile("(?!(true|false|null|nan|inf)$)[a-z_]+")
 _SIGNED_MONEY = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 
 
@@ -136,6 +138,13 @@ class EventType:
         for name in names:
             if names.count(name) > 1:
                 raise DeclarationError(f"event type {self.name}: field {name!r} is declared twice")
+        for field in self.fields:
+            for choice in field.choices:
+                if not _WORD.fullmatch(choice):
+                    raise DeclarationError(
+                        f"event type {self.name}: field {field.name!r} has the choice {choice!r}, which JSON may take "
+                        "for a number or a flag; write it as a word of a-z and _"
+                    )
         for rule in self.rules:
             if rule.field not in names:
                 raise DeclarationError(f"event type {self.name}: rule {rule.code!r} names unknown field {rule.field!r}")

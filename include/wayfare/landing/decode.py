@@ -44,7 +44,7 @@ class Decoder:
     def __call__(self, lines: Lines) -> Incoming:
         """What a batch stages of `lines`. Blank lines count as nothing."""
         landed_at = dt.datetime.now(dt.UTC)
-        typed = {c: [t] for c, t in fast.typed(lines.table["json"], self._contracts)}
+        typed = {c: [t] for c, t in fast.typed(self._connection, lines.table["json"], self._contracts)}
         careful, rejections, blank = self._row_by_row(lines, [t["ordinal"] for (t,) in typed.values()])
         for contract, tables in careful.items():
             typed.setdefault(contract, []).extend(tables)
@@ -130,7 +130,6 @@ def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) ->
             memory_limit=settings.duckdb_memory_limit,
             threads=1,
             temp_directory=spill,
-            preserve_insertion_order=False,
         ) as connection,
     ):
         reference.register(connection)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_LINE = MAX_RAW
-MAX_RUN_BYTES = 56 << 20
+MAX_RUN_BYTES = 32 << 20
 TOO_LONG = "line_too_long"
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
-_ENCODED_ROWS = 4_096
+_ENCODED_ROWS = 1_024
 """Rows encoded at a time: the encoder keeps other threads from running Python meanwhile."""
 
 _BLOCK = 1 << 22
