@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
-FEW = 40
+FEW = 200
 """Lines of one event type that are read row by row sooner than they are typed in columns."""
 
 _EVENT_TYPE = r'"event_type": ?"(?P<name>[a-z_]+)"'
