@@ -140,9 +140,7 @@ def odd_lines(draw: st.DrawFn) -> str:
     body = f",{space}".join(
         f"{json.dumps(n, ensure_ascii=ascii_only)}:{space}{json.dumps(v, ensure_ascii=ascii_only)}" for n, v in members
     )
-    end = draw(
-        st.sampled_from(["}", "}\n", " }\r\n", ",}", ", }\n", "}}", "", "} x", "} null", '} null {"a":1}', "}{}"])
-    )
+    end = draw(st.sampled_from(_ENDS))
     return "{" + body + (end if draw(st.integers(0, 4)) == 0 else "}")
 
 
