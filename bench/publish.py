@@ -148,8 +148,7 @@ def main(rows: int) -> None:
         print(f"{rows:,} rows in {DAYS} days")
         for analysis in (Restated(), Vintage()):
             compare(settings, analysis, rows)
-        memory = peak()
-        print(f"peak memory {memory:,.0f} MB, the Arrow table of the bare COPY included")
+        print(f"peak memory {peak():,.0f} MB, the Arrow table of the bare COPY included")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import duckdb
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def connect(**config: str | bool | float | list[str]) -> duckdb.DuckDBPyConnection:
@@ -14,3 +19,16 @@ def connect(**config: str | bool | float | list[str]) -> duckdb.DuckDBPyConnecti
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")
     return connection
+
+
+def select(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any] | None = None, **tables: pa.Table
+) -> pa.Table:
+    """The rows of a query over Arrow tables, which it knows by these names."""
+    for name, table in tables.items():
+        connection.register(name, table)
+    try:
+        return connection.sql(sql, params=parameters).to_arrow_table()
+    finally:
+        for name in tables:
+            connection.unregister(name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
+from wayfare import duck
 from wayfare.landing.careful import about
 from wayfare.staging.incoming import Rejection
 
@@ -43,9 +44,7 @@ def check(
     parameters: dict[str, Any] = {"zone": settings.timezone, "landed_at": landed_at}
     if key is not None:
         parameters |= _pads(key.get_secret_value().encode())
-    connection.register("typed", typed)
-    made = connection.sql(statement(contract, keyed=key is not None), params=parameters).to_arrow_table()
-    connection.unregister("typed")
+    made = duck.select(connection, statement(contract, keyed=key is not None), parameters, typed=typed)
     # a join promises no order, but keeps it nearly always
     if not made["ordinal"].equals(typed["ordinal"]):
         made = made.take(pc.index_in(typed["ordinal"], made["ordinal"].combine_chunks()))

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wayfare import duck
 from wayfare.contracts import Field, Kind
 from wayfare.contracts.model import MAX_ID, MAX_TEXT
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 QUOTE = ord('"')
 
-_NUMBERS = {Kind.COUNT: pa.int32(), Kind.MONEY: pa.int64()}
+AS_WRITTEN = {Kind.ID, Kind.TEXT, Kind.COUNT, Kind.MONEY, Kind.FLAG}
+"""Kinds whose values are read as JSON: as text, a number or a flag would look like a string."""
 
 _DATE = "[12][0-9]{3}-[0-9]{2}-[0-9]{2}"
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
@@ -41,30 +43,29 @@ _NIBBLE[np.frombuffer(b"0123456789abcdef", np.uint8)] = range(16)
 _NIBBLE[np.frombuffer(b"0123456789ABCDEF", np.uint8)] = range(16)
 
 
-def typed_values(field: Field, texts: pa.Array) -> pa.Array:
-    """The values of a field: numbers and flags as JSON writes them, all others as text."""
-    return _TYPED[field.kind](field, texts)
+def typed_values(connection: duckdb.DuckDBPyConnection, field: Field, column: pa.Array) -> pa.Array:
+    """The values of a field whose column is JSON where its kind is `AS_WRITTEN`, and text where not."""
+    if column.null_count == len(column):
+        return pa.nulls(len(column), field.arrow.type)
+    return _TYPED[field.kind](field, _strings(connection, column) if field.kind in {Kind.ID, Kind.TEXT} else column)
 
 
-def strings_of(connection: duckdb.DuckDBPyConnection, written: pa.Array) -> pa.Array:
+def _strings(connection: duckdb.DuckDBPyConnection, written: pa.Array) -> pa.Array:
     """The strings among JSON values; null for the others."""
     valid = written.is_valid().to_numpy(zero_copy_only=False)
-    starts = offsets_of(written)[:-1][valid]
-    data = written.buffers()[2]
-    strings = np.frombuffer(data, np.uint8)[starts] == QUOTE
+    offsets, (validity, _, data) = offsets_of(written), written.buffers()
+    strings = np.frombuffer(data, np.uint8)[offsets[:-1][valid]] == QUOTE
     if not strings.all():
         valid[valid] = strings
-        return strings_of(connection, written.take(pa.array(np.arange(len(valid)), mask=~valid)))
-    characters = bytes(data)[: offsets_of(written)[-1]]
+        return _strings(connection, written.take(pa.array(np.arange(len(valid)), mask=~valid)))
+    characters = bytes(data[: offsets[-1]])
     if b"\\" in characters:
         written = pc.if_else(pc.match_substring(written, _NUL), None, written)
-        connection.register("written", pa.table({"value": written}))
-        unquoted = connection.sql("SELECT CAST(value AS JSON) ->> '$' AS value FROM written").to_arrow_table()
-        connection.unregister("written")
-        return unquoted["value"].combine_chunks()
-    offsets = offsets_of(written) - 2 * np.concatenate([[0], np.cumsum(valid)]).astype(np.int32)
+        unquoted = "SELECT CAST(value AS JSON) ->> '$' AS value FROM written"
+        return duck.select(connection, unquoted, written=pa.table({"value": written}))["value"].combine_chunks()
+    offsets = offsets - 2 * np.concatenate([[0], np.cumsum(valid)]).astype(np.int32)
     plain = pa.py_buffer(characters.translate(None, b'"'))
-    return pa.Array.from_buffers(pa.string(), len(written), [written.buffers()[0], pa.py_buffer(offsets), plain])
+    return pa.Array.from_buffers(pa.string(), len(written), [validity, pa.py_buffer(offsets), plain])
 
 
 def offsets_of(texts: pa.Array) -> npt.NDArray[np.int32]:
@@ -164,7 +165,7 @@ def _number(field: Field, written: pa.Array) -> pa.Array:
         values = pc.if_else(whole, written, None).cast(pa.int64())
     least = -(2**53) if field.signed else 0
     most = 2**31 - 1 if field.kind is Kind.COUNT else 2**53
-    return _within(values, values, least, most).cast(_NUMBERS[field.kind])
+    return _within(values, values, least, most).cast(field.arrow.type)
 
 
 def _flag(_: Field, written: pa.Array) -> pa.Array:

@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wayfare import duck
 from wayfare.contracts import EventType, Kind
 from wayfare.landing.careful import typed_schema
-from wayfare.landing.columns import QUOTE, matching, offsets_of, strings_of, typed_values
+from wayfare.landing.columns import AS_WRITTEN, QUOTE, matching, offsets_of, typed_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,9 +34,6 @@ FEW = 200
 _EVENT_TYPE = r'"event_type": ?"(?P<name>[a-z_]+)"'
 _BEGIN = 32
 """Bytes in which a line that begins with its event type names it."""
-
-_AS_WRITTEN = {Kind.ID, Kind.TEXT, Kind.COUNT, Kind.MONEY, Kind.FLAG}
-"""Kinds whose values are read as JSON: as text, a number or a flag would look like a string."""
 
 _BEFORE_END = np.isin(np.arange(256), list(b", \t\r\n"))
 
@@ -94,29 +92,23 @@ def _events(
 
 def _values(connection: duckdb.DuckDBPyConnection, contract: EventType, lines: pa.Array) -> dict[str, pa.Array]:
     """`event_type` and each field of the contract, typed; null where it is absent, null, or not of its type."""
-    connection.register("lines", pa.table({"line": lines}))
-    read = connection.sql(_statement(contract)).to_arrow_table().combine_chunks()
-    connection.unregister("lines")
+    read = duck.select(connection, _statement(contract), lines=pa.table({"line": lines})).combine_chunks()
     major = contract.version.split("-")[0]
     values = {"event_type": matching(contract.name, read["event_type"].chunk(0))}
     for field in contract.fields:
         column = read[field.name].chunk(0)
-        if column.null_count == len(column):
-            values[field.name] = pa.nulls(len(column), field.arrow.type)
-        elif field.name == "schema_version":
+        if field.name == "schema_version":
             values[field.name] = matching(f"{major}-[0-9]+-[0-9]+", column)
-        elif field.kind in {Kind.ID, Kind.TEXT}:
-            values[field.name] = typed_values(field, strings_of(connection, column))
         else:
-            values[field.name] = typed_values(field, column)
+            values[field.name] = typed_values(connection, field, column)
     return values
 
 
 @functools.cache
 def _statement(contract: EventType) -> str:
-    """SQL of what `_values` types: one row per line, in order; all null where the line is no JSON."""
+    """SQL of what `_values` types: one row per line, in order as DuckDB keeps it; all null where that is no JSON."""
     kinds = {"event_type": Kind.CHOICE, **{f.name: f.kind for f in contract.fields}, "schema_version": Kind.CHOICE}
-    read_as = {name: "JSON" if kind in _AS_WRITTEN else "VARCHAR" for name, kind in kinds.items()}
+    read_as = {name: "JSON" if kind in AS_WRITTEN else "VARCHAR" for name, kind in kinds.items()}
     return f"SELECT unnest(TRY(json_transform(line, '{json.dumps(read_as)}'))) FROM lines"  # noqa: S608  # contracts
 
 
@@ -133,10 +125,8 @@ def _accounted(
     for name, column in values.items():
         left -= shares[name] * column.is_valid().to_numpy(zero_copy_only=False)
     more, paths = np.flatnonzero(left), [f"$.{name}" for name, column in values.items() if column.null_count]
-    connection.register("lines", pa.table({"line": lines.take(pa.array(more))}))
-    nulls = connection.execute(_NULLS, {"paths": paths}).fetchnumpy()["nulls"]
-    connection.unregister("lines")
-    left[more] -= 2 * np.asarray(nulls)
+    found = duck.select(connection, _NULLS, {"paths": paths}, lines=pa.table({"line": lines.take(pa.array(more))}))
+    left[more] -= 2 * np.asarray(found["nulls"])
     return np.equal(left, 0)
 
 
