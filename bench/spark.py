@@ -3,8 +3,8 @@
     python bench/spark.py [--events 10000000] [--days 60] [--heap 4g] [ANALYSIS ...]
 
 Prints seconds of processor time and of the clock, peak memory, and whether both gave the same rows. DuckDB works within
-the settings' memory limit and threads. Spark is one server with two cores and `--heap`; its first analysis also pays
-for what Java compiles.
+the settings' memory limit and threads, or the line says that it could not. Spark is one server with two cores and
+`--heap`; its first analysis also pays for what Java compiles.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import spark_server
 from analyses import _chunk, _installation
 from apart import in_process, peak
 from wayfare import engines
+from wayfare.errors import ConfigurationError
 from wayfare.local.postgres import temporary_server
 
 if TYPE_CHECKING:
@@ -56,16 +57,25 @@ def main() -> None:
 
 def _report(settings: Settings, spark: Settings, chunk: Chunk, server: psutil.Process) -> None:
     url = engines.result_url(settings, chunk)
-    told = _figures(*in_process(_measured, settings, chunk))
-    duckdb.read_parquet(url).write_parquet(f"{url}.duckdb")
+    kept = Path(f"{url}.duckdb")
+    try:
+        told = _figures(*in_process(_measured, settings, chunk))
+        duckdb.read_parquet(url).write_parquet(str(kept))
+    except ConfigurationError:
+        told = f"{'out of memory':>32}"
     before = sum(server.cpu_times()[:2])
     client, clock, _ = in_process(_measured, spark, chunk)
     told += _figures(client + sum(server.cpu_times()[:2]) - before, clock, peak(server.pid))
-    ours, theirs = duckdb.read_parquet(f"{url}.duckdb"), duckdb.read_parquet(url)
+    print(f"{chunk.analysis:24}{told}  {_compared(kept, url)}", flush=True)
+
+
+def _compared(kept: Path, url: str) -> str:
+    theirs = duckdb.read_parquet(url)
+    if not kept.exists():
+        return f"{len(theirs):,} rows, nothing to compare with"
+    ours = duckdb.read_parquet(str(kept))
     differ = len(ours.except_(theirs)) + len(theirs.except_(ours))
-    print(
-        f"{chunk.analysis:24}{told}  {len(ours):,} rows, {'equal' if not differ else f'{differ:,} DIFFER'}", flush=True
-    )
+    return f"{len(ours):,} rows, {'equal' if not differ else f'{differ:,} DIFFER'}"
 
 
 def _measured(settings: Settings, chunk: Chunk) -> tuple[float, float, float]:
