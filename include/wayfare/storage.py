@@ -28,6 +28,41 @@ def filesystem(url: str) -> tuple[Any, str]:
     return fs, path
 
 
+class AskedOnce(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """What one DuckDB session reads and writes of a store, which is asked about each file once.
+
+    DuckDB asks four times with every query it plans, and planning an analysis is hundreds of queries. What a session
+    reads was whole before and is never written again.
+    """
+
+    cachable = False
+
+    def __init__(self, store: Any) -> None:
+        super().__init__()
+        self.protocol = store.protocol
+        self._store = store
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """What the store says of a file; for its size and whether it is there."""
+        if path not in self._known:
+            self._known[path] = self._store.info(path)
+        return self._known[path]
+
+    def modified(self, path: str) -> dt.datetime:  # noqa: ARG002
+        """Always the same: DuckDB keeps what it read for as long as this stays, and takes 1970 for unknown."""
+        return dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+
+    def open(self, path: str, mode: str = "rb", **how: Any) -> Any:
+        """A file to read or write; one to read need not ask for its details again."""
+        if mode != "rb":
+            return self._store.open(path, mode, **how)
+        details = self.info(path)
+        file = self._store.open(path, mode, size=details["size"], **how)
+        file.details = details
+        return file
+
+
 def is_local(url: str) -> bool:
     """Whether a path or URL is on this machine's own filesystem."""
     return "file" in filesystem(url)[0].protocol

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from typing import TYPE_CHECKING
 
+from wayfare import storage
 from wayfare.engines import session
 
 if TYPE_CHECKING:
+    import pytest
+
     from wayfare.settings import Settings
 
 
@@ -44,3 +48,17 @@ def test_what_a_killed_session_spilled_is_removed_after_a_day(settings: Settings
     with session(settings):
         pass
     assert [p.name for p in settings.spill_dir.iterdir()] == ["young"]
+
+
+def test_a_session_asks_an_object_store_about_a_file_once(anywhere: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    url = f"{anywhere.storage}/numbers.parquet"
+    for last in (9, 99):
+        with session(anywhere) as connection:
+            storage.write_atomic(url, connection.sql(f"SELECT unnest(range({last + 1})) AS n").write_parquet)
+        with session(anywhere) as connection, caplog.at_level(logging.INFO, "werkzeug"):
+            caplog.clear()
+            numbers = connection.read_parquet(url)
+            for _ in range(5):
+                numbers = numbers.filter("n > 0").project("n")
+            assert numbers.max("n").fetchall() == [(last,)], "what another session wrote since is read"
+            assert sum("HEAD /" in line for line in caplog.messages) <= 1

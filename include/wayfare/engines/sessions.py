@@ -39,7 +39,7 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     ):
         connection.execute("SET parquet_metadata_cache = true")
         if not storage.is_local(settings.storage):
-            connection.register_filesystem(storage.filesystem(settings.storage)[0])
+            connection.register_filesystem(storage.AskedOnce(storage.filesystem(settings.storage)[0]))
         yield connection
 
 
