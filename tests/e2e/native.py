@@ -39,6 +39,11 @@ def pause_all_but(analyses: tuple[str, ...], metadata_url: str) -> bool:
     return known == (1,)
 
 
+def forks_preloaded(pid: int) -> bool:
+    """Whether the workers that a process forked have DuckDB's library in memory, though they run no SQL themselves."""
+    return any("_duckdb" in Path(f"/proc/{worker.pid}/maps").read_text() for worker in psutil.Process(pid).children())
+
+
 @dataclass
 class Native:
     """The file's services by name, started one by one; several of one service have names like `worker-2`."""

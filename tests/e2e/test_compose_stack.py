@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from e2e.native import Native, pause_all_but
+from e2e.native import Native, forks_preloaded, pause_all_but
 from programs import required
 from published import published
 from waiting import until
@@ -147,6 +147,7 @@ def test_killed_workers_lose_and_double_nothing(stack: Native, settings: Setting
     (tmp_path / "events.jsonl").write_bytes(b"".join(lines))
     types = "search,view,offer,booking,purchase,cancellation,refund,travel,inventory"
     token = stack.wayfare("producer", "add", "web", "--types", types).strip().splitlines()[-1]
+    assert forks_preloaded(stack.running["worker"].pid)
     _send(stack, token, lines)
 
     for task in ("extract", "analyze", "publish"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.native import forks_preloaded
 from waiting import until
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def test_the_scheduler_publishes_though_processes_are_killed(landed: Installation) -> None:
     until(lambda: any(row["rows"] for row in landed.status()), 180, landed.status, pause=1)
+    assert forks_preloaded(landed.pid("scheduler"))
     for name in ("scheduler", "triggerer", "api-server"):
         os.kill(landed.pid(name), signal.SIGKILL)
 

@@ -26,9 +26,7 @@ def rendered(title: str, run_name: str, judgments: Sequence[Judgment]) -> str:
     """The page of one validation; it finds the index four folders up."""
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view.view import DefaultJinjaPageView
 
-    view: Any = DefaultJinjaPageView(custom_views_directory=str(_TEMPLATES))
     whole: Any = None
     for judgment in judgments:
         result = judgment.result
@@ -44,7 +42,15 @@ def rendered(title: str, run_name: str, judgments: Sequence[Judgment]) -> str:
         else:
             whole.sections += document.sections
     broken = [verdict for judgment in judgments for verdict in judgment.verdicts if not verdict.success]
-    return str(view.render(whole, template="data_docs_page.html", title=title, run_name=run_name, broken=broken))
+    return str(_view().render(whole, template="data_docs_page.html", title=title, run_name=run_name, broken=broken))
+
+
+@functools.cache
+def _view() -> Any:
+    """Great Expectations' view, which compiles its templates once."""
+    from great_expectations.render.view.view import DefaultJinjaPageView
+
+    return DefaultJinjaPageView(custom_views_directory=str(_TEMPLATES))
 
 
 @functools.cache
