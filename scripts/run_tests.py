@@ -1,4 +1,4 @@
-"""The whole suite, in two processes side by side: what shares one Airflow or starts a whole installation, and the rest.
+"""The whole suite, in two processes side by side: what starts servers or a whole installation, and the rest.
 
 With arguments: one pytest with these arguments.
 """
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-APART = ("tests/dags", "tests/plugins", "tests/doctor", "tests/e2e", "tests/browser")
+APART = ("tests/collector", "tests/dags", "tests/plugins", "tests/doctor", "tests/e2e", "tests/browser")
 """In this order: the browser looks at the installation that the last of `tests/e2e` started, and killed parts of."""
 
 

@@ -26,7 +26,7 @@ PATIENCE_MS = 60_000
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """One browser for all pages; gone with the last, since no event loop can run beside it."""
+    """One browser for all pages."""
     program = required("chromium", "chromium")
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from wayfare.settings import Settings
 
-ANALYSES = ("destination_demand", "economic_results", "sessions")
-"""Those that run: a mart by day, one with ancillaries, one of sessions."""
+ANALYSES = ("destination_demand", "economic_results")
+"""Those that run: a mart of what was looked at, and one of what was sold."""
 BUCKET = "s3://wayfare"
 SOONER = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",

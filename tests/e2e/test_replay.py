@@ -86,7 +86,7 @@ def test_marts_do_not_depend_on_how_events_came(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     @given(seed=st.integers(0, 2**32), pieces=st.integers(2, 4), delay=st.floats(0.6, 2.0))
-    @hypothesis_settings(max_examples=3, deadline=None, phases=[Phase.generate])
+    @hypothesis_settings(max_examples=2, deadline=None, phases=[Phase.generate])
     def marts_are_equal(seed: int, pieces: int, delay: float) -> None:
         chance = random.Random(seed)
         shuffled = chance.sample(events, len(events))
