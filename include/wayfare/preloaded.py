@@ -10,6 +10,8 @@ from wayfare.quality.context import great_expectations
 
 _MODULES = (
     "duckdb_sqlalchemy",
+    "great_expectations.render.renderer.page_renderer",
+    "great_expectations.render.view.view",
     "narwhals._arrow.dataframe",
     "narwhals._duckdb.dataframe",
     "psycopg",
@@ -22,11 +24,7 @@ _MODULES = (
     "wayfare.quality.records",
     "wayfare.snapshots",
 )
-_OF_GREAT_EXPECTATIONS = (
-    "great_expectations.render.renderer.page_renderer",
-    "great_expectations.render.view.view",
-)
 
-great_expectations()
-for _name in (*_MODULES, *_OF_GREAT_EXPECTATIONS):
+great_expectations()  # before its own modules: it hides pyspark from them
+for _name in _MODULES:
     import_module(_name)

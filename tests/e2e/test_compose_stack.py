@@ -147,7 +147,7 @@ def test_killed_workers_lose_and_double_nothing(stack: Native, settings: Setting
     (tmp_path / "events.jsonl").write_bytes(b"".join(lines))
     types = "search,view,offer,booking,purchase,cancellation,refund,travel,inventory"
     token = stack.wayfare("producer", "add", "web", "--types", types).strip().splitlines()[-1]
-    assert forks_preloaded(stack.running["worker"].pid)
+    until(lambda: forks_preloaded(stack.running["worker"].pid), 60, lambda: stack.log("worker"))
     _send(stack, token, lines)
 
     for task in ("extract", "analyze", "publish"):
