@@ -90,7 +90,8 @@ def _report(settings: Settings, chunk: Chunk, repeat: int) -> None:
     ratio = min(runs["engine"])[0] / min(runs["sql"])[0]
     by_hand = f"{min(runs['sql'])[0]:8.2f} s{max(m for _, m in runs['sql']):7.0f} MB"
     verdict = "" if ratio <= ALLOWED_RATIO else f"  SLOWER than {ALLOWED_RATIO} times"
-    print(f"{chunk.analysis:24}{engine}{by_hand}{ratio:8.2f}  {in_process(_compared, settings, chunk)}{verdict}")
+    results = (engines.result_url(settings, chunk), _by_hand_url(settings, chunk))
+    print(f"{chunk.analysis:24}{engine}{by_hand}{ratio:8.2f}  {in_process(compared, *results)}{verdict}")
 
 
 def _timed(work: Callable[[Settings, Chunk], None], settings: Settings, chunk: Chunk) -> tuple[float, float]:
@@ -140,15 +141,13 @@ def _by_hand_url(settings: Settings, chunk: Chunk) -> str:
     return f"{chunk.folder(settings.storage)}/by_hand.parquet"
 
 
-def _compared(settings: Settings, chunk: Chunk) -> str:
+def compared(ours: str, theirs: str) -> str:
+    """How many rows a result has, and whether another has the same."""
     with duck.connect() as connection:
-        ours, theirs = (
-            connection.read_parquet(file)
-            for file in (engines.result_url(settings, chunk), _by_hand_url(settings, chunk))
-        )
+        mine, other = connection.read_parquet(ours), connection.read_parquet(theirs)
         rows, differ = (
             relation.aggregate("count(*)").fetchall()[0][0]
-            for relation in (ours, ours.except_(theirs).union(theirs.except_(ours)))
+            for relation in (mine, mine.except_(other).union(other.except_(mine)))
         )
     return f"{rows:,}, {'equal' if not differ else f'{differ:,} DIFFER'}"
 

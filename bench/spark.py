@@ -10,6 +10,7 @@ the settings' memory limit and threads, or the line says that it could not. Spar
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -19,12 +20,11 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import duckdb
 import psutil
 from pydantic import SecretStr
 
 import spark_server
-from analyses import _chunk, _installation
+from analyses import _chunk, _installation, compared
 from apart import in_process, peak
 from wayfare import engines
 from wayfare.errors import ConfigurationError
@@ -57,25 +57,17 @@ def main() -> None:
 
 def _report(settings: Settings, spark: Settings, chunk: Chunk, server: psutil.Process) -> None:
     url = engines.result_url(settings, chunk)
-    kept = Path(f"{url}.duckdb")
+    kept = f"{url}.duckdb"
     try:
         told = _figures(*in_process(_measured, settings, chunk))
-        duckdb.read_parquet(url).write_parquet(str(kept))
+        shutil.copyfile(url, kept)
     except ConfigurationError:
         told = f"{'out of memory':>32}"
     before = sum(server.cpu_times()[:2])
     client, clock, _ = in_process(_measured, spark, chunk)
     told += _figures(client + sum(server.cpu_times()[:2]) - before, clock, peak(server.pid))
-    print(f"{chunk.analysis:24}{told}  {_compared(kept, url)}", flush=True)
-
-
-def _compared(kept: Path, url: str) -> str:
-    theirs = duckdb.read_parquet(url)
-    if not kept.exists():
-        return f"{len(theirs):,} rows, nothing to compare with"
-    ours = duckdb.read_parquet(str(kept))
-    differ = len(ours.except_(theirs)) + len(theirs.except_(ours))
-    return f"{len(ours):,} rows, {'equal' if not differ else f'{differ:,} DIFFER'}"
+    verdict = in_process(compared, kept, url) if Path(kept).exists() else "nothing to compare with"
+    print(f"{chunk.analysis:24}{told}  {verdict}", flush=True)
 
 
 def _measured(settings: Settings, chunk: Chunk) -> tuple[float, float, float]:

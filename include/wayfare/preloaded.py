@@ -8,23 +8,9 @@ from importlib import import_module
 
 from wayfare.quality.context import great_expectations
 
-_MODULES = (
-    "duckdb_sqlalchemy",
-    "great_expectations.render.renderer.page_renderer",
-    "great_expectations.render.view.view",
-    "narwhals._arrow.dataframe",
-    "narwhals._duckdb.dataframe",
-    "psycopg",
-    "tzdata",
-    "wayfare.engines",
-    "wayfare.marts",
-    "wayfare.quality.docs",
-    "wayfare.quality.events",
-    "wayfare.quality.output",
-    "wayfare.quality.records",
-    "wayfare.snapshots",
-)
+_MODULES = ("duckdb_sqlalchemy", "psycopg", "tzdata", "wayfare.engines", "wayfare.marts", "wayfare.quality.events")
+"""Beside Great Expectations, with all that they import."""
 
-great_expectations()  # before its own modules: it hides pyspark from them
+great_expectations()
 for _name in _MODULES:
     import_module(_name)

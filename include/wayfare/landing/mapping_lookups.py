@@ -91,14 +91,12 @@ def _from_file(spec: dict[str, Any], folder: Path) -> Lookup:
             raise Mistake(f"{path} has no rows")
         if spec.get("key") not in names:
             raise Mistake(f"key {spec.get('key')!r} is not a column of {path.name}{nearest(spec.get('key'), names)}")
-        found = pa.concat_tables(tables)
         key = f"c{names.index(spec['key'])}"
         columns = ", ".join(f"{trimmed(f'c{i}')} AS value_{i}" for i in range(len(names)))
         sql = f"SELECT DISTINCT {trimmed(key)} AS key, {columns} FROM found WHERE {trimmed(key)} <> ''"  # noqa: S608 - c<n>
-        connection.register("found", found)
-        table = connection.sql(sql).to_arrow_table()
-        connection.register("kept", table)
-        twice = connection.execute("SELECT key FROM kept GROUP BY key HAVING count(*) > 1 LIMIT 1").fetchone()
+        table = duck.select(connection, sql, found=pa.concat_tables(tables))
+        several = "SELECT key FROM kept GROUP BY key HAVING count(*) > 1 LIMIT 1"
+        twice = duck.select(connection, several, kept=table)["key"].to_pylist()
     if twice:
         raise Mistake(f"{path.name} has several rows for {spec['key']} {twice[0]!r}; a lookup needs one of each")
     return Lookup(table, names)

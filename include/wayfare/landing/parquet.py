@@ -41,10 +41,8 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     line = 1
     with duck.connect(threads=1) as connection:
         for batch in file.iter_batches(min(rows, _ROWS)):
-            connection.register("rows", pa.table(batch))
             query = f"SELECT {_json(batch.schema)} AS json FROM rows"  # noqa: S608  # names are quoted
-            text = connection.sql(query).to_arrow_table()["json"]
-            yield _lines(text, source, line)
+            yield _lines(duck.select(connection, query, rows=pa.table(batch))["json"], source, line)
             line += len(batch)
 
 
