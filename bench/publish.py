@@ -4,12 +4,13 @@
 
 Prints seconds, ratios and peak memory for a restated mart and for a vintage: a first publication of 30 days, the same
 days again after late events that changed one row in ten, and again after the analysis changed and every row with it.
-Figures are the best of three rounds in which all cases and the bare COPY take turns.
+Figures are the medians of five rounds in which all cases and the bare COPY take turns.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -122,7 +123,7 @@ CASES = {
 """How `net_minor` is computed, and the fingerprint of the analysis."""
 
 
-def compare(settings: Settings, analysis: BehaviorAnalysis, rows: int, rounds: int = 3) -> None:
+def compare(settings: Settings, analysis: BehaviorAnalysis, rows: int, rounds: int = 5) -> None:
     """Every case in turn, each beside a bare COPY of its rows."""
     registry.analyses()[analysis.name] = analysis
     days = tuple(START + dt.timedelta(d) for d in range(DAYS))
@@ -135,9 +136,10 @@ def compare(settings: Settings, analysis: BehaviorAnalysis, rows: int, rounds: i
             seconds.setdefault("bare COPY", []).append(copy(settings, path))
             published = timed(lambda chunk=chunk: publish(settings, chunk, run_id="bench"))
             seconds.setdefault(f"{analysis.name}, {what}", []).append(published)
-    bare = min(seconds["bare COPY"])
+    bare = statistics.median(seconds["bare COPY"])
     for what, taken in seconds.items():
-        print(f"{what:48} {min(taken):7.2f} s  {min(taken) / bare:5.2f}x bare COPY", flush=True)
+        median = statistics.median(taken)
+        print(f"{what:48} {median:7.2f} s  {median / bare:5.2f}x bare COPY", flush=True)
 
 
 def main(rows: int) -> None:
