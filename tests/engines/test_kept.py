@@ -1,4 +1,4 @@
-"""`Inputs.keep` as DuckDB does it."""
+"""What DuckDB keeps for an analysis: computed once, and for no longer than it is asked for."""
 
 from __future__ import annotations
 
@@ -19,3 +19,20 @@ def test_a_kept_frame_is_computed_once(settings: Settings) -> None:
         first = nw.to_native(kept).order("id").fetchall()
         assert nw.to_native(kept).order("id").fetchall() == first
         assert len(set(first)) == 3
+
+
+def test_what_was_kept_for_a_few_days_goes_with_them(settings: Settings) -> None:
+    with engines.session(settings) as connection:
+        with DuckFrames(connection).keeping() as keep:
+            kept = keep(nw.from_native(connection.sql("SELECT 1 AS n")))
+            assert nw.to_native(kept).fetchall() == [(1,)]
+        assert connection.sql("SELECT table_name FROM duckdb_tables()").fetchall() == []
+
+
+def test_what_is_kept_is_not_in_memory(settings: Settings) -> None:
+    elsewhere = settings.model_copy(update={"duckdb_spill": settings.home / "o'clock"})
+    with engines.session(elsewhere) as connection:
+        kept = DuckFrames(connection).kept(nw.from_native(connection.sql("SELECT range AS n FROM range(1000000)")))
+        assert nw.to_native(kept).max("n").fetchall() == [(999_999,)]
+        held = "SELECT memory_usage_bytes + temporary_storage_bytes FROM duckdb_memory() WHERE tag = 'IN_MEMORY_TABLE'"
+        assert connection.sql(held).fetchall() == [(0,)]

@@ -14,7 +14,7 @@ import pytest
 
 from snapshots.example_analyses import Demand
 from snapshots.staged_events import event, stage
-from wayfare import snapshots
+from wayfare import engines, snapshots
 from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis, Mart, Window
 from wayfare.analyses.chunk import Chunk
@@ -89,6 +89,21 @@ def test_a_large_result_is_in_order(settings: Settings, monkeypatch: pytest.Monk
 
 def test_no_events_at_all_give_an_empty_result(settings: Settings) -> None:
     assert _run(settings) == []
+
+
+def test_the_more_a_window_holds_the_fewer_days_are_taken_at_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(settings, 1, [event("search", day) for day in ["2026-03-01", "2026-03-01", "2026-03-03", "2026-04-01"]])
+    snapshots.extract(settings, CHUNK)
+    with session(settings) as connection:
+
+        def days_at_once(repeated_rows: int) -> list[int]:
+            monkeypatch.setattr(engines.frames, "REPEATED_ROWS", repeated_rows)
+            given = inputs(connection, settings, CHUNK)
+            return [(few.last_on - few.first_on).days for few in given.by_days()]
+
+        assert [days_at_once(rows) for rows in (6, 5, 0)] == [[2], [0, 0], [0, 0]]
 
 
 def test_tests_and_what_refers_to_tests_are_left_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import narwhals as nw
 
@@ -14,6 +15,7 @@ from wayfare.errors import DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     import pyarrow as pa
 
@@ -29,6 +31,7 @@ class Additivity(enum.Enum):
     KEY = "key"
 
 
+Keep: TypeAlias = "Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]]"
 SqlType = Literal["bigint", "integer", "double precision", "text", "date", "boolean", "timestamptz"]
 
 
@@ -77,7 +80,6 @@ def measure(doc: str, type: SqlType = "double precision") -> Column:  # noqa: A0
     return Column(doc, type, Additivity.NOT)
 
 
-DAYS_AT_ONCE = 10
 EVER = 36_525
 """A century of days: a window that is all there is."""
 
@@ -195,20 +197,28 @@ class Inputs:
     """First and last output day, horizon, and the shortage target."""
     frame: Callable[[pa.Table], nw.LazyFrame[Any]]
     """A lazy frame of the same engine over an Arrow table: for what was computed outside of it."""
-    keep: Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]] = lambda frame: frame
+    keep: Keep = lambda frame: frame
     """The same frame, computed once and kept: for one that is costly and used more than once."""
+    keeping: Callable[[], AbstractContextManager[Keep]] = lambda: nullcontext(lambda frame: frame)
+    """A `keep` of its own, which holds what it keeps until the context ends."""
+    days_at_once: int = 10
+    """How many output days `by_days` takes at a time: fewer, the more rows each of them repeats."""
 
     def __getitem__(self, event_type: str) -> nw.LazyFrame[Any]:
         """The events of one type."""
         return self.events[event_type]
 
     def by_days(self) -> Iterator[Inputs]:
-        """The same inputs, a few output days at a time: for frames that repeat the window for each of them."""
+        """The same inputs, a few output days at a time: for frames that repeat the window for each of them.
+
+        What is kept with the few goes when the next ones come: keep what is to stay with all the inputs.
+        """
         days = sorted(self.days.collect(backend="pyarrow")["output_on"].to_list())
-        for start in range(0, len(days), DAYS_AT_ONCE):
-            first_on, last_on = days[start], days[start : start + DAYS_AT_ONCE][-1]
+        for start in range(0, len(days), self.days_at_once):
+            first_on, last_on = days[start], days[start : start + self.days_at_once][-1]
             some = self.days.filter(nw.col("output_on") >= nw.lit(first_on), nw.col("output_on") <= nw.lit(last_on))
-            yield replace(self, days=some, first_on=first_on, last_on=last_on)
+            with self.keeping() as keep:
+                yield replace(self, days=some, first_on=first_on, last_on=last_on, keep=keep)
 
 
 class BehaviorAnalysis:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import narwhals as nw
 
 from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, count, key, measure
-from wayfare.analyses.expressions import Frame, days_between, integer, ratio, searcher, seconds_between
+from wayfare.analyses.expressions import Frame, days_between, integer, median, ratio, searcher, seconds_between
 from wayfare.analyses.visits import by_person
 from wayfare.contracts.events import BOOKING, PURCHASE, SEARCH, VIEW
 
@@ -90,17 +90,16 @@ class ConversionFunnel(BehaviorAnalysis):
         entered = given.keep(_entries(given))
         viewed = given.keep(_next(entered, given["view"], "product"))
         booked = given.keep(_next(viewed, given["booking"], "product"))
-        bought = _next(booked, given["purchase"])
+        bought = given.keep(_next(booked, given["purchase"]))
+        went_on = nw.concat(
+            [_times(frame, step) for step, frame in zip(STEPS, (entered, viewed, booked, bought), strict=True)]
+        )
         entries = given.keep(entered.group_by(*_ROW).agg(entered=nw.len()))
-        steps = [
-            entries.join(_reached(frame), how="left", on=list(_ROW)).with_columns(
-                step=nw.lit(step), step_number=integer(number)
-            )
-            for number, (step, frame) in enumerate(zip(STEPS, (entered, viewed, booked, bought), strict=True), 1)
-        ]
+        steps = [entries.with_columns(step=nw.lit(step), step_number=integer(n)) for n, step in enumerate(STEPS, 1)]
         before = nw.col("reached").shift(1).over(*_ROW, order_by="step_number")
         return (
             nw.concat(steps)
+            .join(_reached(went_on), how="left", on=[*_ROW, "step"])
             .with_columns(nw.col("reached").fill_null(0))
             .with_columns(previous=nw.when(nw.col("step_number") == 1).then(nw.col("entered")).otherwise(before))
             .with_columns(step_rate=ratio("reached", "previous"), overall_rate=ratio("reached", "entered"))
@@ -176,16 +175,21 @@ def _next(reached: Frame, events: Frame, *alike: str) -> Frame:
     )
 
 
-def _reached(step: Frame) -> Frame:
-    """How many reached a step, and how long it took them."""
-    return (
-        step.with_columns(
-            from_previous=seconds_between("previous_at", "at"), from_entry=seconds_between("entered_at", "at")
-        )
-        .group_by(*_ROW)
-        .agg(
-            reached=nw.len(),
-            median_seconds_from_previous=nw.col("from_previous").median(),
-            median_seconds_from_entry=nw.col("from_entry").median(),
-        )
+def _times(reached: Frame, step: str) -> Frame:
+    """How long it took each who reached a step, in seconds."""
+    return reached.select(
+        *_ROW,
+        step=nw.lit(step),
+        from_previous=seconds_between("previous_at", "at"),
+        from_entry=seconds_between("entered_at", "at"),
     )
+
+
+def _reached(times: Frame) -> Frame:
+    """How many reached each step, and how long it took them."""
+    by = [*_ROW, "step"]
+    found = times.group_by(*by).agg(reached=nw.len())
+    for since in ("previous", "entry"):
+        middle = median(times, by, f"from_{since}").rename({f"from_{since}": f"median_seconds_from_{since}"})
+        found = found.join(middle, on=by)
+    return found

@@ -18,13 +18,20 @@ from wayfare.staging.tables import change
 
 if TYPE_CHECKING:
     import datetime as dt
+    from contextlib import AbstractContextManager
 
     import duckdb
     import narwhals as nw
 
+    from wayfare.analyses.api import Keep
     from wayfare.analyses.chunk import Chunk
     from wayfare.contracts import EventType
     from wayfare.settings import Settings
+
+
+REPEATED_ROWS = 100_000_000
+"""Rows that an analysis may repeat at once, for one output day after the other, within a gigabyte of memory."""
+MOST_DAYS_AT_ONCE = 10
 
 
 class Frames(Protocol):
@@ -41,6 +48,9 @@ class Frames(Protocol):
 
     def kept(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """The same frame, computed once."""
+
+    def keeping(self) -> AbstractContextManager[Keep]:
+        """A `kept` of its own; what it keeps is gone when the context ends."""
 
     def to_relation(self, frame: nw.LazyFrame[Any] | nw.DataFrame[Any]) -> duckdb.DuckDBPyRelation:
         """The frame as a DuckDB relation."""
@@ -61,7 +71,7 @@ def inputs(
     files = snapshots.paths(settings, chunk)
     url = f"{chunk.folder(settings.storage)}/quarantine.parquet"
     quarantine = url if storage.exists(url) else None
-    horizon = _horizon(settings, chunk) or chunk.days[-1]
+    horizon, rows = _extent(settings, chunk)
     return Inputs(
         events={e.name: made.of_events(e, files[e.name], quarantine) for e in analysis.reads},
         days=made.of_table(days_of(chunk)),
@@ -73,6 +83,8 @@ def inputs(
         service_level=settings.service_level,
         frame=made.of_table,
         keep=made.kept,
+        keeping=made.keeping,
+        days_at_once=max(1, min(MOST_DAYS_AT_ONCE, REPEATED_ROWS // max(1, rows))),
     )
 
 
@@ -81,12 +93,14 @@ def days_of(chunk: Chunk) -> pa.Table:
     return pa.table({"output_on": pa.array(chunk.days, pa.date32())})
 
 
-def _horizon(settings: Settings, chunk: Chunk) -> dt.date | None:
-    """Last day, as of the chunk's batch, with an event of the types its analysis reads."""
-    names = [e.name for e in registry.get(chunk.analysis).reads]
-    last = select(func.max(change.c.event_on)).where(
-        change.c.event_type.in_(names), change.c.batch_id <= chunk.through_batch
+def _extent(settings: Settings, chunk: Chunk) -> tuple[dt.date, int]:
+    """As of the chunk's batch: last day with an event of the types its analysis reads, and how many it reads."""
+    analysis = registry.get(chunk.analysis)
+    (first, _), (_, last) = analysis.reads_of(chunk.days[0]), analysis.reads_of(chunk.days[-1])
+    is_read = change.c.event_on.between(first, last)
+    found = select(func.max(change.c.event_on), func.sum(change.c.rows).filter(is_read)).where(
+        change.c.event_type.in_([e.name for e in analysis.reads]), change.c.batch_id <= chunk.through_batch
     )
     with transaction(settings.url("pipeline")) as connection:
-        found: dt.date | None = connection.scalar(last)
-        return found
+        horizon, rows = connection.execute(found).one()
+        return horizon or chunk.days[-1], int(rows or 0)

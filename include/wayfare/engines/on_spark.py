@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import duckdb
     from pyspark.sql import DataFrame, SparkSession
 
+    from wayfare.analyses.api import Keep
     from wayfare.contracts import EventType
     from wayfare.settings import Settings
 
@@ -133,9 +134,21 @@ class SparkFrames:
     def kept(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """The frame as files, from which what follows is planned anew: gRPC takes no plan that only grows."""
         native = nw.to_native(frame)
-        url = spark_url(self._written(native))
-        kept: nw.LazyFrame[Any] = nw.from_native(self._session.read.schema(native.schema).parquet(url))
-        return kept
+        return self._read_again(native, self._written(native))
+
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[Keep]:
+        """A `kept` of its own; its files are removed when the context ends."""
+        folders: list[str] = []
+
+        def keep(frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+            native = nw.to_native(frame)
+            folders.append(self._written(native))
+            return self._read_again(native, folders[-1])
+
+        yield keep
+        for folder in folders:
+            storage.remove(folder)
 
     def to_relation(self, frame: nw.LazyFrame[Any] | nw.DataFrame[Any]) -> duckdb.DuckDBPyRelation:
         """The frame as a relation over the parts that Spark writes; one that left Spark comes through Arrow."""
@@ -144,6 +157,10 @@ class SparkFrames:
             return self._connection.from_arrow(nw.from_native(native, eager_only=True).to_arrow())
         parts = storage.children(self._written(native))
         return self._connection.read_parquet([part for part in parts if part.endswith(".parquet")])
+
+    def _read_again(self, native: DataFrame, folder: str) -> nw.LazyFrame[Any]:
+        frame: nw.LazyFrame[Any] = nw.from_native(self._session.read.schema(native.schema).parquet(spark_url(folder)))
+        return frame
 
     def _written(self, native: DataFrame) -> str:
         """Where Spark has written the rows, in parts."""

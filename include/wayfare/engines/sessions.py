@@ -35,6 +35,7 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
             threads=settings.duckdb_threads,
             temp_directory=spill,
             preserve_insertion_order=False,
+            force_compression="uncompressed",  # of what is kept: read once or twice, it is not worth packing
         ) as connection,
     ):
         connection.execute("SET parquet_metadata_cache = true")
