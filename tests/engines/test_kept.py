@@ -23,10 +23,14 @@ def test_a_kept_frame_is_computed_once(settings: Settings) -> None:
 
 def test_what_was_kept_for_a_few_days_goes_with_them(settings: Settings) -> None:
     with engines.session(settings) as connection:
-        with DuckFrames(connection).keeping() as keep:
-            kept = keep(nw.from_native(connection.sql("SELECT 1 AS n")))
-            assert nw.to_native(kept).fetchall() == [(1,)]
+        frames, sizes = DuckFrames(connection), []
+        for _ in range(4):
+            with frames.keeping() as keep:
+                kept = keep(nw.from_native(connection.sql("SELECT range AS n FROM range(1000000)")))
+                assert nw.to_native(kept).max("n").fetchall() == [(999_999,)]
+            sizes.append(sum(file.stat().st_size for file in settings.spill_dir.rglob("kept.duckdb")))
         assert connection.sql("SELECT table_name FROM duckdb_tables()").fetchall() == []
+        assert sizes[-1] < 2 * 8_000_000, "their room is used again"
 
 
 def test_what_is_kept_is_not_in_memory(settings: Settings) -> None:

@@ -77,6 +77,8 @@ class DuckFrames:
         yield keep
         for table in tables:
             self._connection.execute(f'DROP TABLE kept.main."{table}"')
+        if tables:
+            self._connection.execute("CHECKPOINT kept")  # until then the file keeps their room, and only grows
 
     def to_relation(self, frame: nw.LazyFrame[Any] | nw.DataFrame[Any]) -> duckdb.DuckDBPyRelation:
         """The frame as a relation; one that left DuckDB (for pandas, say) comes back through Arrow."""
