@@ -28,10 +28,8 @@ if TYPE_CHECKING:
     from wayfare.contracts import EventType
     from wayfare.settings import Settings
 
-
 REPEATED_ROWS = 100_000_000
 """Rows that an analysis may repeat at once, for one output day after the other, within a gigabyte of memory."""
-MOST_DAYS_AT_ONCE = 10
 
 
 class Frames(Protocol):
@@ -84,7 +82,7 @@ def inputs(
         frame=made.of_table,
         keep=made.kept,
         keeping=made.keeping,
-        days_at_once=max(1, min(MOST_DAYS_AT_ONCE, REPEATED_ROWS // max(1, rows))),
+        days_at_once=max(1, min(Inputs.days_at_once, REPEATED_ROWS // max(1, rows))),
     )
 
 
