@@ -133,8 +133,7 @@ class SparkFrames:
 
     def kept(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """The frame as files, from which what follows is planned anew: gRPC takes no plan that only grows."""
-        native = nw.to_native(frame)
-        return self._read_again(native, self._written(native))
+        return self._kept(frame)[1]
 
     @contextlib.contextmanager
     def keeping(self) -> Iterator[Keep]:
@@ -142,9 +141,9 @@ class SparkFrames:
         folders: list[str] = []
 
         def keep(frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-            native = nw.to_native(frame)
-            folders.append(self._written(native))
-            return self._read_again(native, folders[-1])
+            folder, kept = self._kept(frame)
+            folders.append(folder)
+            return kept
 
         yield keep
         for folder in folders:
@@ -158,9 +157,11 @@ class SparkFrames:
         parts = storage.children(self._written(native))
         return self._connection.read_parquet([part for part in parts if part.endswith(".parquet")])
 
-    def _read_again(self, native: DataFrame, folder: str) -> nw.LazyFrame[Any]:
-        frame: nw.LazyFrame[Any] = nw.from_native(self._session.read.schema(native.schema).parquet(spark_url(folder)))
-        return frame
+    def _kept(self, frame: nw.LazyFrame[Any]) -> tuple[str, nw.LazyFrame[Any]]:
+        """Where the frame's rows are written, and the frame that reads them from there."""
+        native = nw.to_native(frame)
+        folder = self._written(native)
+        return folder, nw.from_native(self._session.read.schema(native.schema).parquet(spark_url(folder)))
 
     def _written(self, native: DataFrame) -> str:
         """Where Spark has written the rows, in parts."""
