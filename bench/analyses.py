@@ -127,14 +127,11 @@ def _by_hand(settings: Settings, chunk: Chunk) -> None:
 
 
 def _fit(connection: duckdb.DuckDBPyConnection, given: Inputs) -> None:
-    """What SQL cannot do: the models, fitted to the histories of a hand-written query, a few days at a time."""
+    """What SQL cannot do: the models, fitted to the histories of a hand-written query."""
     connection.sql((SQL / "customer_value_histories.sql").read_text()).create("histories")
-    histories, fitted = nw.from_native(connection.table("histories")), []
-    for few in given.by_days():
-        of_days = histories.join(few.days, how="semi", left_on="as_of_on", right_on="output_on")
-        fitted.append(purchases.expected(of_days, few, customer_value.AHEAD))
-    for name, frames in zip(("forecasts", "holdouts"), zip(*fitted, strict=True), strict=True):
-        nw.to_native(nw.concat(frames)).create(name)
+    fitted = purchases.expected(nw.from_native(connection.table("histories")), given, customer_value.AHEAD)
+    for name, frame in zip(("forecasts", "holdouts"), fitted, strict=True):
+        nw.to_native(frame).create(name)
 
 
 def _by_hand_url(settings: Settings, chunk: Chunk) -> str:

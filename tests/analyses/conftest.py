@@ -118,12 +118,12 @@ class Runner:
             horizon=horizon or max(seen),
             service_level=service_level,
             frame=self.frame,
-            keep=self._kept,
+            keep_all=self._kept,
         )
 
-    def _kept(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    def _kept(self, frames: Iterable[nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
         name = f"kept_{uuid.uuid4().hex}"
-        nw.to_native(frame).create(name)
+        nw.to_native(nw.concat(list(frames))).create(name)
         return nw.from_native(self.connection.table(name)).lazy()
 
     @staticmethod

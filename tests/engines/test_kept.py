@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def test_a_kept_frame_is_computed_once(settings: Settings) -> None:
     with engines.session(settings) as connection:
-        kept = DuckFrames(connection).kept(nw.from_native(connection.sql("SELECT uuid() AS id FROM range(3)")))
+        kept = DuckFrames(connection).kept([nw.from_native(connection.sql("SELECT uuid() AS id FROM range(3)"))])
         first = nw.to_native(kept).order("id").fetchall()
         assert nw.to_native(kept).order("id").fetchall() == first
         assert len(set(first)) == 3
@@ -25,8 +25,8 @@ def test_what_was_kept_for_a_few_days_goes_with_them(settings: Settings) -> None
     with engines.session(settings) as connection:
         frames, sizes = DuckFrames(connection), []
         for _ in range(4):
-            with frames.keeping() as keep:
-                kept = keep(nw.from_native(connection.sql("SELECT range AS n FROM range(1000000)")))
+            with frames.keeping() as keep_all:
+                kept = keep_all([nw.from_native(connection.sql("SELECT range AS n FROM range(1000000)"))])
                 assert nw.to_native(kept).max("n").fetchall() == [(999_999,)]
             sizes.append(sum(file.stat().st_size for file in settings.spill_dir.rglob("kept.duckdb")))
         assert connection.sql("SELECT table_name FROM duckdb_tables()").fetchall() == []
@@ -36,7 +36,7 @@ def test_what_was_kept_for_a_few_days_goes_with_them(settings: Settings) -> None
 def test_what_is_kept_is_not_in_memory(settings: Settings) -> None:
     elsewhere = settings.model_copy(update={"duckdb_spill": settings.home / "o'clock"})
     with engines.session(elsewhere) as connection:
-        kept = DuckFrames(connection).kept(nw.from_native(connection.sql("SELECT range AS n FROM range(1000000)")))
+        kept = DuckFrames(connection).kept([nw.from_native(connection.sql("SELECT range AS n FROM range(1000000)"))])
         assert nw.to_native(kept).max("n").fetchall() == [(999_999,)]
         held = "SELECT memory_usage_bytes + temporary_storage_bytes FROM duckdb_memory() WHERE tag = 'IN_MEMORY_TABLE'"
         assert connection.sql(held).fetchall() == [(0,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -98,12 +99,20 @@ def test_the_more_a_window_holds_the_fewer_days_are_taken_at_once(
     snapshots.extract(settings, CHUNK)
     with session(settings) as connection:
 
-        def days_at_once(repeated_rows: int) -> list[int]:
+        def by_days(repeated_rows: int) -> list[tuple[int, dt.date]]:
             monkeypatch.setattr(engines.frames, "REPEATED_ROWS", repeated_rows)
-            given = inputs(connection, settings, CHUNK)
-            return [(few.last_on - few.first_on).days for few in given.by_days()]
+            number = itertools.count()
+            rows = inputs(connection, settings, CHUNK).by_days(
+                lambda few: few.days.with_columns(n=nw.lit(next(number)))
+            )
+            return nw.to_native(rows).project("n, output_on").order("ALL").fetchall()
 
-        assert [days_at_once(rows) for rows in (6, 5, 0)] == [[2], [0, 0], [0, 0]]
+        first, last = CHUNK.days
+        assert [by_days(rows) for rows in (6, 5, 0)] == [
+            [(0, first), (0, last)],
+            [(0, first), (1, last)],
+            [(0, first), (1, last)],
+        ]
 
 
 def test_tests_and_what_refers_to_tests_are_left_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import narwhals as nw
 from wayfare.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     import pyarrow as pa
@@ -31,7 +31,7 @@ class Additivity(enum.Enum):
     KEY = "key"
 
 
-Keep: TypeAlias = "Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]]"
+Keep: TypeAlias = "Callable[[Iterable[nw.LazyFrame[Any]]], nw.LazyFrame[Any]]"
 SqlType = Literal["bigint", "integer", "double precision", "text", "date", "boolean", "timestamptz"]
 
 
@@ -197,10 +197,10 @@ class Inputs:
     """First and last output day, horizon, and the shortage target."""
     frame: Callable[[pa.Table], nw.LazyFrame[Any]]
     """A lazy frame of the same engine over an Arrow table: for what was computed outside of it."""
-    keep: Keep = lambda frame: frame
-    """The same frame, computed once and kept: for one that is costly and used more than once."""
-    keeping: Callable[[], AbstractContextManager[Keep]] = lambda: nullcontext(lambda frame: frame)
-    """A `keep` of its own, which holds what it keeps until the context ends."""
+    keep_all: Keep = lambda frames: nw.concat(list(frames))
+    """The rows of all the frames as one, each computed when it comes, and kept."""
+    keeping: Callable[[], AbstractContextManager[Keep]] = lambda: nullcontext(Inputs.keep_all)
+    """A `keep_all` of its own, which holds what it keeps until the context ends."""
     days_at_once: int = 10
     """How many output days `by_days` takes at a time: fewer, the more rows each of them repeats."""
 
@@ -208,17 +208,24 @@ class Inputs:
         """The events of one type."""
         return self.events[event_type]
 
-    def by_days(self) -> Iterator[Inputs]:
-        """The same inputs, a few output days at a time: for frames that repeat the window for each of them.
+    def keep(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+        """The same frame, computed once and kept: for one that is costly and used more than once."""
+        return self.keep_all([frame])
 
-        What is kept with the few goes when the next ones come: keep what is to stay with all the inputs.
+    def by_days(self, compute: Callable[[Inputs], nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
+        """What `compute` makes of the inputs, a few output days at a time: for what repeats the window for each day.
+
+        The rows are kept; what `compute` itself keeps goes when those of its days are.
         """
+        return self.keep_all(self._by_days(compute))
+
+    def _by_days(self, compute: Callable[[Inputs], nw.LazyFrame[Any]]) -> Iterator[nw.LazyFrame[Any]]:
         days = sorted(self.days.collect(backend="pyarrow")["output_on"].to_list())
         for start in range(0, len(days), self.days_at_once):
             first_on, last_on = days[start], days[start : start + self.days_at_once][-1]
             some = self.days.filter(nw.col("output_on") >= nw.lit(first_on), nw.col("output_on") <= nw.lit(last_on))
-            with self.keeping() as keep:
-                yield replace(self, days=some, first_on=first_on, last_on=last_on, keep=keep)
+            with self.keeping() as keep_all:
+                yield compute(replace(self, days=some, first_on=first_on, last_on=last_on, keep_all=keep_all))
 
 
 class BehaviorAnalysis:

@@ -122,7 +122,7 @@ class CustomerBehavior(BehaviorAnalysis):
     def analyze(self, given: Inputs) -> Frame:
         """One row per as-of day and customer with a booking in its window."""
         known = given.keep(nw.concat([_sales(given), _searches(given), _offers(given)], how="diagonal"))
-        return given.keep(nw.concat([given.keep(self._behavior(few, known)) for few in given.by_days()]))
+        return given.by_days(lambda few: self._behavior(few, known))
 
     def _behavior(self, given: Inputs, known: Frame) -> Frame:
         made = given.keep(_bookings(given, known))

@@ -127,7 +127,7 @@ class CustomerValue(BehaviorAnalysis):
     def analyze(self, given: Inputs) -> Frame:
         """One row per as-of day and customer who was sold something in its window, and one for nobody known."""
         changes = given.keep(_changes(given))
-        return given.keep(nw.concat([given.keep(self._values(few, changes)) for few in given.by_days()]))
+        return given.by_days(lambda few: self._values(few, changes))
 
     def _values(self, given: Inputs, changes: Frame) -> Frame:
         customers = given.keep(histories(given, changes, BEFORE))

@@ -18,6 +18,7 @@ from wayfare.staging.tables import change
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
     import duckdb
@@ -44,8 +45,8 @@ class Frames(Protocol):
     def of_events(self, event_type: EventType, files: list[str], quarantine: str | None) -> nw.LazyFrame[Any]:
         """The events in day files, typed, without tests and without what the `quarantine` file names."""
 
-    def kept(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-        """The same frame, computed once."""
+    def kept(self, frames: Iterable[nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
+        """The rows of all the frames as one, each computed once, when it comes."""
 
     def keeping(self) -> AbstractContextManager[Keep]:
         """A `kept` of its own; what it keeps is gone when the context ends."""
@@ -80,7 +81,7 @@ def inputs(
         horizon=horizon,
         service_level=settings.service_level,
         frame=made.of_table,
-        keep=made.kept,
+        keep_all=made.kept,
         keeping=made.keeping,
         days_at_once=max(1, min(Inputs.days_at_once, REPEATED_ROWS // max(1, rows))),
     )

@@ -12,7 +12,7 @@ import narwhals as nw
 from wayfare import snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
 
@@ -52,8 +52,8 @@ class DuckFrames:
             events = events.set_alias("events").join(left_out.set_alias("left_out"), "event_id", how="anti")
         return nw.from_native(events)
 
-    def kept(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-        """The frame as a table in a file of the session's spill folder.
+    def kept(self, frames: Iterable[nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
+        """The frames' rows as a table in a file of the session's spill folder.
 
         What a table in memory spills leaves a quarter of a byte behind for every value, for as long as it is there.
         """
@@ -61,7 +61,10 @@ class DuckFrames:
         file = f"{folder}/kept.duckdb".replace("'", "''")
         self._connection.execute(f"ATTACH IF NOT EXISTS '{file}' AS kept")
         name = f"kept.main.kept_{secrets.token_hex(8)}"
-        nw.to_native(frame).create(name)
+        for number, frame in enumerate(frames):
+            rows = nw.to_native(frame)
+            write = rows.insert_into if number else rows.create
+            write(name)
         return nw.from_native(self._connection.table(name))
 
     @contextlib.contextmanager
@@ -69,12 +72,12 @@ class DuckFrames:
         """A `kept` of its own; its tables are dropped when the context ends."""
         tables: list[str] = []
 
-        def keep(frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-            kept = self.kept(frame)
+        def keep_all(frames: Iterable[nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
+            kept = self.kept(frames)
             tables.append(nw.to_native(kept).alias)
             return kept
 
-        yield keep
+        yield keep_all
         for table in tables:
             self._connection.execute(f'DROP TABLE kept.main."{table}"')
         if tables:

@@ -21,10 +21,11 @@ from wayfare import snapshots, storage
 from wayfare.errors import ConfigurationError, DataError, ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import duckdb
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
     from wayfare.analyses.api import Keep
     from wayfare.contracts import EventType
@@ -131,21 +132,21 @@ class SparkFrames:
         frame: nw.LazyFrame[Any] = nw.from_native(events.selectExpr(*columns))
         return frame
 
-    def kept(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-        """The frame as files, from which what follows is planned anew: gRPC takes no plan that only grows."""
-        return self._kept(frame)[1]
+    def kept(self, frames: Iterable[nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
+        """The frames' rows as files, from which what follows is planned anew: gRPC takes no plan that only grows."""
+        return self._kept(frames)[1]
 
     @contextlib.contextmanager
     def keeping(self) -> Iterator[Keep]:
         """A `kept` of its own; its files are removed when the context ends."""
         folders: list[str] = []
 
-        def keep(frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-            folder, kept = self._kept(frame)
+        def keep_all(frames: Iterable[nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
+            folder, kept = self._kept(frames)
             folders.append(folder)
             return kept
 
-        yield keep
+        yield keep_all
         for folder in folders:
             storage.remove(folder)
 
@@ -154,20 +155,22 @@ class SparkFrames:
         native = nw.to_native(frame)
         if not hasattr(native, "sparkSession"):
             return self._connection.from_arrow(nw.from_native(native, eager_only=True).to_arrow())
-        parts = storage.children(self._written(native))
+        parts = storage.children(self._written([frame])[0])
         return self._connection.read_parquet([part for part in parts if part.endswith(".parquet")])
 
-    def _kept(self, frame: nw.LazyFrame[Any]) -> tuple[str, nw.LazyFrame[Any]]:
-        """Where the frame's rows are written, and the frame that reads them from there."""
-        native = nw.to_native(frame)
-        folder = self._written(native)
-        return folder, nw.from_native(self._session.read.schema(native.schema).parquet(spark_url(folder)))
+    def _kept(self, frames: Iterable[nw.LazyFrame[Any]]) -> tuple[str, nw.LazyFrame[Any]]:
+        """Where the frames' rows are written, and the frame that reads them from there."""
+        folder, schema = self._written(frames)
+        return folder, nw.from_native(self._session.read.schema(schema).parquet(spark_url(folder)))
 
-    def _written(self, native: DataFrame) -> str:
-        """Where Spark has written the rows, in parts."""
+    def _written(self, frames: Iterable[nw.LazyFrame[Any] | nw.DataFrame[Any]]) -> tuple[str, StructType]:
+        """Where Spark has written the frames' rows, in parts, and their columns."""
         url = f"{self._folder}/{secrets.token_hex(6)}"
-        native.write.parquet(spark_url(url))
-        return url
+        for frame in frames:
+            native = nw.to_native(frame)
+            native.write.mode("append").parquet(spark_url(url))
+            schema = native.schema
+        return url, schema
 
     def _read(self, files: list[str], columns: str) -> DataFrame:
         if not files:
