@@ -131,12 +131,20 @@ def write_atomic(url: str, write: Callable[[str], None]) -> None:
     temporary = f"{url}.{secrets.token_hex(6)}.tmp"
     try:
         write(temporary)
-        fs.mv(filesystem(temporary)[1], path)
+        _move(fs, filesystem(temporary)[1], path)
     except BaseException:
         _, leftover = filesystem(temporary)
         if fs.exists(leftover):
             fs.rm(leftover)
         raise
+
+
+def _move(fs: Any, path: str, to: str) -> None:
+    if "s3" not in fs.protocol:
+        fs.mv(path, to)
+        return
+    fs.cp_file(path, to)  # S3 renames nothing, and `mv` first asks what `path` may be
+    fs.rm_file(path)
 
 
 def sweep(url: str) -> int:
