@@ -1,4 +1,4 @@
-"""Shows analyses that cannot be imported among Airflow's import errors, while the DAGs of all others go on."""
+"""Shows analyses that are left out among Airflow's import errors, while the DAGs of all others go on."""
 
 from __future__ import annotations
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+from typer.testing import CliRunner
+
+from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Window, count, key, measure
 from wayfare.analyses.check import problems
 from wayfare.analyses.registry import analyses, broken, get
+from wayfare.cli.scaffold import app
 from wayfare.contracts.events import BOOKING
 from wayfare.errors import DeclarationError
 
@@ -50,9 +55,30 @@ def test_each_mistake_is_told_with_its_place(said: str) -> None:
     assert all(problem.startswith("test_check.py:") for problem in told)
 
 
+class Bare(BehaviorAnalysis):
+    pass
+
+
 def test_nothing_is_wrong_with_ours() -> None:
     assert broken() == {}
-    assert [problem for analysis in analyses().values() for problem in problems(analysis)] == []
+
+
+@pytest.mark.parametrize(("declared", "said"), [(Wrong, "owner is empty"), (Bare, "has no docstring")])
+def test_what_is_declared_wrong_is_left_out_and_told(
+    monkeypatch: pytest.MonkeyPatch, declared: type[BehaviorAnalysis], said: str
+) -> None:
+    ours = list(analyses())
+    point = SimpleNamespace(name="theirs", value="package:Theirs", load=lambda: declared)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])  # noqa: ARG005
+    registry._found.cache_clear()
+    try:
+        assert list(analyses()) == ours
+        assert said in broken()["entry point theirs (package:Theirs)"]
+        done = CliRunner().invoke(app, ["check"])
+        assert done.exit_code == 1
+        assert said in done.output
+    finally:
+        registry._found.cache_clear()
 
 
 def test_an_unknown_name_lists_the_known() -> None:

@@ -20,10 +20,13 @@ _SUFFIX_TYPES = {"_minor": "bigint", "_on": "date", "_at": "timestamptz"}
 
 def problems(analysis: BehaviorAnalysis) -> list[str]:
     """What is wrong with a declaration, one sentence each, with file and line; empty where nothing is."""
+    checks = (_documentation, _inputs, _mart, _mart_columns, _expectations, _functions)
+    found = [problem for check in checks for problem in check(analysis)]
+    if not found:
+        return []  # without reading the source: every parse of the DAGs comes here
     declared = type(analysis)
     where = f"{Path(inspect.getfile(declared)).name}:{inspect.getsourcelines(declared)[1]}"
-    checks = (_documentation, _inputs, _mart, _mart_columns, _expectations, _functions)
-    return [f"{where}: {declared.__name__}: {problem}" for check in checks for problem in check(analysis)]
+    return [f"{where}: {declared.__name__}: {problem}" for problem in found]
 
 
 def _documentation(analysis: BehaviorAnalysis) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Finding the analyses: every module of this package, and every entry point `wayfare.analyses` of other packages.
 
-A module that cannot be imported is left out and told by `broken()`, so that one bad file does not stop the rest.
+An analysis that cannot be imported, or whose declaration has problems, is left out and told by `broken()`, so that one
+bad file does not stop the rest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import wayfare.analyses
 from wayfare.analyses.api import BehaviorAnalysis
+from wayfare.analyses.check import problems
 from wayfare.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def analyses() -> dict[str, BehaviorAnalysis]:
 
 
 def broken() -> dict[str, str]:
-    """What could not be imported: module or entry point, and why."""
+    """What is left out: module or entry point, and why."""
     return _found()[1]
 
 
@@ -65,9 +67,13 @@ def _found() -> tuple[dict[str, BehaviorAnalysis], dict[str, str]]:
     failed: dict[str, str] = {}
     for where, load in sources.items():
         try:
-            found += [made() for made in load()]
+            for analysis in [declared() for declared in load()]:
+                if told := problems(analysis):
+                    failed[where] = "\n".join(told)
+                else:
+                    found.append(analysis)
         except Exception as error:  # noqa: BLE001 - whatever an author's module raises at import
-            failed[where] = f"{type(error).__name__}: {error}"
+            failed[where] = f"cannot be imported: {type(error).__name__}: {error}"
     return _by_name(found), failed
 
 
