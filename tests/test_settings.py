@@ -41,3 +41,13 @@ def test_without_a_database_it_says_what_to_do() -> None:
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAYFARE_CUSTOMER_KEY", "")
     assert get_settings().customer_key is None
+
+
+def test_a_home_in_the_env_file_is_where_secrets_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WAYFARE_HOME")
+    monkeypatch.setattr("wayfare.settings.PROJECT", tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".env").write_text(f"WAYFARE_HOME={tmp_path / 'elsewhere'}\n")
+    (tmp_path / "elsewhere" / "secrets.env").write_text("WAYFARE_DATABASE_URL=postgresql://here/wayfare\n")
+    assert get_settings().home == tmp_path / "elsewhere"
+    assert get_settings().url("owner") == "postgresql://here/wayfare"

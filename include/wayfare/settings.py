@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -21,9 +22,10 @@ Role = Literal["owner", "landing", "pipeline"]
 
 
 def _env_files() -> tuple[Path, Path]:
-    """Files of settings, the later ones winning."""
-    home = Path(os.environ.get("WAYFARE_HOME", PROJECT / ".wayfare"))
-    return home / "secrets.env", PROJECT / ".env"
+    """Files of settings, the later ones winning: the environment and `.env` say where HOME is."""
+    chosen = PROJECT / ".env"
+    home = os.environ.get("WAYFARE_HOME") or dotenv_values(chosen).get("WAYFARE_HOME") or PROJECT / ".wayfare"
+    return Path(home) / "secrets.env", chosen
 
 
 class Settings(BaseSettings):
