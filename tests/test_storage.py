@@ -48,6 +48,18 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(anywhere: Settings) -> 
     assert storage.read_text(url) == "one"
 
 
+def test_a_file_that_appears_meanwhile_may_be_left_as_it_is(anywhere: Settings) -> None:
+    url = f"{anywhere.storage}/deep/file.txt"
+
+    def slowly(temporary: str) -> None:
+        storage.write_atomic(url, lambda t: _fill(t, "the other's"))
+        _fill(temporary, "ours")
+
+    storage.write_atomic(url, slowly, replace=False)
+    assert _names(anywhere.storage) == ["file.txt"]
+    assert storage.read_text(url) == "the other's"
+
+
 _WRITE = """
 import sys, time
 from wayfare import storage

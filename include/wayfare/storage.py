@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -120,18 +121,22 @@ def remove(folder: str) -> None:
         fs.rm(path, recursive=True)
 
 
-def write_atomic(url: str, write: Callable[[str], None]) -> None:
+def write_atomic(url: str, write: Callable[[str], None], *, replace: bool = True) -> None:
     """Let `write` fill a temporary file beside `url`, then move it into place; a failure leaves nothing behind.
 
-    `write` gets a URL of the same kind as `url`. Two writers of the same content-addressed file may race: either wins.
-    A writer that is killed leaves its temporary file, which nothing reads, to `sweep`.
+    `write` gets a URL of the same kind as `url`. Two writers of the same content-addressed file may race: without
+    `replace` the first one's stays, for somebody may be reading it, and a reader of an object store would get parts of
+    both. A writer that is killed leaves its temporary file, which nothing reads, to `sweep`.
     """
     fs, path = filesystem(url)
     fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
     temporary = f"{url}.{secrets.token_hex(6)}.tmp"
     try:
         write(temporary)
-        _move(fs, filesystem(temporary)[1], path)
+        if replace or not fs.exists(path):
+            _move(fs, filesystem(temporary)[1], path)
+        else:
+            fs.rm_file(filesystem(temporary)[1])
     except BaseException:
         _, leftover = filesystem(temporary)
         if fs.exists(leftover):
@@ -140,11 +145,14 @@ def write_atomic(url: str, write: Callable[[str], None]) -> None:
 
 
 def _move(fs: Any, path: str, to: str) -> None:
-    if "s3" not in fs.protocol:
-        fs.mv(path, to)
+    if "s3" in fs.protocol:  # which renames nothing; `mv` would first ask what `path` may be
+        fs.cp_file(path, to)
+        fs.rm_file(path)
         return
-    fs.cp_file(path, to)  # S3 renames nothing, and `mv` first asks what `path` may be
-    fs.rm_file(path)
+    if "file" in fs.protocol:  # else a machine that loses power may keep the name and not the content
+        with open(path, "rb") as file:  # noqa: PTH123  # fsspec's own path
+            os.fsync(file.fileno())
+    fs.mv(path, to)
 
 
 def sweep(url: str) -> int:

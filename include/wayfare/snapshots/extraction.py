@@ -138,7 +138,7 @@ def _write(file: DayFile, root: str, batches: Iterable[pa.RecordBatch]) -> int:
                 writer.write_table(pa.Table.from_batches(group))
                 rows += sum(batch.num_rows for batch in group)
 
-    storage.write_atomic(url, fill)
+    storage.write_atomic(url, fill, replace=False)
     return rows
 
 
