@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wayfare.analyses.api import Expect
-from wayfare.errors import DeclarationError
+from wayfare.errors import ConfigurationError, DeclarationError, ServiceError
 from wayfare.quality.context import datasource
 from wayfare.quality.judge import breaking_events, judge
 from wayfare.quality.suites import Suite, text_of
@@ -115,3 +115,19 @@ def test_a_query_that_is_not_sql_is_named() -> None:
         judged(
             [(1, 1, "x")], Expect("UnexpectedRowsExpectation", {"unexpected_rows_query": "SELEC nothing FROM {batch}"})
         )
+
+
+def test_a_file_that_cannot_be_read_is_no_fault_of_the_rule() -> None:
+    query = "SELECT event_id FROM {batch} SEMI JOIN read_parquet('nowhere.parquet') USING (event_id)"
+    with pytest.raises(ServiceError, match=r"UnexpectedRowsExpectation.*nowhere\.parquet"):
+        judged([(1, 1, "x")], Expect("UnexpectedRowsExpectation", {"unexpected_rows_query": query}))
+
+
+def test_too_little_memory_says_what_to_set() -> None:
+    unique = Expect("ExpectColumnValuesToBeUnique", {"column": "a"})
+    with duckdb.connect() as connection, datasource(connection) as source:
+        connection.execute("CREATE VIEW booking AS SELECT range AS a FROM range(3000000)")
+        connection.execute("SET memory_limit = '20MB'")
+        connection.execute("SET temp_directory = ''")
+        with pytest.raises(ConfigurationError, match="WAYFARE_DUCKDB_MEMORY_LIMIT"):
+            judge(source, Suite("booking", (unique,), "x.expect_input"), ["a"])

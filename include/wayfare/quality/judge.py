@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wayfare.errors import DeclarationError
+from wayfare.errors import ConfigurationError, DeclarationError, ServiceError
 from wayfare.quality.context import great_expectations
 from wayfare.quality.suites import QUERY, ROWS, build, text_of
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from wayfare.analyses.api import Expect
+    from wayfare.errors import WayfareError
     from wayfare.quality.suites import Suite
 
 # Uniqueness is the table's property: no single row breaks it, so none could be set aside.
@@ -73,6 +74,10 @@ def judge(source: Any, suite: Suite, columns: Sequence[str]) -> Judgment:
     ------
     DeclarationError
         An expectation is declared wrongly, or cannot be computed here; names it.
+    ConfigurationError
+        It takes more memory than the settings give it.
+    ServiceError
+        The files could not be read.
     """
     gx = great_expectations()
     built = tuple(build(expect, columns, suite.declared, n) for n, expect in enumerate(suite.expects))
@@ -146,13 +151,22 @@ def _refuse_crashes(batch: Any, result: Any, built: tuple[Any, ...], suite: Suit
     for one in crashed:
         alone = batch.validate(built[_number(one)], result_format="BOOLEAN_ONLY")
         if message := _crash(alone):
-            rule = text_of(suite.expects[_number(one)])
-            raise DeclarationError(
-                f"analysis {suite.declared}: {rule} cannot be computed on DuckDB: {message}; "
-                f"write it as {ROWS} with a query"
-            )
+            raise _refusal(f"analysis {suite.declared}: {text_of(suite.expects[_number(one)])}", message)
     if crashed:
-        raise DeclarationError(f"analysis {suite.declared}: {_crash(crashed[0])}")
+        first = f"{text_of(suite.expects[_number(crashed[0])])}: {_crash(crashed[0])}"
+        raise ServiceError(f"analysis {suite.declared}: what failed could be computed at a second try: {first}")
+
+
+def _refusal(what: str, message: str) -> WayfareError:
+    """Great Expectations reports whatever was raised as a text, which begins with the name of DuckDB's exception."""
+    if "OutOfMemoryException" in message:
+        return ConfigurationError(
+            f"{what} takes more memory than DuckDB is given; raise WAYFARE_DUCKDB_MEMORY_LIMIT or lower "
+            f"WAYFARE_CHUNK_ROWS: {message}"
+        )
+    if "IOException" in message or "HTTPException" in message:
+        return ServiceError(f"{what} could not read its files: {message}")
+    return DeclarationError(f"{what} cannot be computed on DuckDB: {message}; write it as {ROWS} with a query")
 
 
 def _crash(result: Any) -> str | None:
