@@ -214,6 +214,19 @@ def test_a_value_that_does_not_fit_is_the_datas_fault(settings: Settings, monkey
     assert not fsspec.filesystem("file").exists(result_url(settings, CHUNK))
 
 
+def test_a_column_that_is_not_there_is_the_declarations_fault(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(_Odd):
+        """What nobody has."""
+
+        frame = "output_on AS search_on, nowhere AS destination, 1 AS searches, 2 AS share"
+
+    _register(monkeypatch, Odd())
+    with pytest.raises(DeclarationError, match=r"odd.*nowhere"):
+        _run(settings)
+
+
 def test_too_little_memory_names_the_setting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     class Odd(_Odd):
         """More than fits."""

@@ -13,7 +13,7 @@ from wayfare.analyses import registry
 from wayfare.engines.frames import days_of, inputs
 from wayfare.engines.on_duckdb import DuckFrames
 from wayfare.engines.sessions import session
-from wayfare.errors import ConfigurationError, DataError, DeclarationError
+from wayfare.errors import DataError, DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
     Raises
     ------
     DeclarationError
-        The analysis returns other columns than its mart declares.
+        The analysis returns other columns than its mart declares, or asks for what is not there.
     DataError
         A value does not fit its mart column.
     ConfigurationError
@@ -59,11 +59,8 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
             _check_columns(analysis, result.collect_schema().names())
             rows = _mart_rows(connection, analysis, frames.to_relation(result), chunk)
             storage.write_atomic(url, lambda temporary: rows.write_parquet(temporary, compression="zstd"))
-        except duckdb.OutOfMemoryException as error:
-            raise ConfigurationError(
-                f"analysis {analysis.name}: {settings.duckdb_memory_limit} of memory is too little; raise"
-                f" WAYFARE_DUCKDB_MEMORY_LIMIT or lower WAYFARE_CHUNK_ROWS: {error}"
-            ) from error
+        except (duckdb.BinderException, duckdb.CatalogException) as error:
+            raise DeclarationError(f"analysis {analysis.name} asks DuckDB for what it has not: {error}") from error
         except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
             raise DataError(f"analysis {analysis.name}: a value does not fit its mart column: {error}") from error
         ((n,),) = connection.read_parquet(url).aggregate("count(*)").fetchall()

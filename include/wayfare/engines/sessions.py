@@ -8,14 +8,15 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
+import duckdb
+
 from wayfare import duck, storage
+from wayfare.errors import ConfigurationError
 from wayfare.storage import ABANDONED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import duckdb
 
     from wayfare.settings import Settings
 
@@ -25,6 +26,11 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection with the settings' limits, which can read and write the settings' storage.
 
     It spills to a folder of its own, because two processes that share one overwrite each other's files.
+
+    Raises
+    ------
+    ConfigurationError
+        What is asked of it needs more memory than the settings give it.
     """
     settings.spill_dir.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(settings.spill_dir)
@@ -41,7 +47,13 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("SET parquet_metadata_cache = true")
         if not storage.is_local(settings.storage):
             connection.register_filesystem(storage.AskedOnce(storage.filesystem(settings.storage)[0]))
-        yield connection
+        try:
+            yield connection
+        except duckdb.OutOfMemoryException as error:
+            raise ConfigurationError(
+                f"DuckDB: {settings.duckdb_memory_limit} of memory is too little; raise WAYFARE_DUCKDB_MEMORY_LIMIT or"
+                f" lower WAYFARE_CHUNK_ROWS: {error}"
+            ) from error
 
 
 def _remove_abandoned(spill_dir: Path) -> None:

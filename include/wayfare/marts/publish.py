@@ -88,7 +88,7 @@ def _transaction(settings: Settings, chunk: Chunk) -> Iterator[Any]:
             cursor.execute("SET LOCAL lock_timeout = %s", (PATIENCE,))
             yield cursor
             connection.commit()
-    except psycopg2.IntegrityError as error:
+    except (psycopg2.IntegrityError, psycopg2.DataError) as error:
         raise DataError(f"{chunk.analysis}, chunk {chunk.key}: a row does not fit its mart: {error}") from error
     except (psycopg2.Error, duckdb.Error) as error:
         raise ServiceError(f"{chunk.analysis}, chunk {chunk.key}: publishing was refused: {error}") from error
