@@ -25,22 +25,26 @@ def test_day_files_go_once_their_successor_is_old(anywhere: Settings) -> None:
     superseded = _file(anywhere, "snapshots/search/2026-03-01/9.parquet", age_days=50)
     just_superseded = _file(anywhere, "snapshots/search/2026-03-01/10.parquet", age_days=45)
     current = _file(anywhere, "snapshots/search/2026-03-01/11.parquet", age_days=5)
+    written_again = _file(anywhere, "snapshots/search/2026-03-03/9.parquet", age_days=1)
+    its_successor = _file(anywhere, "snapshots/search/2026-03-03/10.parquet", age_days=40)
     never_superseded = _file(anywhere, "snapshots/search/2026-03-02/9.parquet", age_days=400)
 
     assert maintenance.prune(anywhere, keep_days=30)["files"] == 1
 
     assert not storage.exists(superseded)
-    assert all(map(storage.exists, (just_superseded, current, never_superseded)))
+    kept = (just_superseded, current, written_again, its_successor, never_superseded)
+    assert all(map(storage.exists, kept))
 
 
 def test_work_folders_go_as_a_whole(anywhere: Settings) -> None:
-    done = [_file(anywhere, f"work/sessions/a/{name}.parquet", age_days=31) for name in ("quarantine", "result")]
+    names = ("quarantine.parquet", "result.parquet", "result.parquet.0a1b.parts/2c3d/part-0.parquet")
+    done = [_file(anywhere, f"work/sessions/a/{name}", age_days=31) for name in names]
     under_way = [
         _file(anywhere, "work/sessions/b/quarantine.parquet", age_days=31),
         _file(anywhere, "work/sessions/b/result.parquet", age_days=1),
     ]
 
-    assert maintenance.prune(anywhere, keep_days=30)["files"] == 2
+    assert maintenance.prune(anywhere, keep_days=30)["files"] == 3
 
     assert not any(map(storage.exists, done))
     assert all(map(storage.exists, under_way))

@@ -5,6 +5,7 @@ Everything removed can be made again from staging, except verdicts (`control.val
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections import defaultdict
 from itertools import pairwise
@@ -48,17 +49,18 @@ def _prune_work(storage: str, before: dt.datetime) -> int:
     folders = _by_folder(f"{storage}/work")
     old = {folder: written for folder, written in folders.items() if max(written.values()) < before}
     for folder in old:
-        fs.rm(folder, recursive=True)
+        with contextlib.suppress(FileNotFoundError):  # within one that has just gone, as what Spark writes is
+            fs.rm(folder, recursive=True)
     return sum(map(len, old.values()))
 
 
 def _prune_superseded(storage: str, before: dt.datetime) -> int:
-    """Day files whose successor is old too: nothing planned since would read them."""
+    """Day files whose successor is old too: nothing planned since would read them, unless a run was started again."""
     fs, _ = filesystem(storage)
     removed = 0
     for written in _by_folder(f"{storage}/snapshots", ".parquet").values():
         for path, successor in pairwise(sorted(written, key=_batch)):
-            if written[successor] < before:
+            if max(written[path], written[successor]) < before:
                 fs.rm_file(path)
                 removed += 1
     return removed

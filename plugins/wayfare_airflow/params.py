@@ -48,12 +48,9 @@ def requested(params: Mapping[str, Any]) -> Request:
     Raises
     ------
     ConfigurationError
-        A day is not written YYYY-MM-DD, or `from` is after `to`.
+        A day is not written YYYY-MM-DD.
     """
-    first, last = _read(params, "from"), _read(params, "to")
-    if first and last and first > last:
-        raise ConfigurationError(f"params: from ({first}) is after to ({last}); swap them")
-    return Request(first, last, bool(params.get("force")))
+    return Request(_read(params, "from"), _read(params, "to"), bool(params.get("force")))
 
 
 def _day(title: str, description: str) -> Param:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from marts import tiny
 from marts.tiny import day
 from wayfare.analyses.api import Every, Window
-from wayfare.errors import DeclarationError
+from wayfare.errors import ConfigurationError, DeclarationError
 from wayfare.marts import plan
 from wayfare.marts.fingerprint import fingerprint
 from wayfare.staging.database import engine
@@ -54,6 +54,11 @@ def test_without_events_nothing_is_stale(settings: Settings, monkeypatch: pytest
 def test_an_unknown_analysis_is_named(settings: Settings) -> None:
     with pytest.raises(DeclarationError, match="nonesuch"):
         plan(settings, "nonesuch")
+
+
+def test_bounds_the_wrong_way_round_are_refused(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="swap them"):
+        plan(settings, "economic_results", first=day(2), last=day(1))
 
 
 def test_every_day_between_the_first_and_the_last_event_is_an_output_day(

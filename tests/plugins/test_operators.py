@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from snapshots.staged_events import event, stage
 from wayfare.analyses.chunk import Chunk
 from wayfare.errors import ConfigurationError
+from wayfare.settings import get_settings
 
 if TYPE_CHECKING:
+    from wayfare.settings import Settings
     from wayfare_airflow.operators.chunk import ChunkOperator
 
 CHUNK = Chunk("economic_results", (dt.date(2026, 3, 1), dt.date(2026, 3, 2)), 7, "f" * 16)
@@ -69,6 +72,29 @@ def test_data_docs_are_where_the_link_leads() -> None:
     (link,) = task.operator_extra_links
     page = page_url("s3://bucket", CHUNK.analysis, "input", CHUNK.key)
     assert link.get_link(task, ti_key=None).endswith(page.removeprefix("s3://bucket/data_"))
+
+
+def test_other_code_than_was_planned_with_computes_nothing(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="economic_results: this worker has other code or settings"):
+        _operator("AnalyzeOperator").step(settings, CHUNK, {})
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_one_run_does_not_take_waits_unless_forced(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    from wayfare_airflow.operators import PlanOperator
+
+    stage(settings, 1, [event("booking", dt.datetime(2026, 3, day, tzinfo=dt.UTC)) for day in (1, 2, 3)])
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "2")
+    monkeypatch.setenv("WAYFARE_CHUNK_ROWS", "1")
+    get_settings.cache_clear()
+    plan = PlanOperator(task_id="plan", analysis="economic_results")
+    if force:
+        with pytest.raises(ConfigurationError, match=r"3 chunks.*force fewer days, ending with 2026-03-02"):
+            plan.execute({"params": {"force": True}})
+    else:
+        assert len(plan.execute({"params": {}})) == 2
 
 
 def _operator(name: str, **arguments: Any) -> ChunkOperator:

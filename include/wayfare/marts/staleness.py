@@ -16,6 +16,7 @@ from sqlalchemy import text
 from wayfare.analyses import registry
 from wayfare.analyses.api import Every
 from wayfare.analyses.chunk import Chunk
+from wayfare.errors import ConfigurationError
 from wayfare.marts.fingerprint import fingerprint
 from wayfare.staging.database import transaction
 
@@ -81,11 +82,15 @@ def plan(
 
     Raises
     ------
+    ConfigurationError
+        `first` is after `last`.
     DeclarationError
         There is no such analysis.
     ServiceError
         PostgreSQL does not answer.
     """
+    if first and last and first > last:
+        raise ConfigurationError(f"the first day, {first}, is after the last, {last}; swap them")
     found = registry.get(analysis)
     digest = fingerprint(settings, found)
     from_on = first and found.mart.every.first(first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from wayfare.errors import ConfigurationError
 from wayfare_airflow.operators.chunk import ChunkOperator
 
 if TYPE_CHECKING:
@@ -16,11 +17,19 @@ if TYPE_CHECKING:
 class AnalyzeOperator(ChunkOperator):
     """Computes the chunk's rows of the mart from the day files, into a file beside the chunk's others.
 
-    Needs `extract` and `validate` of the same chunk to have run.
+    Needs `extract` and `validate` of the same chunk to have run. Refuses a chunk that was planned with other code or
+    settings than this worker has: its rows would be published as what they are not.
     """
 
     def step(self, settings: Settings, chunk: Chunk, context: Context) -> dict[str, Any]:  # noqa: ARG002 - the step's face
         """Analyze; returns the number of rows."""
         from wayfare import engines
+        from wayfare.analyses import registry
+        from wayfare.marts.fingerprint import fingerprint
 
+        if fingerprint(settings, registry.get(chunk.analysis)) != chunk.fingerprint:
+            raise ConfigurationError(
+                f"analysis {chunk.analysis}: this worker has other code or settings than the plan was made with; once "
+                "all workers have the same, clear the run from its task plan on, or start another"
+            )
         return engines.analyze(settings, chunk)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.configuration import conf
 
+from wayfare.errors import ConfigurationError
 from wayfare.settings import get_settings
 from wayfare_airflow.params import requested
 from wayfare_airflow.retries import RETRY_POLICY
@@ -22,7 +23,8 @@ class PlanOperator(BaseOperator):
 
     Map the chunk operators over its output; an empty list means that everything is fresh. The params `from`, `to`
     and `force`, of the task or of its DAG, narrow or widen the plan (`wayfare_airflow.params.form`). Airflow maps a
-    task at most `core.max_map_length` times; what is beyond stays stale, and the next run plans it.
+    task at most `core.max_map_length` times; what is beyond stays stale, and the next run plans it. What is forced
+    would not be planned again: more of it is refused.
 
     Parameters
     ----------
@@ -47,6 +49,11 @@ class PlanOperator(BaseOperator):
             "plan %s: %d stale days in %d chunks", self.analysis, sum(len(c.days) for c in chunks), len(chunks)
         )
         longest = conf.getint("core", "max_map_length")
+        if len(chunks) > longest and force:
+            raise ConfigurationError(
+                f"{len(chunks)} chunks are more than one run takes ({longest}); force fewer days, ending with "
+                f"{chunks[longest - 1].days[-1]}, and the others after them"
+            )
         if len(chunks) > longest:
             self.log.warning("plan %s: the first %d chunks now, the rest in the next run", self.analysis, longest)
         return [chunk.to_json() for chunk in chunks[:longest]]
