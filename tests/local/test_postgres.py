@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory, free_port: int) -> Iterator[EmbeddedPostgres]:
     folder: Path = tmp_path_factory.mktemp("pg")
-    made = EmbeddedPostgres(folder / "data", free_port, "secret-of-this-test")
+    made = EmbeddedPostgres(folder / "it's data", free_port, "secret-of-this-test")
     made.start()
     yield made
     made.stop()

@@ -6,11 +6,15 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from waiting import until
-from wayfare.local.supervisor import Supervisor
+from wayfare.local.supervisor import Supervisor, stop_leftovers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SLEEPER = [sys.executable, "-c", "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"]
 
@@ -19,13 +23,13 @@ def pid_of(logs: Path, name: str) -> int:
     return int((logs / f"{name}.pid").read_text().split()[0])
 
 
-def supervise(logs: Path, restarts: list[tuple[str, int]]) -> Supervisor:
+def supervise(logs: Path, restarts: list[tuple[str, int]], keep_alive: Callable[[], None] = lambda: None) -> Supervisor:
     return Supervisor(
         {"one": SLEEPER, "two": SLEEPER},
         dict(os.environ),
         logs,
         on_restart=lambda name, code: restarts.append((name, code)),
-        keep_alive=lambda: None,
+        keep_alive=keep_alive,
     )
 
 
@@ -69,6 +73,30 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert pid_of(tmp_path, "one") != orphan.pid
     finally:
         supervisor.stop()
+
+
+def test_a_fault_of_its_own_does_not_end_its_watch(tmp_path: Path) -> None:
+    faults = iter([OSError("no space left on device")])
+
+    def keep_alive() -> None:
+        for fault in faults:
+            raise fault
+
+    restarts: list[tuple[str, int]] = []
+    supervisor = supervise(tmp_path, restarts, keep_alive)
+    supervisor.start()
+    try:
+        os.kill(pid_of(tmp_path, "one"), signal.SIGKILL)
+        until(lambda: restarts == [("one", -signal.SIGKILL)], 15)
+    finally:
+        supervisor.stop()
+    assert list(faults) == []
+
+
+def test_a_pid_file_cut_short_by_a_power_failure_names_no_process(tmp_path: Path) -> None:
+    (tmp_path / "one.pid").write_text("")
+    assert stop_leftovers(tmp_path) == 0
+    assert list(tmp_path.glob("*.pid")) == []
 
 
 def test_a_pid_that_now_is_another_process_is_left_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from typing import Annotated
 
@@ -23,7 +24,9 @@ def up(
     from wayfare.settings import get_settings
 
     for stopping in (signal.SIGINT, signal.SIGTERM):  # a shell's background job starts with SIGINT ignored
-        signal.signal(stopping, signal.default_int_handler)
+        signal.signal(stopping, _stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, _stop)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 160
@@ -38,10 +41,19 @@ def up(
                 console.print("Everything keeps running; Ctrl-C stops it.")
                 signal.pause()
         finally:
-            console.print("Stopping")
+            with contextlib.suppress(OSError):  # the terminal is gone
+                console.print("Stopping")
             running.stop()
     except KeyboardInterrupt:
-        console.print("Stopped")
+        with contextlib.suppress(OSError):
+            console.print("Stopped")
+
+
+def _stop(_number: int, _frame: object) -> None:
+    """Stop once: a second signal would leave half of it running."""
+    for stopping in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stopping, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 @app.command()

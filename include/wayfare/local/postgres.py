@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pwd
 import secrets
+import shlex
 import shutil
 import socket
 import stat
@@ -68,7 +69,7 @@ class EmbeddedPostgres:
         if self.running():
             return
         log = self.data / "log"
-        options = f"-p {self.port} -k {self._socket_dir()}"
+        options = f"-p {self.port} -k {shlex.quote(self._socket_dir())}"  # which a shell reads
         done = self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(log), "-o", options, "start")
         if done.returncode != 0:
             tail = log.read_text(errors="replace")[-2000:] if log.exists() else done.stderr

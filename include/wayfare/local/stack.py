@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import socket
 import time
 import urllib.error
@@ -17,7 +17,7 @@ from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.local import accounts, airflow
 from wayfare.local.postgres import EmbeddedPostgres
 from wayfare.local.secrets import Secrets, load_or_make, remember_urls
-from wayfare.local.supervisor import Supervisor
+from wayfare.local.supervisor import Supervisor, remember, remembered, stop_leftovers
 from wayfare.settings import Settings, get_settings
 from wayfare.staging import database
 
@@ -62,14 +62,30 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stack:
     ServiceError
         Something did not start; the message says which log to read.
     """
-    _claim(settings)
-    secrets = load_or_make(settings.home)
-    postgres = EmbeddedPostgres(settings.home / "postgres", settings.database_port, secrets.owner)
-    if not postgres.running():
-        _require_free(settings.database_port, "WAYFARE_DATABASE_PORT")
-        say("Starting PostgreSQL")
+    with contextlib.ExitStack() as undo:
+        _claim(settings)
+        undo.callback(_pid_file(settings.home).unlink, missing_ok=True)
+        secrets = load_or_make(settings.home)
+        postgres = EmbeddedPostgres(settings.home / "postgres", settings.database_port, secrets.owner)
+        if not postgres.running():
+            _require_free(settings.database_port, "WAYFARE_DATABASE_PORT")
+            say("Starting PostgreSQL")
+        undo.callback(postgres.stop)
         postgres.start()
-    settings = _prepare_databases(settings, postgres, secrets)
+        settings = _prepare_databases(settings, postgres, secrets)
+        supervisor = _supervisor(settings, postgres, secrets, say)
+        stack = Stack(settings, postgres, supervisor, secrets)
+        undo.callback(supervisor.stop)
+        supervisor.start()
+        _wait_for_airflow(stack)
+        undo.pop_all()
+    return stack
+
+
+def _supervisor(
+    settings: Settings, postgres: EmbeddedPostgres, secrets: Secrets, say: Callable[[str], None]
+) -> Supervisor:
+    """What will run Airflow, whose metadata is up to date then."""
     accounts.write_login(settings.home / "airflow", secrets.admin)
     environment = airflow.environment(
         settings.home, postgres.url("airflow", "airflow", secrets.airflow), settings.port, secrets
@@ -77,34 +93,29 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stack:
     say("Migrating Airflow's metadata")
     accounts.migrate_airflow(environment, settings.home / "logs" / "airflow-migrate.log")
     say("Starting Airflow: " + ", ".join(airflow.PROCESSES))
-    supervisor = Supervisor(
+    return Supervisor(
         {name: airflow.command(name) for name in airflow.PROCESSES},
         environment,
         settings.home / "logs",
         on_restart=lambda name, code: say(f"{name} ended with status {code}; starting it again"),
         keep_alive=lambda: _revive(postgres, say),
     )
-    stack = Stack(settings, postgres, supervisor, secrets)
-    try:
-        supervisor.start()
-        _wait_for_airflow(stack)
-    except BaseException:
-        stack.stop()
-        raise
-    return stack
 
 
 def stop_running(settings: Settings, *, timeout: float = 60.0) -> bool:
-    """Stop the installation that runs in this home; False if none does.
+    """Stop the installation that runs in this home, or what is left of one; False if there is nothing.
 
     Raises
     ------
     ServiceError
         It does not end within `timeout` seconds.
     """
-    process = _supervising_process(settings.home)
+    process = remembered(_pid_file(settings.home))
     if process is None:
-        return False
+        postgres = EmbeddedPostgres(settings.home / "postgres", settings.database_port, password="")
+        was_running = postgres.running()
+        postgres.stop()
+        return stop_leftovers(settings.home / "logs") > 0 or was_running
     process.terminate()
     try:
         process.wait(timeout)
@@ -127,26 +138,15 @@ def _pid_file(home: Path) -> Path:
     return home / "wayfare.pid"
 
 
-def _supervising_process(home: Path) -> psutil.Process | None:
-    file = _pid_file(home)
-    if not file.exists():
-        return None
-    pid, created = file.read_text().split()
-    try:
-        process = psutil.Process(int(pid))
-    except psutil.NoSuchProcess:
-        return None
-    return process if abs(process.create_time() - float(created)) < 1 else None
-
-
 def _claim(settings: Settings) -> None:
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if _supervising_process(settings.home) is not None:
+    if remembered(_pid_file(settings.home)) is not None:
         raise ConfigurationError(
             f"Wayfare already runs here: http://127.0.0.1:{settings.port}; stop it with `wayfare down`"
         )
+    stop_leftovers(settings.home / "logs")
     _require_free(settings.port, "WAYFARE_PORT")
-    _pid_file(settings.home).write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    remember(_pid_file(settings.home), psutil.Process())
 
 
 def _require_free(port: int, variable: str) -> None:

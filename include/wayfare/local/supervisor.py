@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+_log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 20.0
 _LONGEST_PAUSE = 30.0
@@ -52,8 +55,8 @@ class Supervisor:
     def start(self) -> None:
         """Start every process and watch over them from a thread of its own."""
         self._logs.mkdir(parents=True, exist_ok=True)
+        stop_leftovers(self._logs)
         for name in self._commands:
-            self._stop_leftover(name)
             self._spawn(name)
         self._watcher.start()
 
@@ -74,11 +77,17 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._stopping.wait(1.0):
-            self._keep_alive()
-            for name, process in list(self._running.items()):
-                code = process.poll()
-                if code is not None:
-                    self._restart(name, code)
+            try:
+                self._look_after()
+            except Exception:  # noqa: BLE001 - a full disk, a closed terminal: nobody else starts what dies next
+                _log.exception("the supervisor goes on")
+
+    def _look_after(self) -> None:
+        self._keep_alive()
+        for name, process in list(self._running.items()):
+            code = process.poll()
+            if code is not None:
+                self._restart(name, code)
 
     def _restart(self, name: str, code: int) -> None:
         lived = time.monotonic() - self._started[name]
@@ -101,20 +110,40 @@ class Supervisor:
             )
         self._running[name] = process
         self._started[name] = time.monotonic()
-        self._pid_file(name).write_text(f"{process.pid} {psutil.Process(process.pid).create_time()}")
+        remember(self._pid_file(name), psutil.Process(process.pid))
 
     def _pid_file(self, name: str) -> Path:
         return self._logs / f"{name}.pid"
 
-    def _stop_leftover(self, name: str) -> None:
-        file = self._pid_file(name)
-        if not file.exists():
-            return
-        pid, created = file.read_text().split()
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if abs(psutil.Process(int(pid)).create_time() - float(created)) < 1:
-                _signal_group(int(pid), signal.SIGKILL)
+
+def stop_leftovers(logs: Path) -> int:
+    """Kill what a killed supervisor with these `logs` left behind, and wait until its ports are free.
+
+    Returns how many processes there were.
+    """
+    dying: list[psutil.Process] = []
+    for file in logs.glob("*.pid"):
+        if (process := remembered(file)) is not None:
+            dying += [process, *process.children(recursive=True)]
+            _signal_group(process.pid, signal.SIGKILL)
         file.unlink()
+    psutil.wait_procs(dying, timeout=_GRACE_SECONDS)
+    return len(dying)
+
+
+def remember(file: Path, process: psutil.Process) -> None:
+    """Write down a process so that no other is taken for it: ids are used again."""
+    file.write_text(f"{process.pid} {process.create_time()}")
+
+
+def remembered(file: Path) -> psutil.Process | None:
+    """The process that is written down there, if it still runs."""
+    try:
+        pid, created = file.read_text().split()
+        process = psutil.Process(int(pid))
+        return process if abs(process.create_time() - float(created)) < 1 else None
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):  # ValueError: the machine lost power over it
+        return None
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

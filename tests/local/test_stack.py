@@ -1,0 +1,33 @@
+"""What is left of an installation whose supervisor was killed."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import psutil
+
+from wayfare.local import stack
+from wayfare.local.postgres import EmbeddedPostgres
+from wayfare.local.supervisor import remember
+from wayfare.settings import Settings
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_down_stops_what_a_killed_supervisor_left(tmp_path_factory: pytest.TempPathFactory, free_port: int) -> None:
+    home = tmp_path_factory.mktemp("home")
+    settings = Settings(home=home, database_port=free_port)
+    postgres = EmbeddedPostgres(home / "postgres", free_port, "secret-of-this-test")
+    postgres.start()
+    (home / "logs").mkdir()
+    scheduler = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    remember(home / "logs" / "scheduler.pid", psutil.Process(scheduler.pid))
+
+    assert stack.stop_running(settings)
+
+    assert not psutil.pid_exists(scheduler.pid)
+    scheduler.wait()
+    assert not postgres.running()
+    assert not stack.stop_running(settings)
