@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wayfare.analyses.api import Additivity, Column
+from wayfare.analyses.api import Additivity, Column, Every
 from wayfare.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -53,13 +53,15 @@ def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
     Raises
     ------
     DeclarationError
-        The mart lost or retyped a column, or its grain grew, without becoming a new version.
+        The mart lost or retyped a column, its grain grew, or its days became weeks or months, without becoming a new
+        version.
     """
     mart, name = analysis.mart, relation(analysis)
     _follow(cursor, name, analysis, mart.all_columns | ({"published_in": _PUBLISHED_IN} if mart.vintage else {}))
     if mart.vintage:
         closed = {"published_in": _PUBLISHED_IN, "superseded_in": _SUPERSEDED_IN}
         _follow(cursor, superseded(name), analysis, mart.all_columns | closed)
+    _refuse_other_periods(cursor, analysis)
 
 
 def superseded(name: str) -> str:
@@ -151,6 +153,21 @@ def _refuse_breaking_change(
             f"analysis {analysis.name}: column {changed[0]!r} of its mart was removed, retyped or added to the grain, "
             f"but marts.{relation(analysis)} is published: set version={analysis.mart.version + 1} in its Mart, and "
             "the new shape is published beside the old"
+        )
+
+
+def _refuse_other_periods(cursor: Any, analysis: BehaviorAnalysis) -> None:
+    """Rows of days would stay beside those of the weeks that the days are in, and add up with them."""
+    mart, name, period = analysis.mart, relation(analysis), analysis.mart.every.value
+    if mart.every is Every.DAY:
+        return
+    other = f'"{mart.day}" <> date_trunc(%s, "{mart.day}")'
+    cursor.execute(f'SELECT min("{mart.day}") FROM marts."{name}" WHERE {other}', (period,))  # noqa: S608 - declared names
+    (day,) = cursor.fetchone()
+    if day is not None:
+        raise DeclarationError(
+            f"analysis {analysis.name}: marts.{name} has rows of {day}, on which no {period} begins: set "
+            f"version={mart.version + 1} in its Mart, and the new shape is published beside the old"
         )
 
 
