@@ -59,3 +59,8 @@ def test_spark_is_of_the_clients_version_and_works_as_the_workers_do() -> None:
 def test_who_lands_knows_nothing_else(name: str) -> None:
     environment = SERVICES[name]["environment"]
     assert not [v for v in environment if v.startswith(("AIRFLOW", "WAYFARE_PIPELINE", "WAYFARE_DATABASE"))]
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"postgres", "superset"}))
+def test_a_service_has_a_user_since_root_without_capabilities_cannot_become_one(name: str) -> None:
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", SERVICES[name]["user"])
