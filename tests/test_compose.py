@@ -52,6 +52,7 @@ def test_spark_is_of_the_clients_version_and_works_as_the_workers_do() -> None:
     spark = SERVICES["spark"]
     assert spark["image"] == f"apache/spark:{version('pyspark-client')}"
     assert (spark["user"], spark["volumes"]) == (SERVICES["worker"]["user"], SERVICES["worker"]["volumes"])
+    assert spark["tmpfs"] == ["/tmp:exec"]
     assert SERVICES["worker"]["environment"]["WAYFARE_SPARK_REMOTE"] == "${WAYFARE_SPARK_REMOTE:-sc://spark:15002}"
 
 
