@@ -65,3 +65,8 @@ def test_who_lands_knows_nothing_else(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - {"postgres", "superset"}))
 def test_a_service_has_a_user_since_root_without_capabilities_cannot_become_one(name: str) -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", SERVICES[name]["user"])
+
+
+def test_postgres_is_not_healthy_while_it_initializes() -> None:
+    check = SERVICES["postgres"]["healthcheck"]["test"]
+    assert check[check.index("-h") + 1] == "127.0.0.1"
