@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 import yaml
 
+from wayfare.doctor.machine import MEMORY_SHARE
+from wayfare.settings import Settings
+
 PROJECT = Path(__file__).resolve().parents[1]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
-CHOICES = {"WAYFARE_STORAGE_URL", "WAYFARE_ENGINE", "WAYFARE_SPARK_REMOTE"}
-"""Variables that choose something and hide nothing."""
+LANDING = {"WAYFARE_LANDING_ROWS", "WAYFARE_QUEUE_NAME"}
+SERVED = {"WAYFARE_HOME", "WAYFARE_PORT", "WAYFARE_DATABASE_PORT", "WAYFARE_DUCKDB_SPILL", "WAYFARE_CUSTOMER_KEY"}
+"""Settings that the file decides."""
+CHOICES = {v for n in Settings.model_fields if not (v := f"WAYFARE_{n.upper()}").endswith("_URL")} - SERVED
+CHOICES |= {"WAYFARE_STORAGE_URL"}
+"""Settings that an installation chooses in .env; they hide nothing."""
 
 
 def test_every_secret_must_be_given() -> None:
@@ -70,3 +77,24 @@ def test_a_service_has_a_user_since_root_without_capabilities_cannot_become_one(
 def test_postgres_is_not_healthy_while_it_initializes() -> None:
     check = SERVICES["postgres"]["healthcheck"]["test"]
     assert check[check.index("-h") + 1] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("worker", CHOICES - LANDING),
+        ("migrate", CHOICES - LANDING),
+        ("triggerer", CHOICES - LANDING),
+        ("collector", LANDING | {"WAYFARE_TIMEZONE"}),
+        ("queue-lander", LANDING | {"WAYFARE_TIMEZONE"}),
+    ],
+)
+def test_what_an_installation_chooses_reaches_who_uses_it(name: str, choices: set[str]) -> None:
+    environment = SERVICES[name]["environment"]
+    assert {v: environment.get(v, "").split(":-")[0] for v in choices} == {v: "${" + v for v in choices}
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if SERVICES[name].get("image") == "wayfare:local"])
+def test_duckdb_may_take_its_share_of_a_container(name: str) -> None:
+    assert Settings.model_fields["duckdb_memory_limit"].default == "1GB"
+    assert int(SERVICES[name]["mem_limit"].removesuffix("g")) * 2**30 * MEMORY_SHARE >= 1e9
