@@ -16,6 +16,7 @@ from wayfare.settings import Settings
 PROJECT = Path(__file__).resolve().parents[1]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+DONE = "service_completed_successfully"
 LANDING = {"WAYFARE_LANDING_ROWS", "WAYFARE_QUEUE_NAME"}
 SERVED = {"WAYFARE_HOME", "WAYFARE_PORT", "WAYFARE_DATABASE_PORT", "WAYFARE_DUCKDB_SPILL", "WAYFARE_CUSTOMER_KEY"}
 """Settings that the file decides."""
@@ -98,3 +99,19 @@ def test_what_an_installation_chooses_reaches_who_uses_it(name: str, choices: se
 def test_duckdb_may_take_its_share_of_a_container(name: str) -> None:
     assert Settings.model_fields["duckdb_memory_limit"].default == "1GB"
     assert int(SERVICES[name]["mem_limit"].removesuffix("g")) * 2**30 * MEMORY_SHARE >= 1e9
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"migrate", "queue-lander"}))
+def test_a_service_is_asked_whether_it_is_well(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_waits_for_what_it_needs(name: str) -> None:
+    needed = SERVICES[name].get("depends_on", {})
+    for other, how in needed.items():
+        assert how["condition"] == ("service_healthy" if "healthcheck" in SERVICES[other] else DONE)
+        assert how.get("required", True) == ("profiles" not in SERVICES[other])
+    assert ("redis" in needed) == (name in {"scheduler", "worker", "collector", "queue-lander"})
+    assert ("objects" in needed) == (name in {"api-server", "worker"})
+    assert ("migrate" in needed) == (name not in {"postgres", "redis", "objects", "migrate"})
