@@ -1,7 +1,8 @@
 """Build the image of Dockerfile, look into it and run docker-compose.yaml's services in containers of it.
 
-Needs root, podman, runc, mmdebstrap and iproute2, and no container registry: in the place of the base image stands the
-same Debian release with Debian's Python of the same minor version. Everything is in a folder that is gone at the end.
+Needs root, podman, runc, mmdebstrap, iproute2 and redis-server, and no container registry: in the place of the base
+image stands the same Debian release with Debian's Python of the same minor version. Everything is in a folder that is
+gone at the end.
 """
 
 from __future__ import annotations
