@@ -41,7 +41,7 @@ lint: .venv/.ready lock-check docs-check  ## format, lint, types, lock and gener
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: .venv/.ready .venv-spark/.ready  ## measure every speed claim, ratios side by side (ARGS="--rows 1000000")
+bench: .venv/.ready .venv-spark/.ready  ## measure the speed claims, ratios side by side (ARGS="--rows 1000000")
 	@$(BIN)/python -m bench $(ARGS)
 
 image: .venv/.ready  ## build the container image and run the compose file's services in it (root; Debian's podman, runc, mmdebstrap, iproute2, redis-server)
