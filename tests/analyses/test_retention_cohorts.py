@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 ANALYSIS = RetentionCohorts()
 FIRST = dt.date(2025, 11, 1)
-Month = tuple[int, int]
 
 
 def _booked(on: dt.date, booking_id: str, customer: str | None = "c", **more: Any) -> Row:
