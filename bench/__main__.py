@@ -17,7 +17,9 @@ FOLDER = Path(__file__).parent
 def main() -> int:
     """Run the parts; the exit status is that of the last one that failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=10_000_000, help="events of each part that takes a number (default: 10 million)")
+    parser.add_argument(
+        "--rows", type=int, default=10_000_000, help="events of each part that takes a number (default: 10 million)"
+    )
     rows = str(parser.parse_args().rows)
     parts = {
         "simulate": (),
