@@ -27,8 +27,8 @@ help:  ## list these targets
 run: .venv/.ready  ## set up, start everything, land a demo, publish every analysis (ARGS=--exit: then stop)
 	@$(BIN)/wayfare up --demo $(ARGS)
 
-down: .venv/.ready  ## stop what `make run` started
-	@$(BIN)/wayfare down
+down:  ## stop what `make run` started
+	@test ! -x $(BIN)/wayfare || $(BIN)/wayfare down
 
 test: .venv/.ready .venv-spark/.ready  ## run the tests
 	@$(BIN)/python scripts/run_tests.py $(ARGS)
