@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import json
 import signal
@@ -97,6 +98,18 @@ def test_a_producer_sends_its_own_events_only(collector: Collector, token: str, 
                     ("forbidden", "event_type")]  # fmt: skip
     assert query(settings, "SELECT count(*) FROM staging.rejection") == [(0,)]
     assert statuses(collector.post(event("travel", 9), token)) == ["rejected"]
+
+
+def test_what_may_land_later_is_no_way_around_a_producers_name(
+    collector: Collector, token: str, settings: Settings
+) -> None:
+    """A replay would land it as another's, once its time has come."""
+    soon = (dt.datetime.now(dt.UTC) + dt.timedelta(minutes=61)).isoformat()
+    sent = [event("search", 1, source="gds", occurred_at=soon), event("search", 2, source="gds", adults=-1),
+            event("search", 3, occurred_at=soon)]  # fmt: skip
+    told = [(r["reason"], r["field"]) for r in collector.post(sent, token).json()["results"]]
+    assert told == [("forbidden", "source"), ("forbidden", "source"), ("in_future", "occurred_at")]
+    assert query(settings, "SELECT reason FROM staging.rejection") == [("in_future",)]
 
 
 def test_sizes_and_encodings(collector: Collector, token: str) -> None:
@@ -252,6 +265,7 @@ def test_with_a_queue_events_are_queued_and_landed(
         assert (sent.status_code, statuses(sent)) == (207, ["queued"] * 50 + ["rejected"] * 3)
         assert statuses(running.post(b"[1,\n\xff", token)) == ["rejected"]
         assert statuses(running.post(event("travel"), token)) == ["rejected"]
+        assert statuses(running.post(event("search", 9, source="gds", adults=-1), token)) == ["rejected"]
         assert running.client.get("/health").json() == {"database": "ok", "queue": "ok"}
         rabbitmq.stop()
         assert running.client.get("/health").status_code == 503

@@ -72,18 +72,21 @@ class Preparer:
 def _forbidden(producer: Producer, incoming: Incoming) -> dict[int, Outcome]:
     found = dict[int, Outcome]()
     told = f"producer {producer.name} may send {', '.join(sorted(producer.event_types))}"
+    foreign = Outcome("rejected", "forbidden", "source", f"source must be {producer.name}, the producer's name")
     for contract, table in incoming.events:
         if contract.name not in producer.event_types:
             outcome = Outcome("rejected", "forbidden", "event_type", f"{told}; {contract.name} is not among them")
             wrong = table["ordinal"]
         else:
-            outcome = Outcome("rejected", "forbidden", "source", f"source must be {producer.name}, the producer's name")
+            outcome = foreign
             wrong = table["ordinal"].filter(pc.not_equal(table["source"], pa.scalar(producer.name)))
         found |= dict.fromkeys(wrong.to_pylist(), outcome)
-    for rejection in incoming.rejections:
+    for rejection in incoming.rejections:  # refused today, one may land later: once its time has come, say
         if rejection.event_type in _KNOWN - producer.event_types:
             message = f"{told}; {rejection.event_type} is not among them"
             found[rejection.ordinal] = Outcome("rejected", "forbidden", "event_type", message)
+        elif rejection.source not in {None, producer.name}:
+            found[rejection.ordinal] = foreign
     return found
 
 

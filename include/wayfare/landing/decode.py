@@ -113,11 +113,12 @@ class Decoder:
 
     def _rejection(self, ordinal: int, fault: Fault, event: object) -> Rejection:
         known = event if isinstance(event, dict) else {}
-        event_type, event_id = (_readable(known.get(name)) for name in ("event_type", "event_id"))
+        event_type, event_id, source = (_readable(known.get(name)) for name in ("event_type", "event_id", "source"))
         if not self._quoting:
             event_type = event_type if event_type in EVENT_TYPES else None
             event_id = event_id if _is_uuid(event_id) else None
-        return Rejection(ordinal, fault.reason, fault.told(quoting=self._quoting), fault.field, event_type, event_id)
+        told = fault.told(quoting=self._quoting)
+        return Rejection(ordinal, fault.reason, told, fault.field, event_type, event_id, source)
 
 
 @contextmanager

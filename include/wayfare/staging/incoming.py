@@ -32,7 +32,10 @@ KEYS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A line that is not staged: why, and what could be read of it. `ordinal` is its position among the lines."""
+    """A line that is not staged: why, and what could be read of it. `ordinal` is its position among the lines.
+
+    `source` is who the event says it is from; it is not kept with the rejection.
+    """
 
     ordinal: int
     reason: str
@@ -40,6 +43,7 @@ class Rejection:
     field: str | None = None
     event_type: str | None = None
     event_id: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
