@@ -143,6 +143,21 @@ def test_a_producer_beyond_its_rate_waits(collector: Collector, settings: Settin
     assert 1 <= int(second.headers["retry-after"]) <= 6
 
 
+def test_what_is_refused_for_its_number_counts_too(collector: Collector, settings: Settings) -> None:
+    crowded = producers.add(settings, "crowded", ["search"], 100)
+    until(lambda: collector.knows(crowded))
+    body = b"[" + b'{"a":10},' * 900_000 + b"{}]"
+    assert len(body) < limits.MAX_BODY
+    assert collector.post(body, crowded).json()["reason"] == "too_many"
+    assert collector.post(event("search", 1, source="crowded"), crowded).json()["reason"] == "rate_limited"
+
+
+def test_a_body_of_millions_of_values_is_one_rejection(collector: Collector, token: str, settings: Settings) -> None:
+    answer = collector.post(b"[" + b"0," * 4_000_000 + b"0]", token)
+    assert [r["reason"] for r in answer.json()["results"]] == ["line_too_long"]
+    assert query(settings, "SELECT octet_length(raw) FROM staging.rejection") == [(1 << 20,)]
+
+
 def test_health_metrics_and_openapi(collector: Collector, settings: Settings) -> None:
     assert (collector.client.get("/health").json(), collector.client.get("/health").status_code) == (
         {"database": "ok"}, 200,

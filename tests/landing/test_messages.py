@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from landing.sample_events import event, query
 from wayfare.landing.messages import Event, MessageDecoder, MessageStager, events_of, outcomes
+from wayfare.staging.incoming import MAX_RAW
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -27,9 +28,17 @@ def test_lines_and_arrays_hold_the_same_events(events: list[dict[str, str]]) -> 
 
 def test_what_cannot_be_split_is_one_event() -> None:
     for body in (b"[1,", b"[\xff]", b"\x00\n\x01", b'{\n "a": 1}', b"[" * 100_000):
-        assert events_of(body, "application/json") == [Event(1, body)]
-    assert events_of(b" \r\n", None) == []
-    assert events_of(b"a\r\n\nb", "Application/X-NDJSON; charset=utf-8") == [Event(1, b"a\r"), Event(3, b"b")]
+        assert list(events_of(body, "application/json")) == [Event(1, body)]
+    assert list(events_of(b" \r\n", None)) == []
+    assert list(events_of(b"a\r\n\nb", "Application/X-NDJSON; charset=utf-8")) == [Event(1, b"a\r"), Event(3, b"b")]
+
+
+def test_a_large_body_of_values_too_short_for_events_is_not_split() -> None:
+    for body, content_type in ((b"[" + b"{}," * 500_000 + b"{}]", None), (b"{}\n" * 500_000, "application/jsonl")):
+        assert list(events_of(body, content_type)) == [Event(1, body)]
+    large = json.dumps([event("search", n) for n in range(10_000)], separators=(",", ":")).encode()
+    assert len(large) > MAX_RAW
+    assert sum(1 for _ in events_of(large, None)) == 10_000
 
 
 def test_each_event_is_told_what_became_of_it(settings: Settings) -> None:

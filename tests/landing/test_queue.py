@@ -121,6 +121,17 @@ def test_events_land_and_poison_is_kept(configured: Settings) -> None:
     assert waiting(configured) == 0
 
 
+def test_a_large_message_is_staged_in_slices(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "_BATCH_EVENTS", 40)
+    publish(configured, [b"[" + b",".join([*searches(0, 100), *[b"0"] * 100]) + b"]"] * 2)
+    with lander(configured) as account:
+        until(lambda: staged(configured) == 100)
+    assert (account[0].landed, account[0].duplicates, account[0].rejected) == (100, 100, 200)
+    assert query(configured, "SELECT max(landed + rejected) FROM control.batch") == [(40,)]
+    assert query(configured, "SELECT count(*) FROM staging.rejection") == [(100,)]
+    assert waiting(configured) == 0
+
+
 def test_redis_takes_what_anyone_pushes_onto_the_list(
     settings: Settings, redis: Broker, request: pytest.FixtureRequest
 ) -> None:

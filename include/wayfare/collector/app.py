@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -115,8 +116,12 @@ class _Collector:
                     body = await read_body(request, reservation)
             except TimeoutError:
                 raise Refusal(408, "too_slow", f"the body took more than {_BODY_SECONDS:.0f} s") from None
-            events = _events(body, content_type)
+            events = list(islice(events_of(body, content_type), MAX_EVENTS + 1))
             bucket.spend(len(events))
+            if not events:
+                raise Refusal(400, "no_events", "the body holds no event")
+            if len(events) > MAX_EVENTS:
+                raise Refusal(413, "too_many", f"a request has at most {MAX_EVENTS:,} events; send several")
             return producer, await self._submit(producer, events)
 
     def _bucket(self, producer: Producer) -> Bucket:
@@ -174,15 +179,6 @@ def application(settings: Settings) -> FastAPI:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return app
-
-
-def _events(body: bytes, content_type: str) -> list[Event]:
-    events = events_of(body, content_type)
-    if not events:
-        raise Refusal(400, "no_events", "the body holds no event")
-    if len(events) > MAX_EVENTS:
-        raise Refusal(413, "too_many", f"a request has at most {MAX_EVENTS:,} events, this has {len(events):,}")
-    return events
 
 
 def _answer(metrics: Metrics, producer: Producer, outcomes: list[Outcome]) -> Response:

@@ -5,8 +5,9 @@ A body holds one event, an array of events, or one event per line where its cont
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Literal, Self
 
 import msgspec
@@ -18,13 +19,16 @@ from wayfare.staging.batches import Stager
 from wayfare.staging.incoming import CONFLICT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from wayfare.settings import Settings
     from wayfare.staging.incoming import Incoming, Rejection, Staged
 
 LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 """Content types of one event per line."""
+
+_VALUE_BYTES = 8
+"""Bytes of a body for each comma or line, at least: a value of an event, with its name, is longer than that."""
 
 Status = Literal["landed", "duplicate", "conflict", "rejected", "queued"]
 
@@ -54,18 +58,26 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str | None = None
 
 
-def events_of(body: bytes, content_type: str | None) -> list[Event]:
-    """The events of a body; blank lines are none. What cannot be split is one event, for the decoder to judge."""
-    if media_type(content_type) in LINES:
-        parts = body.split(b"\n")
-    elif body.lstrip()[:1] == b"[":
-        try:
-            parts = [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            parts = [body]
-    else:
-        parts = [body]
-    return [Event(line, raw) for line, raw in enumerate(parts, start=1) if raw.strip(b" \t\r\n")]
+def events_of(body: bytes, content_type: str | None) -> Iterator[Event]:
+    """The events of a body, one by one: millions of small values take many times the memory of their body.
+
+    Blank lines are none. What cannot be split is one event, for the decoder to judge.
+    """
+    for line, raw in enumerate(_parts(body, content_type), start=1):
+        if raw.strip(b" \t\r\n"):
+            yield Event(line, raw)
+
+
+def _parts(body: bytes, content_type: str | None) -> Iterable[bytes]:
+    lines = media_type(content_type) in LINES
+    if len(body) > MAX_LINE and body.count(b"\n" if lines else b",") > len(body) // _VALUE_BYTES:
+        return [body]
+    if lines:
+        return (line.removesuffix(b"\n") for line in BytesIO(body))
+    if body.lstrip()[:1] == b"[":
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return map(bytes, msgspec.json.decode(body, type=list[msgspec.Raw]))
+    return [body]
 
 
 def media_type(content_type: str | None) -> str:

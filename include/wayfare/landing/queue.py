@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from wayfare.errors import ServiceError
 from wayfare.landing.brokers import BrokerQueue, broker_url, is_redis
-from wayfare.landing.messages import Event, MessageDecoder, MessageStager, events_of
+from wayfare.landing.messages import Delivery, Event, MessageDecoder, MessageStager, events_of
 from wayfare.landing.redis_lists import RedisQueue
 from wayfare.staging.incoming import MAX_RAW, Landed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from threading import Event as Flag
 
     from wayfare.settings import Settings
@@ -74,9 +75,9 @@ class _Lander:
             The broker does not answer.
         """
         while not self._stop.is_set():
-            batch = self._filled(queue)
-            if batch and self._staged([event for events in batch for event in events]):
-                queue.settle([i for i, events in enumerate(batch) if any(len(e.raw) > MAX_RAW for e in events)])
+            batch, refused = self._filled(queue), set[int]()
+            if batch and all(self._staged(events) for events in _slices(batch, refused)):
+                queue.settle(sorted(refused))
             self._failures = 0
 
     def backoff(self) -> float:
@@ -84,26 +85,22 @@ class _Lander:
         self._failures += 1
         return float(min(_LONGEST_WAIT, 0.25 * 2**self._failures))
 
-    def _filled(self, queue: RedisQueue | BrokerQueue) -> list[list[Event]]:
-        """Events by message: received until a batch is full, its oldest has waited long enough, or we are to stop."""
-        batch, count, size, due = list[list[Event]](), 0, 0, 0.0
-        while not self._stop.is_set() and count < _BATCH_EVENTS and size < _BATCH_BYTES:
+    def _filled(self, queue: RedisQueue | BrokerQueue) -> list[Delivery]:
+        """Messages: received until a batch is full, its oldest has waited long enough, or we are to stop."""
+        batch, size, due = list[Delivery](), 0, 0.0
+        while not self._stop.is_set() and len(batch) < _BATCH_EVENTS and size < _BATCH_BYTES:
             left = due - time.monotonic() if batch else _BATCH_SECONDS
             if left <= 0:
                 break
-            deliveries = queue.receive(left, _BATCH_EVENTS - count)
+            deliveries = queue.receive(left, _BATCH_EVENTS - len(batch))
             if not batch:
                 due = time.monotonic() + _BATCH_SECONDS
-            for delivery in deliveries:
-                batch.append(events_of(delivery.body, delivery.content_type))
-                count += len(batch[-1])
-                size += len(delivery.body)
+            batch += deliveries
+            size += sum(len(delivery.body) for delivery in deliveries)
         return batch
 
     def _staged(self, events: list[Event]) -> bool:
         """Whether the events came to be staged before we were told to stop."""
-        if not events:
-            return True
         incoming = self._decode(events, f"queue:{self._name}")
         while True:
             try:
@@ -114,3 +111,18 @@ class _Lander:
                     return False
             else:
                 return True
+
+
+def _slices(batch: list[Delivery], refused: set[int]) -> Iterator[list[Event]]:
+    """The events of a batch's messages, so many at a time; `refused` gains places of messages not to be kept whole."""
+    events = list[Event]()
+    for i, delivery in enumerate(batch):
+        for event in events_of(delivery.body, delivery.content_type):
+            if len(event.raw) > MAX_RAW:
+                refused.add(i)
+            events.append(event)
+            if len(events) == _BATCH_EVENTS:
+                yield events
+                events = []
+    if events:
+        yield events
