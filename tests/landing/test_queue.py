@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import multiprocessing
 import os
@@ -130,6 +131,22 @@ def test_a_large_message_is_staged_in_slices(configured: Settings, monkeypatch: 
     assert query(configured, "SELECT max(landed + rejected) FROM control.batch") == [(40,)]
     assert query(configured, "SELECT count(*) FROM staging.rejection") == [(100,)]
     assert waiting(configured) == 0
+
+
+def test_compressed_messages_are_poison(settings: Settings, rabbitmq: Broker, request: pytest.FixtureRequest) -> None:
+    """Neither a bomb nor a compression that nobody knows ends the lander."""
+    configured, packed = on(settings, rabbitmq, request), gzip.compress(b"0" * 1_000)
+    with brokers.broker(rabbitmq.url) as connection:
+        brokers.declared(connection, configured.queue_name)
+        for compression in ("application/x-gzip", "nonsense"):
+            connection.Producer().publish(
+                packed, routing_key=configured.queue_name, content_type="application/json", content_encoding="binary",
+                headers={"compression": compression},
+            )  # fmt: skip
+    publish(configured, searches(0, 1))
+    with lander(configured):
+        until(lambda: staged(configured) == 1)
+    assert query(settings, "SELECT raw FROM staging.rejection") == [(packed,)]
 
 
 def test_redis_takes_what_anyone_pushes_onto_the_list(

@@ -6,12 +6,13 @@ Taking from Redis is in `wayfare.landing.redis_lists`.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kombu.connection import Connection
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 from kombu.messaging import Consumer
+from kombu.transport import pyamqp
 
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.landing.messages import Delivery
@@ -77,6 +78,7 @@ class BrokerQueue:
             stack.enter_context(self._connection)
             queue = declared(self._connection, self._name)
             channel = stack.enter_context(self._connection.channel())
+            channel.Message = _AsItCame
             consumer = Consumer(
                 channel, [queue], on_message=self._held.append, prefetch_count=PREFETCH, auto_declare=False
             )
@@ -129,6 +131,14 @@ class BrokerQueue:
             yield
         except (*connection.connection_errors, *connection.channel_errors, OperationalError) as error:
             raise ServiceError(f"the broker {connection.as_uri()} does not answer: {error}") from error
+
+
+class _AsItCame(pyamqp.Message):
+    """A message whose body is not decompressed: kombu does so to whatever size it has, or fails at what it cannot."""
+
+    def __init__(self, msg: Any, channel: Any = None, **kwargs: Any) -> None:
+        msg.properties.get("application_headers", {}).pop("compression", None)
+        super().__init__(msg, channel, **kwargs)  # type: ignore[no-untyped-call]  # kombu leaves it untyped
 
 
 def _delivery(message: Message) -> Delivery:
