@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from landing.sample_events import event, query
+from wayfare.errors import DataError, ServiceError
 from wayfare.landing.messages import Event, MessageDecoder, MessageStager, events_of, outcomes
 from wayfare.staging.incoming import MAX_RAW
 
@@ -72,9 +75,15 @@ def test_each_event_is_told_what_became_of_it(settings: Settings) -> None:
     assert sorted(raw for (raw,) in kept) == sorted([bodies[2], bodies[4], bodies[5], bodies[6][:-1]])
 
 
-def test_a_connection_that_was_cut_is_made_anew(settings: Settings) -> None:
-    from wayfare.errors import ServiceError
+def test_text_that_the_database_cannot_hold_is_the_datas_fault(settings: Settings) -> None:
+    with MessageDecoder(settings) as decode, MessageStager(settings) as stage:
+        incoming = decode([Event(1, b"{}")], "test")
+        with pytest.raises(DataError, match="does not take"):
+            stage(replace(incoming, rejections=[replace(incoming.rejections[0], field="\0")]))
+        assert stage(incoming).landed.rejected == 1
 
+
+def test_a_connection_that_was_cut_is_made_anew(settings: Settings) -> None:
     batch = [Event(1, json.dumps(event()).encode())]
     with MessageDecoder(settings) as decode, MessageStager(settings) as stage:
         stage(decode([Event(1, b"{}")], "test"))

@@ -25,6 +25,7 @@ from redis.exceptions import OutOfMemoryError
 import wayfare
 from landing.sample_events import event, query
 from waiting import until
+from wayfare.errors import DataError
 from wayfare.landing import brokers, queue
 from wayfare.landing.queue import land_queue
 from wayfare.landing.redis_lists import RedisQueue
@@ -303,6 +304,21 @@ def test_what_the_database_cannot_take_waits_at_the_broker(
             assert waiting(configured) == 60
             holding.rollback()
             until(lambda: staged(configured) == 100)
+
+
+def test_what_the_database_never_takes_ends_the_lander(
+    settings: Settings, rabbitmq: Broker, request: pytest.FixtureRequest
+) -> None:
+    configured, stop = on(settings, rabbitmq, request), threading.Event()
+    with psycopg.connect(settings.url("owner")) as connection:
+        connection.execute("ALTER TABLE staging.search ADD CHECK (adults < 5)")
+    publish(configured, [json.dumps(event("search", 1, adults=9)).encode()])
+    patience = threading.Timer(30, stop.set)
+    patience.start()
+    with pytest.raises(DataError, match="does not take"):
+        land_queue(configured, stop)
+    patience.cancel()
+    assert waiting(configured) == 1
 
 
 def test_what_is_too_long_to_keep_goes_to_the_dead_letters(

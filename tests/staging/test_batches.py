@@ -23,7 +23,7 @@ from sqlalchemy import MetaData
 
 from landing.sample_events import event, query, staging, write
 from wayfare.contracts import EVENT_TYPES, Field, Kind
-from wayfare.errors import ConfigurationError, ServiceError
+from wayfare.errors import ConfigurationError, DataError
 from wayfare.landing import Landed, land
 from wayfare.settings import PROJECT, Settings
 from wayfare.staging import database, migrations, tables
@@ -140,7 +140,7 @@ def test_a_batch_is_all_or_nothing(settings: Settings, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [event("search", 1), event("inventory", 2)])
     with psycopg.connect(settings.url("owner")) as connection:
         connection.execute("ALTER TABLE staging.inventory ADD CHECK (capacity < 10)")
-    with pytest.raises(ServiceError, match="land the same again"):
+    with pytest.raises(DataError, match="nothing of it is staged"):
         land(settings, [path])
     assert query(settings, "SELECT * FROM staging.search") == []
     with psycopg.connect(settings.url("owner")) as connection:

@@ -125,6 +125,8 @@ class MessageStager:
         ------
         ConfigurationError
             The schema is older than the contracts.
+        DataError
+            PostgreSQL does not take this data, whenever it is staged.
         ServiceError
             PostgreSQL gave up; nothing of this batch is staged, and the same again may be staged.
         """

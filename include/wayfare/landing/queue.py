@@ -40,6 +40,8 @@ def land_queue(settings: Settings, stop: Flag, *, name: str | None = None) -> La
     ------
     ConfigurationError
         No broker is configured, or the schema is older than the contracts.
+    DataError
+        PostgreSQL does not take what a message holds; the message stays with the broker.
     """
     url, name = broker_url(settings), name or settings.queue_name
     source = RedisQueue if is_redis(url) else BrokerQueue

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wayfare.contracts import EVENT_TYPES, EventType
-from wayfare.errors import ConfigurationError, ServiceError
+from wayfare.errors import ConfigurationError, DataError, ServiceError
 from wayfare.staging import bulk
 from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Staged, kept_table, rejection_table
 from wayfare.staging.sealing import Seal, seal_of
@@ -116,6 +116,8 @@ class Stager:
         ------
         ConfigurationError
             The schema is older than the contracts.
+        DataError
+            PostgreSQL does not take this data; nothing of this batch is staged, nor would it be another time.
         ServiceError
             PostgreSQL gave up; nothing of this batch is staged.
         """
@@ -137,6 +139,9 @@ class Stager:
                 self._connection.rollback()
             if isinstance(error, psycopg2.ProgrammingError):
                 raise ConfigurationError(f"the database does not fit the contracts; migrate it: {error}") from error
+            if isinstance(error, (psycopg2.DataError, psycopg2.IntegrityError)):
+                told = f"PostgreSQL does not take what was read of {incoming.source}, and nothing of it is staged"
+                raise DataError(f"{told}: {error}") from error
             raise ServiceError(f"landing stopped; land the same again to go on, nothing doubles: {error}") from error
 
     def _attempt(self, incoming: Incoming, *, replayed: bool) -> Staged:
