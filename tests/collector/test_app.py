@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
+import secrets
 import signal
 import threading
 import time
@@ -14,23 +15,25 @@ from typing import TYPE_CHECKING
 import httpx
 import psycopg
 
-from collector.conftest import LINES
+from collector.conftest import LINES, serving
 from landing.sample_events import event, query
 from waiting import until
 from wayfare.collector import app, limits, producers
 from wayfare.contracts import EVENT_TYPES
+from wayfare.settings import Settings
+from wayfare.staging import database
 from wayfare.staging.batches import BATCH_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     import pytest
 
     from brokers import Broker
     from collector.conftest import Collector
     from wayfare.local.postgres import EmbeddedPostgres
-    from wayfare.settings import Settings
 
 
 def statuses(response: httpx.Response) -> list[str]:
@@ -86,6 +89,24 @@ def test_only_a_producers_token_opens(collector: Collector, token: str, settings
     assert collector.post(event("search", 2), token).status_code == 200
     for path in ("/", "/docs", "/redoc", "/v1/events"):
         assert collector.client.get(path).status_code in {404, 405}
+
+
+def test_a_collector_may_be_started_before_the_database_is_migrated(
+    postgres: EmbeddedPostgres, free_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as administering:
+        administering.execute(f"CREATE DATABASE {name}".encode())
+    monkeypatch.setenv("WAYFARE_DATABASE_URL", postgres.url(name))
+    empty = Settings(database_url=postgres.url(name), home=tmp_path)
+    with serving(free_port) as early:
+        for _ in range(2):
+            assert early.post(event(), "x").status_code == 503
+            time.sleep(1)
+        database.migrate(empty)
+        token = producers.add(empty, "web", ["search"], 10)
+        until(lambda: early.knows(token))
+    database.engine(postgres.url(name)).dispose()
 
 
 def test_a_producer_sends_its_own_events_only(collector: Collector, token: str, settings: Settings) -> None:

@@ -84,11 +84,11 @@ class _Collector:
     buckets: dict[str, Bucket] = field(default_factory=dict)
 
     async def refresh(self) -> None:
-        """Learn again and again who may send; while the database is away, the last answer stands."""
+        """Learn again and again who may send; while the database does not tell, the last answer stands."""
         while True:
             try:
                 self.producers = await asyncio.to_thread(producers.listed, self.settings)
-            except WayfareError as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, a token may be revoked later
                 _log.warning("producers are not refreshed: %s", error)
             await asyncio.sleep(_REFRESH_SECONDS)
 
