@@ -75,10 +75,13 @@ class StagingTrigger(BaseEventTrigger):
     async def _newest_batches(self) -> AsyncIterator[int]:
         import psycopg
 
+        from wayfare.staging.connections import patience
+
         while True:
             try:
                 url = get_settings().url("pipeline")
-                async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+                connecting = psycopg.AsyncConnection.connect(url, autocommit=True, **patience(url))
+                async with await connecting as connection:
                     while True:
                         cursor = await connection.execute("SELECT coalesce(max(batch_id), 0) FROM control.batch")
                         row = await cursor.fetchone()

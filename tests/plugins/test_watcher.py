@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -87,6 +89,26 @@ def test_a_lost_connection_is_made_again(settings: Settings, monkeypatch: pytest
 
     _insert_batch(settings, 1)
     _watch(monkeypatch, check)
+
+
+def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    from wayfare.settings import get_settings
+    from wayfare.staging import connections
+
+    async def check(following: Callable[[], Awaitable[dict[str, int]]]) -> None:
+        waiting = asyncio.create_task(following())  # type: ignore[arg-type]  # an async function gives a coroutine
+        first, _ = await asyncio.to_thread(silent.accept)
+        again, _ = await asyncio.to_thread(silent.accept)
+        waiting.cancel()
+        with first, again, suppress(asyncio.CancelledError):
+            await waiting
+
+    monkeypatch.setitem(connections._PATIENCE, "connect_timeout", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        monkeypatch.setenv("WAYFARE_DATABASE_URL", f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nowhere")
+        get_settings.cache_clear()
+        _watch(monkeypatch, check)
 
 
 def test_metadata_gets_no_password() -> None:

@@ -38,6 +38,8 @@ _TEMPORARY = (
         " message text, raw bytea, raw_digest uuid) ON COMMIT DELETE ROWS"
     ),
 )
+# Whoever is lost while the server answers it gives the lock up as soon as one that is lost while it sends.
+_LOCK = "SET LOCAL tcp_user_timeout = '60s'; SELECT pg_advisory_xact_lock(%s)"
 _KNOWN = """
 SELECT i.ordinal
 FROM incoming_key i, LATERAL (SELECT 1 FROM staging.identity WHERE event_id = i.event_id OFFSET 0) k
@@ -189,7 +191,7 @@ class _Batch:
     def _claim(self) -> pa.Array:
         """Stage the ids that are new; ordinals of the events whose id was staged, or came earlier in the batch."""
         keys = self._incoming.keys
-        self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", (BATCH_LOCK,))
+        self._cursor.execute(_LOCK, (BATCH_LOCK,))
         repeats = pc.not_equal(keys["first"], keys["ordinal"])
         firsts = keys.filter(pc.invert(repeats)) if pc.any(repeats).as_py() else keys
         known = pa.array([], pa.int64())

@@ -19,6 +19,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from pyarrow import csv
 
 from wayfare.errors import ServiceError
+from wayfare.staging.connections import SESSION, patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +46,9 @@ def connect(url: str) -> Any:
         PostgreSQL does not answer.
     """
     try:
-        connection = psycopg2.connect(url)
+        connection = psycopg2.connect(url, **patience(url))
         with connection, connection.cursor() as cursor:
-            cursor.execute("SET TIME ZONE 'UTC'")
+            cursor.execute(SESSION)
     except psycopg2.Error as error:
         raise ServiceError(f"PostgreSQL does not answer: {error}") from error
     return connection

@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from wayfare.errors import ConfigurationError, ServiceError
+from wayfare.staging.connections import SESSION, patience
 from wayfare.staging.tables import installation
 
 if TYPE_CHECKING:
@@ -63,11 +64,13 @@ os.register_at_fork(after_in_child=_forget_after_fork)
 @functools.cache
 def engine(url: str) -> Engine:
     """The pooled engine for a `postgresql://` URL; every session works in UTC."""
-    made = create_engine(make_url(url).set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    made = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=patience(url)
+    )
 
     @event.listens_for(made, "connect")
-    def _utc(connection: object, _record: object) -> None:
-        connection.execute("SET TIME ZONE 'UTC'")  # type: ignore[attr-defined]  # a psycopg connection
+    def _begin(connection: object, _record: object) -> None:
+        connection.execute(SESSION)  # type: ignore[attr-defined]  # a psycopg connection
         connection.commit()  # type: ignore[attr-defined]
 
     return made

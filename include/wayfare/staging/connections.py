@@ -1,0 +1,31 @@
+"""What every connection to PostgreSQL is made with: whichever end is lost, the other notices within a minute.
+
+Without it a server's process whose client's machine is gone keeps its locks for hours. On Unix sockets nothing of this
+has an effect.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.engine import make_url
+
+SESSION = """
+SET TIME ZONE 'UTC';
+SET tcp_keepalives_idle = 30;
+SET tcp_keepalives_interval = 10;
+SET tcp_keepalives_count = 3;
+"""
+"""Statements with which every session begins."""
+
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+
+
+def patience(url: str) -> dict[str, Any]:
+    """Arguments of libpq beside a URL, but for those that it has itself."""
+    return {name: value for name, value in _PATIENCE.items() if name not in make_url(url).query}

@@ -1,0 +1,66 @@
+"""Connections: neither end waits for the other longer than it must, over TCP and over Unix sockets."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from landing.sample_events import query
+from wayfare.errors import ServiceError
+from wayfare.staging import bulk, connections
+from wayfare.staging.database import engine, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wayfare.settings import Settings
+
+_QUERY = """
+SELECT string_agg(setting, ' ' ORDER BY name COLLATE "C") FROM pg_settings
+WHERE name LIKE 'tcp_keepalives%' OR name = 'TimeZone'
+"""
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """URL of a server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"postgresql://nobody@127.0.0.1:{server.getsockname()[1]}/nowhere"
+
+
+def _told(url: str) -> tuple[str, str]:
+    with closing(bulk.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(_QUERY)
+        (bulky,) = cursor.fetchone()
+    with transaction(url) as connection:
+        pooled = connection.scalar(text(_QUERY))
+    engine(url).dispose()
+    return bulky, str(pooled)
+
+
+def test_the_server_notices_a_client_that_is_lost(settings: Settings) -> None:
+    assert _told(settings.url("owner")) == ("UTC 3 30 10", "UTC 3 30 10")
+
+
+def test_unix_sockets_are_as_good(settings: Settings) -> None:
+    folder = query(settings, "SHOW unix_socket_directories")[0][0]
+    if not folder:
+        pytest.skip("the server has no Unix socket")
+    url = engine(settings.url("owner")).url.set(drivername="postgresql", host=None, query={"host": folder})
+    assert {told.split()[0] for told in _told(url.render_as_string(hide_password=False))} == {"UTC"}
+
+
+def test_a_server_that_says_nothing_is_given_up(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connections._PATIENCE, "connect_timeout", 2)
+    with pytest.raises(ServiceError, match="does not answer"):
+        bulk.connect(silent)
+    with pytest.raises(ServiceError, match="does not answer"), transaction(silent):
+        pass
+
+
+def test_what_a_url_says_itself_stays() -> None:
+    assert "connect_timeout" not in connections.patience("postgresql://x@y/z?connect_timeout=3")
