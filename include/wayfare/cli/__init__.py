@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import typer
 
@@ -15,6 +16,8 @@ from wayfare.errors import WayfareError
 
 def main() -> None:
     """Run the command; a fault of ours is a sentence on standard error and exit status 2, never a traceback.
+
+    What nobody expected ends with its traceback, and with 2 as well: 1 is an answer of some commands.
 
     The process ends without the interpreter's teardown: once Great Expectations is imported beside it, DuckDB's
     binding would list there, on standard error, every type that is still alive.
@@ -38,6 +41,9 @@ def main() -> None:
         code = ended.code
     except WayfareError as error:
         typer.secho(f"wayfare: {error}", err=True, fg=typer.colors.RED)
+        code = 2
+    except Exception:  # noqa: BLE001  # of which the interpreter would make exit status 1
+        traceback.print_exc()
         code = 2
     sys.stdout.flush()
     sys.stderr.flush()

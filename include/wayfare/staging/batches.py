@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from wayfare.contracts import EVENT_TYPES, EventType
 from wayfare.errors import ConfigurationError, DataError, ServiceError
 from wayfare.staging import bulk
+from wayfare.staging.database import NOT_MIGRATED
 from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Staged, kept_table, rejection_table
 from wayfare.staging.sealing import Seal, seal_of
 
@@ -140,7 +141,7 @@ class Stager:
             with contextlib.suppress(psycopg2.Error):
                 self._connection.rollback()
             if isinstance(error, psycopg2.ProgrammingError):
-                raise ConfigurationError(f"the database does not fit the contracts; migrate it: {error}") from error
+                raise ConfigurationError(f"{NOT_MIGRATED}: {error}") from error
             if isinstance(error, (psycopg2.DataError, psycopg2.IntegrityError)):
                 told = f"PostgreSQL does not take what was read of {incoming.source}, and nothing of it is staged"
                 raise DataError(f"{told}: {error}") from error

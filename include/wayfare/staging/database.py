@@ -7,9 +7,10 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy import Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.staging.connections import SESSION, patience
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 SCHEMAS = ("staging", "control", "marts", "bi")
+NOT_MIGRATED = "the database does not fit this version of Wayfare; run `wayfare migrate` or `wayfare up`"
 MIGRATION_LOCK = 0x5741594601
 
 _ROLES = """
@@ -82,6 +84,8 @@ def transaction(url: str) -> Iterator[Connection]:
 
     Raises
     ------
+    ConfigurationError
+        The schema is not there, or older than the code.
     ServiceError
         PostgreSQL does not answer.
     """
@@ -90,6 +94,10 @@ def transaction(url: str) -> Iterator[Connection]:
             yield connection
     except OperationalError as error:
         raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
+    except ProgrammingError as error:
+        if not isinstance(error.orig, (UndefinedTable, UndefinedColumn)):
+            raise
+        raise ConfigurationError(f"{NOT_MIGRATED}: {error.orig}") from error
 
 
 def migrate(settings: Settings) -> None:

@@ -1,0 +1,44 @@
+"""The command's exit statuses: 2 for every fault, since 1 is what `land` and `replay` answer of rejected lines."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+import wayfare
+from landing.sample_events import event, write
+
+if TYPE_CHECKING:
+    from wayfare.settings import Settings
+
+
+def _run(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Exit status and standard error of `wayfare`."""
+    command = [sys.executable, "-c", "from wayfare.cli import main; main()", *arguments]
+    path = {"PYTHONPATH": str(Path(wayfare.__file__).parents[1])}
+    done = subprocess.run(command, env=os.environ | path | environment, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("command", ["rejections", "replay", "producer list", "status", "land"])
+def test_a_database_that_is_not_migrated_is_told_in_a_sentence(
+    command: str, settings: Settings, tmp_path: Path
+) -> None:
+    with psycopg.connect(settings.url("owner")) as connection:
+        connection.execute("DROP SCHEMA staging, control CASCADE")
+    files = [write(tmp_path / "a.jsonl", [event()])] if command == "land" else []
+    code, told = _run(*command.split(), *files)
+    assert (code, "run `wayfare migrate`" in told, "Traceback" in told) == (2, True, False), told
+
+
+@pytest.mark.usefixtures("settings")
+def test_what_nobody_expected_keeps_its_traceback(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [event("search", n) for n in range(20_000)])
+    code, told = _run("land", path, WAYFARE_DUCKDB_MEMORY_LIMIT="1MB")
+    assert (code, "Traceback" in told, "Out of Memory Error" in told) == (2, True, True), told
