@@ -14,6 +14,7 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from wayfare.errors import ServiceError
+from wayfare.staging.database import MIGRATION_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,11 +27,13 @@ ROLES = ("wayfare_landing", "wayfare_pipeline", "wayfare_bi", "airflow")
 
 @contextlib.contextmanager
 def _administering(url: str) -> Iterator[psycopg.Connection]:
+    """A connection of its own, on which processes that administer the same database wait for each other."""
     try:
         connection = psycopg.connect(url, autocommit=True)
     except psycopg.OperationalError as error:
         raise ServiceError(f"PostgreSQL does not answer: {error}") from error
     with connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
         yield connection
 
 
