@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,10 @@ def land_and_wait(settings: Settings, console: Console, *, timeout: float = 1_20
     folder = settings.home / "demo"
     if not folder.exists():
         console.print(f"Simulating {DAYS} days of {CUSTOMERS:,} customers")
-        simulator.simulate(folder, days=DAYS, customers=CUSTOMERS, seed=SEED)
+        partial = folder.with_name("demo.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        simulator.simulate(partial, days=DAYS, customers=CUSTOMERS, seed=SEED)
+        partial.rename(folder)
     console.print("Landing them")
     landed = landing.land(settings, sorted(str(f) for f in folder.rglob("*") if f.is_file()))
     console.print(f"  {landed.told('lines read')}")

@@ -1,0 +1,37 @@
+"""The demonstration's events: all days of them or none, whenever somebody presses Ctrl-C."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from landing.sample_events import query
+from waiting import until
+from wayfare.errors import ServiceError
+from wayfare.local import demo
+
+if TYPE_CHECKING:
+    from wayfare.settings import Settings
+
+
+def test_a_simulation_that_was_interrupted_begins_anew(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        until(lambda: any(settings.home.glob("demo*/*")))
+        _thread.interrupt_main()
+
+    monkeypatch.setattr(demo, "CUSTOMERS", 100)
+    monkeypatch.setattr(demo, "DAYS", 1_000)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        demo.land_and_wait(settings, Console(quiet=True), timeout=0)
+    thread.join()
+    monkeypatch.setattr(demo, "DAYS", 2)
+    with pytest.raises(ServiceError, match="still stale"):
+        demo.land_and_wait(settings, Console(quiet=True), timeout=0)
+    assert query(settings, "SELECT count(DISTINCT event_on) FROM staging.view") == [(2,)]
+    assert [f.name for f in settings.home.glob("demo*")] == ["demo"]
