@@ -64,7 +64,9 @@ step AS (
         SELECT
             as_of_on, resource_id, NULL AS product, far, 0 AS turn, sum(units) AS units, sum(units * units) AS squares,
             0 AS leaving
-        FROM sale GROUP BY ALL
+        FROM (
+            SELECT as_of_on, resource_id, service_on, far, sum(units)::BIGINT AS units FROM sale GROUP BY ALL
+        ) GROUP BY ALL
         UNION ALL
         SELECT as_of_on, NULL, product, far, 0, sum(units), sum(units * units), 0 FROM sale GROUP BY ALL
         UNION ALL
@@ -72,7 +74,7 @@ step AS (
         UNION ALL
         SELECT DISTINCT as_of_on, NULL, product, days_out - 1, 1, 0, 0, 0 FROM departure
         UNION ALL
-        SELECT as_of_on, resource_id, NULL, reach, 2, 0, 0, count(*) FROM over GROUP BY ALL
+        SELECT as_of_on, resource_id, NULL, reach, 2, 0, 0, count(DISTINCT service_on) FROM over GROUP BY ALL
         UNION ALL
         SELECT as_of_on, NULL, product, reach, 2, 0, 0, count(*) FROM over GROUP BY ALL
     )

@@ -60,7 +60,8 @@ def _history(seed: int, size: int, last: int = 75) -> Events:
             item |= {"service_on": chance.choice([day(served)] * 9 + [None])}
             item |= {"resource_id": chance.choice([resource] * 9 + [None])}
         else:
-            item |= {"item_id": "1", "product": _PRODUCTS[resource], "start_on": day(served), "units": units}
+            product = chance.choice([_PRODUCTS[resource]] * 3 + ["package"])
+            item |= {"item_id": "1", "product": product, "start_on": day(served), "units": units}
             item |= {"end_on": chance.choice([None, *(day(served + nights) for nights in (1, 3, 8))])}
         if chance.random() < 0.9:
             events["purchase" if is_ancillary else "booking"].append(item)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections import Counter
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,18 @@ def test_pickup_of_completed_departures(runner: Runner) -> None:
     assert row["expected_spill"] == pytest.approx(sigma * NORMAL.pdf(z) - 4 * (1 - NORMAL.cdf(z)), abs=1e-5)
 
 
+def test_a_departure_sold_as_two_products_is_one(runner: Runner) -> None:
+    """Three departures, each with 2 sold as flight and 2 as package; without the first, two are no comparables."""
+    past = [_booked(n, n, n, 2) for n in (9, 10, 11)]
+    past += [b | {"booking_id": f"p{b['booking_id']}", "product": "package"} for b in past]
+    stock = [_snapshot(12, 13, 100, 100)]
+    (row,) = runner.analyze(ANALYSIS, {"booking": past, "inventory": stock}, [day(12)])
+    assert (row["expected_pickup"], row["comparables"]) == (4.0, 3)
+    two = [b for b in past if b["start_on"] > day(9)]
+    (row,) = runner.analyze(ANALYSIS, {"booking": two, "inventory": stock}, [day(12)])
+    assert (row["expected_pickup"], row["comparables"]) == (2.0, 2), "of flights alone"
+
+
 def _variance(values: list[int]) -> float:
     mean = sum(values) / len(values)
     return sum((v - mean) ** 2 for v in values) / (len(values) - 1)
@@ -111,14 +124,17 @@ def _state(snapshot: Row, books: int, over: Any, as_of: dt.date) -> Row:
     row = {"on_the_books": books, "capacity": capacity, "days_out": out, "pickup": None, "sigma": None}
     row["basis"] = "own allotment" if is_allotted else "supplied capacity"
     for place, name, least in ((1, snapshot["resource_id"], 3), (0, snapshot["product"], 1)):
-        history = {k: v for k, v in over.items() if k[place] == name}
-        reaching = sum((k[2] - opens).days >= out - 1 for k in history)
+        history: dict[tuple[str, dt.date], Counter[int]] = {}
+        for key, sold in over.items():
+            if key[place] == name:
+                history.setdefault(key[1:], Counter()).update(sold)
+        reaching = sum((k[1] - opens).days >= out - 1 for k in history)
         row["comparables"] = reaching
         if reaching >= least:
             break
     row["pickup"] = 0.0 if out == 0 else None
     if row["comparables"] >= 1 and out > 0:
-        columns = [[v.get(d, 0) for k, v in history.items() if (k[2] - opens).days >= d] for d in range(out)]
+        columns = [[v.get(d, 0) for k, v in history.items() if (k[1] - opens).days >= d] for d in range(out)]
         row["pickup"] = sum(sum(c) / len(c) for c in columns)
     if row["pickup"] is not None:
         mu = books + row["pickup"]

@@ -56,8 +56,9 @@ def completed(given: Inputs, sold: Frame, looks: Frame, history: int) -> tuple[F
 def pickup(sales: Frame, over: Frame, departures: Frame, by: str) -> Frame:
     """Pickup over the days out below each `days_out` of `departures`, from `completed` departures of the same `by`.
 
-    One pass over days out, ascending: a departure leaves the comparables after the day out its history reaches; mean
-    and variance of the days out add up, which takes them as independent.
+    By resource, a departure sold as several products is one; by product, it is one of each. One pass over days out,
+    ascending: a departure leaves the comparables after the day out its history reaches; mean and variance of the days
+    out add up, which takes them as independent.
 
     Returns
     -------
@@ -65,6 +66,9 @@ def pickup(sales: Frame, over: Frame, departures: Frame, by: str) -> Frame:
         as_of_on, the column `by`, days_out, and prefixed with `by`: n (departures that reach as far out), mean and
         variance of the units picked up.
     """
+    departure = ["as_of_on", *dict.fromkeys((by, "resource_id")), "service_on"]
+    sales = sales.group_by(*departure, "at").agg(nw.col("units").sum().cast(nw.Int64()))
+    over = over.select(*departure, "reach").unique()
     rows = nw.concat(
         [
             sales.with_columns(square=nw.col("units") * nw.col("units"))
