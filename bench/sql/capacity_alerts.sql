@@ -23,17 +23,25 @@ sold AS MATERIALIZED (
 ),
 seat AS (
     SELECT
-        *, least(lead(event_on) OVER (PARTITION BY resource_id, service_on ORDER BY occurred_at, event_id) - 1,
-                 event_on + 49, service_on) AS until_on
+        *, if(on_hand > 0 AND on_hand < capacity, on_hand, NULL) AS allotted, least(
+            lead(event_on) OVER (
+                PARTITION BY resource_id, service_on, coalesce(location, '') ORDER BY occurred_at, event_id
+            ) - 1,
+            event_on + 49, service_on
+        ) AS until_on
     FROM inventory WHERE sku IS NULL
 ),
 departure AS MATERIALIZED (
     SELECT
-        as_of_on, resource_id, service_on, product, service_on - as_of_on AS days_out,
-        if(on_hand > 0 AND on_hand < capacity, on_hand, capacity) AS capacity,
-        if(on_hand > 0 AND on_hand < capacity, 'own allotment', 'supplied capacity') AS capacity_basis,
+        as_of_on, resource_id, service_on, product, service_on - as_of_on AS days_out, capacity, capacity_basis,
         coalesce(on_the_books, 0) AS on_the_books
-    FROM seat JOIN look ON as_of_on BETWEEN event_on AND until_on
+    FROM (
+        SELECT
+            as_of_on, resource_id, service_on, arg_max(product, (occurred_at, event_id)) AS product,
+            sum(coalesce(allotted, capacity))::BIGINT AS capacity,
+            if(count(allotted) > 0, 'own allotment', 'supplied capacity') AS capacity_basis
+        FROM seat JOIN look ON as_of_on BETWEEN event_on AND until_on GROUP BY ALL
+    )
     LEFT JOIN (
         SELECT as_of_on, resource_id, service_on, sum(units)::BIGINT AS on_the_books
         FROM sold JOIN look ON as_of_on BETWEEN changed_on AND least(since_on + 49, service_on)

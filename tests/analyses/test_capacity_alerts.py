@@ -76,6 +76,18 @@ def test_pickup_of_completed_departures(runner: Runner) -> None:
     assert row["expected_spill"] == pytest.approx(sigma * NORMAL.pdf(z) - 4 * (1 - NORMAL.cdf(z)), abs=1e-5)
 
 
+def test_capacity_is_that_of_all_locations(runner: Runner) -> None:
+    """Each location's latest snapshot counts; what is allotted at one of them makes the whole an own allotment."""
+    t1, t2 = ({"location": name} for name in ("T1", "T2"))
+    stock = [_snapshot(1, 9, 10, 10) | t1, _snapshot(2, 9, 3, 3) | t2, _snapshot(3, 9, 2, 2) | t2]
+    stock += [_snapshot(4, 9, 9, 4), _snapshot(5, 9, 7, 0)]
+    events = {"booking": [_booked(0, 1, 9, 5)], "inventory": stock}
+    rows = runner.analyze(ANALYSIS, events, [day(n) for n in (1, 2, 3, 4, 5)])
+    assert [r["capacity"] for r in rows] == [10, 13, 12, 16, 19]
+    assert [r["capacity_basis"] for r in rows] == ["supplied capacity"] * 3 + ["own allotment", "supplied capacity"]
+    assert (rows[2]["load_factor"], rows[2]["alert_level"]) == (5 / 12, "none")
+
+
 def test_a_departure_sold_as_two_products_is_one(runner: Runner) -> None:
     """Three departures, each with 2 sold as flight and 2 as package; without the first, two are no comparables."""
     past = [_booked(n, n, n, 2) for n in (9, 10, 11)]
@@ -109,20 +121,26 @@ def _states(events: Events, as_of: dt.date) -> dict[tuple[str, dt.date], Row]:
         if r["service_on"] < as_of and r["event_on"] <= r["service_on"]:
             over.setdefault((r["product"], r["resource_id"], r["service_on"]), {})
     over = {k: v for k, v in over.items() if k[2] >= opens}
-    states = {}
+    ahead: dict[tuple[str, dt.date], dict[str, Row]] = {}
     for r in sorted(snapshots, key=lambda r: r["event_on"]):
         if r["service_on"] >= as_of:
-            of = [k for k in known if (k[0], k[2]) == (r["resource_id"], r["service_on"]) and k[3] <= as_of]
-            states[r["resource_id"], r["service_on"]] = _state(r, sum(k[5] for k in of), over, as_of)
+            places = ahead.setdefault((r["resource_id"], r["service_on"]), {})
+            places.pop(r["location"] or "", None)
+            places[r["location"] or ""] = r
+    states = {}
+    for departure, places in ahead.items():
+        books = sum(k[5] for k in known if (k[0], k[2]) == departure and k[3] <= as_of)
+        states[departure] = _state(list(places.values()), books, over, as_of)
     return states
 
 
-def _state(snapshot: Row, books: int, over: Any, as_of: dt.date) -> Row:
+def _state(snapshots: list[Row], books: int, over: Any, as_of: dt.date) -> Row:
+    snapshot = snapshots[-1]
     out, opens = (snapshot["service_on"] - as_of).days, as_of - dt.timedelta(49)
-    is_allotted = 0 < snapshot["on_hand"] < snapshot["capacity"]
-    capacity = snapshot["on_hand"] if is_allotted else snapshot["capacity"]
+    allotted = [0 < s["on_hand"] < s["capacity"] for s in snapshots]
+    capacity = sum(s["on_hand" if own else "capacity"] for s, own in zip(snapshots, allotted, strict=True))
     row = {"on_the_books": books, "capacity": capacity, "days_out": out, "pickup": None, "sigma": None}
-    row["basis"] = "own allotment" if is_allotted else "supplied capacity"
+    row["basis"] = "own allotment" if any(allotted) else "supplied capacity"
     for place, name, least in ((1, snapshot["resource_id"], 3), (0, snapshot["product"], 1)):
         history: dict[tuple[str, dt.date], Counter[int]] = {}
         for key, sold in over.items():

@@ -40,7 +40,8 @@ class CapacityAlerts(BehaviorAnalysis):
 
     - On the books are units booked less cancelled; a stay is on those of each of its nights, a rental on those of each
       day but that of its return. Capacity is the agency's own allotment where the latest snapshot says one (0 < on
-      hand < capacity), else the capacity supplied.
+      hand < capacity), else the capacity supplied; of a departure with several locations, the sum over the latest
+      snapshot of each; the basis is own allotment where that of any of them is.
     - Expected pickup until service is the classical additive pickup (Zakhary et al., J. Revenue Pricing Manag. 10,
       2011): for each day out still to come, the mean of what departures of the resource that are over sold at that day
       out, summed. Where fewer than 3 of them reach as far out, it is that of the product; null without any.
@@ -71,8 +72,10 @@ class CapacityAlerts(BehaviorAnalysis):
             "product": measure("What the resource is sold as, by its latest snapshot", "text"),
             "days_out": measure("Days from the as-of day to service", "bigint"),
             "on_the_books": stock("Units booked less cancelled in the 49 days up to the as-of day"),
-            "capacity": stock("Units that can be sold, by the latest snapshot of the 49 days up to the as-of day"),
-            "capacity_basis": measure("own allotment or supplied capacity", "text"),
+            "capacity": stock(
+                "Units that can be sold, by each location's latest snapshot of the 49 days up to the as-of day"
+            ),
+            "capacity_basis": measure("own allotment (of at least one location) or supplied capacity", "text"),
             "load_factor": measure("on_the_books / capacity; null where capacity is 0"),
             "expected_pickup": measure("Units expected to be booked, less cancelled, until service"),
             "comparables": measure(
@@ -181,22 +184,34 @@ def _states(given: Inputs, looks: Frame) -> Frame:
 
 
 def _capacities(given: Inputs, looks: Frame) -> Frame:
-    """The capacity in force on each day looked from: a snapshot holds until the next one of its departure."""
-    following = nw.col("event_on").shift(-1)
+    """The capacity in force on each day looked from: a snapshot holds until the next one of its location."""
+    following, latest = nw.col("event_on").shift(-1), ["occurred_at", "event_id"]
     is_allotted = (nw.col("on_hand") > 0) & (nw.col("on_hand") < nw.col("capacity"))
+    is_newest = nw.col("revised_on").is_null() | (nw.col("as_of_on") < nw.col("revised_on"))
+    basis = nw.when(nw.col("allotted") > 0).then(nw.lit("own allotment")).otherwise(nw.lit("supplied capacity"))
     return (
         given["inventory"]
         .filter(nw.col("sku").is_null())
-        .select("resource_id", "service_on", "product", "capacity", "on_hand", "event_on", "occurred_at", "event_id")
-        .with_columns(next_on=following.over("resource_id", "service_on", order_by=["occurred_at", "event_id"]))
+        .select("resource_id", "service_on", "location", "product", "capacity", "on_hand", "event_on", *latest)
+        .with_columns(nw.col("location").fill_null(""))
+        .with_columns(
+            next_on=following.over("resource_id", "service_on", "location", order_by=latest),
+            revised_on=following.over("resource_id", "service_on", order_by=latest),
+        )
         .with_columns(
             until_on=nw.min_horizontal(plus_days("next_on", -1), plus_days("event_on", HISTORY), "service_on"),
-            capacity=nw.when(is_allotted).then(nw.col("on_hand")).otherwise(nw.col("capacity")).cast(nw.Int64()),
-            capacity_basis=nw.when(is_allotted).then(nw.lit("own allotment")).otherwise(nw.lit("supplied capacity")),
+            capacity=nw.when(is_allotted).then(nw.col("on_hand")).otherwise(nw.col("capacity")),
+            allotted=is_allotted.cast(nw.Int64()),
         )
         .join(looks, how="cross")
         .filter(nw.col("as_of_on") >= nw.col("event_on"), nw.col("as_of_on") <= nw.col("until_on"))
-        .select(*_DEPARTURE, "product", "capacity", "capacity_basis")
+        .group_by(*_DEPARTURE)
+        .agg(
+            nw.col("capacity").sum().cast(nw.Int64()),
+            nw.col("allotted").max(),
+            product=nw.when(is_newest).then(nw.col("product")).max(),
+        )
+        .select(*_DEPARTURE, "product", "capacity", capacity_basis=basis)
     )
 
 
