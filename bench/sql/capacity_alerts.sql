@@ -139,7 +139,8 @@ state AS MATERIALIZED (
             WHEN full_probability >= 0.5 THEN 1 ELSE 0
         END AS raised,
         CASE
-            WHEN full_probability >= 0.9 OR load_factor >= 1 THEN 3 WHEN full_probability >= 0.7 THEN 2
+            WHEN full_probability >= 0.9 OR load_factor >= 1 THEN 3
+            WHEN full_probability IS NULL AND capacity > 0 THEN 3 WHEN full_probability >= 0.7 THEN 2
             WHEN full_probability >= 0.4 THEN 1 ELSE 0
         END AS kept
     FROM demand

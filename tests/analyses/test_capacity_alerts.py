@@ -34,15 +34,27 @@ def _snapshot(on: int, service: int, capacity: int, on_hand: int) -> Row:
 
 
 def test_an_alert_is_kept_until_the_lower_threshold(runner: Runner) -> None:
-    """Sold out on day 10, then a bigger aircraft: full until P(full) is low enough."""
+    """Sold out on day 10, then a bigger aircraft: full until P(full) is low enough; departures before sold nothing."""
+    past = [_snapshot(n, n, 10, 10) for n in (5, 6, 7)]
     events = {
         "booking": [_booked(0, 10, 20, 10)],
-        "inventory": [_snapshot(9, 20, 10, 10), _snapshot(12, 20, 40, 40)],
+        "inventory": [*past, _snapshot(9, 20, 10, 10), _snapshot(12, 20, 40, 40)],
     }
     rows = runner.analyze(ANALYSIS, events, [day(n) for n in (9, 10, 11, 12)])
     assert [r["alert_level"] for r in rows] == ["none", "full", "full", "none"]
     assert [r["previous_level"] for r in rows] == ["none", "none", "full", "full"]
     assert [r["load_factor"] for r in rows] == [0.0, 1.0, 1.0, 0.25]
+
+
+def test_an_unknown_probability_keeps_the_alert(runner: Runner) -> None:
+    """Sold out on day 10; from day 11 on two units are left, and no departure tells what is still to come."""
+    events = {
+        "booking": [_booked(0, 10, 20, 10)],
+        "inventory": [_snapshot(9, 20, 10, 10), _snapshot(11, 20, 12, 12), _snapshot(13, 20, 0, 0)],
+    }
+    rows = runner.analyze(ANALYSIS, events, [day(n) for n in (9, 10, 11, 12, 13)])
+    assert [r["full_probability"] for r in rows] == [None] * 5
+    assert [r["alert_level"] for r in rows] == ["none", "full", "full", "full", "none"]
 
 
 def test_a_rental_is_on_the_books_of_each_of_its_days(runner: Runner) -> None:
@@ -163,14 +175,16 @@ def _state(snapshots: list[Row], books: int, over: Any, as_of: dt.date) -> Row:
     return row
 
 
-def _walk(levels: list[tuple[float | None, bool] | None]) -> str:
+def _walk(days: list[Row | None]) -> str:
     """Hysteresis, day by day."""
     level = 0
-    for state in levels:
-        if state is not None:
-            p, is_sold_out = state
+    for row in days:
+        if row is not None:
+            p, is_sold_out = row["full_probability"], (row["load_factor"] or 0) >= 1
             raised = 3 if is_sold_out else sum(p is not None and p >= t for t in (0.5, 0.8, 0.95))
             kept = 3 if is_sold_out else sum(p is not None and p >= t for t in (0.4, 0.7, 0.9))
+            if p is None and row["capacity"] > 0:
+                kept = level
             level = max(raised, min(level, kept))
     return LEVELS[level]
 
@@ -210,10 +224,9 @@ def _check_demand(row: Row) -> None:
 def test_levels_remember_the_seven_days_before(runner: Runner, events: Events) -> None:
     output = [day(n) for n in range(13, 30)]
     got = {(g["as_of_on"], g["resource_id"], g["service_on"]): g for g in runner.analyze(ANALYSIS, events, output)}
-    states = {k: (g["full_probability"], (g["load_factor"] or 0) >= 1) for k, g in got.items()}
     for (on, *departure), row in got.items():
         if on >= day(20):
-            seen = [states.get((on - dt.timedelta(back), *departure)) for back in range(7, -1, -1)]
+            seen = [got.get((on - dt.timedelta(back), *departure)) for back in range(7, -1, -1)]
             assert (row["previous_level"], row["alert_level"]) == (_walk(seen[:-1]), _walk(seen))
 
 

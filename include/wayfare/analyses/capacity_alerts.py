@@ -52,8 +52,9 @@ class CapacityAlerts(BehaviorAnalysis):
       away, is sigma phi(z) - (C - mu) (1 - Phi(z)) (Belobaba & Farkas, Transportation Science 33, 1999; Swan, J. Air
       Transport Management 8, 2002).
     - The alert is raised to watch, high and full at P(full) of 0.5, 0.8 and 0.95, to full also at a load factor of 1,
-      and drops only below 0.4, 0.7 and 0.9. What it remembers is rebuilt from the 7 days before the as-of day; a day
-      without a known capacity leaves it as it was. An alert sent is never rewritten: a revision is appended.
+      and drops only below 0.4, 0.7 and 0.9, or with a capacity of 0. What it remembers is rebuilt from the 7 days
+      before the as-of day; a day without a known capacity or probability leaves it as it was. An alert sent is never
+      rewritten: a revision is appended.
     """
 
     owner = "operations"
@@ -254,11 +255,12 @@ def _demand(departures: Frame) -> Frame:
 def _with_levels(states: Frame, days: Frame) -> Frame:
     """The alert level of each output day and the one before, each from the days looked at up to it."""
     probability, is_sold_out = nw.col("full_probability"), nw.col("load_factor") >= 1
+    is_unknown = probability.is_null() & (nw.col("capacity") > 0)
     looked = (
         states.select(
             *_DEPARTURE,
             raised=_level(probability, RAISED_AT, is_sold_out),
-            kept=_level(probability, DROPPED_BELOW, is_sold_out),
+            kept=_level(probability, DROPPED_BELOW, is_sold_out | is_unknown),
         )
         .join(days.with_columns(from_on=plus_days("output_on", -REBUILT)), how="cross")
         .filter(nw.col("as_of_on") >= nw.col("from_on"), nw.col("as_of_on") <= nw.col("output_on"))
