@@ -116,7 +116,7 @@ def test_a_run_may_compute_on_spark(
 
 
 def test_a_refusal_publishes_nothing_and_is_not_retried(bag: DagBag, settings: Settings) -> None:
-    stage(settings, 1, [event("booking", "2026-03-01", price=10**13)])
+    stage(settings, 1, [event("booking", "2026-03-01", units=-1)])
 
     run, states = _run(bag)
 

@@ -12,6 +12,7 @@ from quality.selling import DAY, DEAR, DEAR_RULE, bookings, broken, chunk_of, re
 from snapshots.staged_events import event, stage
 from wayfare import engines, quality, snapshots, storage
 from wayfare.analyses.api import Expect
+from wayfare.analyses.chunk import Chunk
 from wayfare.errors import GateError
 
 if TYPE_CHECKING:
@@ -80,6 +81,14 @@ def test_a_warning_is_recorded_and_stops_nothing(settings: Settings, sold: Sold)
     query = "SELECT asset, field, rows, unexpected, observed FROM control.validation WHERE unexpected > 0"
     found = rows(settings, query)
     assert found == [("booking", "price", 3, 2, "[1, 2]")]
+
+
+def test_no_amount_that_lands_is_set_aside(settings: Settings) -> None:
+    """In minor units of a rial, 10**12 is a trip for a few people; its cancellation would post without it."""
+    trips = bookings([12 * 10**11, 2**53, -(2**53)], currency="IRR")
+    chunk = Chunk("economic_results", (DAY,), 1, "0123456789")
+    staged(settings, [*trips, event("purchase", f"{DAY}", price=2**53, currency="IRR")], chunk)
+    assert quality.validate(settings, chunk)["quarantined"] == 0
 
 
 def test_running_again_replaces_what_was_written(settings: Settings, sold: Sold) -> None:
