@@ -74,10 +74,9 @@ def _refund(event: Row, sales: list[Row], paid: dict[Any, int]) -> Row:
     key = (event["currency"], event["is_test"])
     before = min(captured, paid[key])
     paid[key] += event["amount"]
-    named = ("purchase", event["purchase_id"]) if event["purchase_id"] else ("booking", event["item_id"])
     choice = sorted(
         sales,
-        key=lambda s: (s["currency"] != event["currency"], (s["kind"], s["key"]) != named, s["kind"], s["key"]),
+        key=lambda s: (s["currency"] != event["currency"], (s["kind"], s["key"]) != _named(event), s["kind"], s["key"]),
     )
     return {
         "sale": choice[0] if choice else None,
@@ -89,15 +88,29 @@ def _refund(event: Row, sales: list[Row], paid: dict[Any, int]) -> Row:
 def reversals(
     bookings: list[Row], purchases: list[Row], cancellations: list[Row], refunds: list[Row]
 ) -> dict[Any, list[Row]]:
-    """Rows by event_id, in order, of one booking's cancellations and refunds."""
-    sales = _sales(bookings, purchases)
+    """Rows by event_id, in order, of one booking's cancellations and refunds; tests beside real sales are apart."""
+    sales, events = _sales(bookings, purchases), cancellations + refunds
+    tests = [s for s in sales if s["is_test"]]
+    if len(tests) == len(sales):
+        return _settled(sales, events)
+    keys = {(s["kind"], s["key"]) for s in tests}
+    apart = [e for e in events if _named(e) in keys]
+    found = _settled([s for s in sales if not s["is_test"]], [e for e in events if e not in apart])
+    return found | _settled(tests, apart)
+
+
+def _named(event: Row) -> tuple[str, str]:
+    return ("purchase", event["purchase_id"]) if event["purchase_id"] else ("booking", event["item_id"])
+
+
+def _settled(sales: list[Row], events: list[Row]) -> dict[Any, list[Row]]:
     asked: dict[Any, int] = defaultdict(int)
     paid: dict[Any, int] = defaultdict(int)
     cancelled: dict[Any, int] = defaultdict(int)
     refunded: dict[Any, int] = defaultdict(int)
     given: dict[Any, int] = defaultdict(int)
     found: dict[Any, list[Row]] = {}
-    for event in _in_time(cancellations + refunds):
+    for event in _in_time(events):
         is_refund = "amount" in event
         rows = [_refund(event, sales, paid)] if is_refund else _cancel(event, sales, asked)
         for row in rows:

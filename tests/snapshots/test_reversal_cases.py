@@ -111,6 +111,25 @@ CASES: dict[str, tuple[list[Event], list[Taken]]] = {
         [_booking(), _cancellation(2, is_test=True), _cancellation(3)],
         [("1", 1, 100, 0, 100), ("1", 1, 100, 0, 100)],
     ),
+    "a refund that names nothing is not of a test beside real sales": (
+        [_booking("1", is_test=True), _booking("2"), _refund(2, 100)],
+        [("2", 0, 100, 0, 100)],
+    ),
+    "a booking's penalty is not kept on a test beside real sales": (
+        [_booking("1", is_test=True), _booking("2"), _cancellation(2, penalty=50, currency="EUR")],
+        [("2", 1, 100, 50, 50)],
+    ),
+    "a test beside it leaves an item the only one": (
+        [_booking("1", units=3), _booking("2", is_test=True), _purchase(is_test=True), _cancellation(2)],
+        [("1", 1, 33, 0, 33)],
+    ),
+    "what names a test beside real sales is about it and settles nothing else": (
+        [
+            *(_booking("1", is_test=True), _booking("2"), _purchase("P")),
+            *(_cancellation(2, item_id="1"), _refund(3, 60, item_id="1"), _travel(4, item_id="1"), _refund(5, 110)),
+        ],
+        [("1", 1, 100, 0, 100), ("1", 0, 60, 0, 0), ("1", 1, 100, 0, 0), ("2", 0, 110, 0, 110)],
+    ),
     "of two sales under one key the first that is no test is the sale": (
         [_booking(price=7, is_test=True), _booking(price=100), _booking(price=300), _cancellation(2)],
         [("1", 1, 100, 0, 100)],

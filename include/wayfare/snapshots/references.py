@@ -4,10 +4,11 @@ Belongs here: the columns that day files of such types add, and the SQL that com
 
 A sale is one (booking_id, item_id) of bookings or one (booking_id, purchase_id) of purchases; of several events under
 one key, the first that is not a test is the sale. What events take back is settled per sale in the order
-(occurred_at, event_id) and never exceeds what was sold; test events are settled among themselves. All amounts of a
-row are in `item_currency`: a refund is attached to the sale it names, or to the booking's first, among those sold in
-the refund's currency. Part of an item's units takes `price * units taken / units`, rounded toward zero as a running
-total, so that all parts together are the price.
+(occurred_at, event_id) and never exceeds what was sold; test events are settled among themselves. Test sales of a
+booking that also has real ones are apart from it: what names one of them is about them, everything else is not. All
+amounts of a row are in `item_currency`: a refund is attached to the sale it names, or to the booking's first, among
+those sold in the refund's currency. Part of an item's units takes `price * units taken / units`, rounded toward zero
+as a running total, so that all parts together are the price.
 """
 
 from __future__ import annotations
@@ -98,15 +99,23 @@ def _of_scope(event_type: str) -> str:
   )"""  # noqa: S608 - the name comes from the contracts
 
 
-# `asked` are the events of the day files; a scope is one booking as one of these files sees it.
+def _of_tests(event: str) -> str:
+    """Join of an event of `scope s` with the test sale apart from its booking that it names; `t.scope_id` is theirs."""
+    return f"""LEFT JOIN sale t ON t.scope_id = -s.scope_id
+    AND t.item_kind = CASE WHEN {event}.purchase_id IS NULL THEN 'booking' ELSE 'purchase' END
+    AND t.item_key = coalesce({event}.purchase_id, {event}.item_id)"""
+
+
+# `asked` are the events of the day files; a scope is one booking as one of these files sees it. Test sales apart from
+# their booking are in a scope of their own, which has its id with a minus.
 _SALES = f"""
 scope AS MATERIALIZED (
   SELECT row_number() OVER () AS scope_id, *
   FROM (SELECT DISTINCT event_on AS file_on, as_of, booking_id FROM asked) AS bookings
 ),
-sale AS MATERIALIZED (
+sold AS (
   (SELECT DISTINCT ON (s.scope_id, b.item_id COLLATE "C")
-     s.scope_id, 'booking' AS item_kind, b.item_id COLLATE "C" AS item_key, NULL AS of_item,
+     s.scope_id AS sold_id, 'booking' AS item_kind, b.item_id COLLATE "C" AS item_key, NULL AS of_item,
      b.product AS item_product, b.occurred_at AS item_booked_at, b.event_on AS item_booked_on,
      b.resource_id AS item_resource_id, b.destination AS item_destination, NULL AS item_sku,
      b.start_on AS item_start_on, b.end_on AS item_end_on, b.currency AS item_currency,
@@ -122,6 +131,11 @@ sale AS MATERIALIZED (
      p.point_of_sale, p.customer_id, coalesce(p.is_test, false), p.quantity::bigint, p.price, p.cost, NULL, NULL
    FROM scope s {_of_scope("purchase")} p
    ORDER BY s.scope_id, p.purchase_id COLLATE "C", coalesce(p.is_test, false), p.occurred_at, p.event_id)
+),
+sale AS MATERIALIZED (
+  SELECT CASE WHEN item_is_test AND NOT bool_and(item_is_test) OVER (PARTITION BY sold_id) THEN -sold_id ELSE sold_id
+    END AS scope_id, *
+  FROM sold
 )
 """  # noqa: S608 - the interpolated names are the constants below
 
@@ -130,10 +144,12 @@ size AS (
   SELECT scope_id, count(*) AS items FROM sale WHERE item_kind = 'booking' GROUP BY scope_id
 ),
 cancelled AS MATERIALIZED (
-  SELECT s.scope_id, coalesce(z.items, 0) AS items, c.event_id, c.occurred_at, coalesce(c.is_test, false) AS is_test,
-    c.item_id, c.purchase_id, c.units::bigint AS asked, coalesce(c.penalty, 0) AS penalty, c.currency
+  SELECT coalesce(t.scope_id, s.scope_id) AS scope_id, coalesce(z.items, 0) AS items, c.event_id, c.occurred_at,
+    coalesce(c.is_test, false) AS is_test, c.item_id, c.purchase_id, c.units::bigint AS asked,
+    coalesce(c.penalty, 0) AS penalty, c.currency
   FROM scope s {_of_scope("cancellation")} c
-  LEFT JOIN size z ON z.scope_id = s.scope_id
+  {_of_tests("c")}
+  LEFT JOIN size z ON z.scope_id = coalesce(t.scope_id, s.scope_id)
 ),
 item_asked AS (
   SELECT c.*, i.item_kind, i.item_key, i.item_units,
@@ -189,10 +205,12 @@ captured AS (
   SELECT scope_id, item_currency, greatest(sum(price), 0) AS captured FROM sale GROUP BY scope_id, item_currency
 ),
 refunded AS (
-  SELECT s.scope_id, r.event_id, r.occurred_at, coalesce(r.is_test, false) AS is_test, r.currency,
-    r.item_id, r.purchase_id, r.amount, coalesce(c.captured, 0) AS captured
+  SELECT coalesce(t.scope_id, s.scope_id) AS scope_id, r.event_id, r.occurred_at,
+    coalesce(r.is_test, false) AS is_test, r.currency, r.item_id, r.purchase_id, r.amount,
+    coalesce(c.captured, 0) AS captured
   FROM scope s {_of_scope("refund")} r
-  LEFT JOIN captured c ON c.scope_id = s.scope_id AND c.item_currency = r.currency
+  {_of_tests("r")}
+  LEFT JOIN captured c ON c.scope_id = coalesce(t.scope_id, s.scope_id) AND c.item_currency = r.currency
 ),
 refund_sale AS (
   SELECT DISTINCT ON (r.scope_id, r.event_id) r.scope_id, r.event_id, s.item_kind, s.item_key
@@ -236,9 +254,9 @@ traveled AS (
   FROM scope s {_of_scope("travel")} t
 ),
 held AS (
-  SELECT t.scope_id, t.event_id, s.item_kind, s.item_key, s.item_units, s.price, s.cost, s.commission, s.fee,
+  SELECT s.scope_id, t.event_id, s.item_kind, s.item_key, s.item_units, s.price, s.cost, s.commission, s.fee,
     CASE WHEN t.place = 1 THEN least(coalesce(t.units, s.item_units), s.item_units) ELSE 0 END AS units
-  FROM traveled t JOIN sale s ON s.scope_id = t.scope_id AND s.item_kind = 'booking' AND s.item_key = t.item_id
+  FROM traveled t JOIN sale s ON abs(s.scope_id) = t.scope_id AND s.item_kind = 'booking' AND s.item_key = t.item_id
 ),
 referred AS (
   SELECT scope_id, event_id, item_kind, item_key, 1 AS item_rank, units AS reversed_units,
@@ -270,7 +288,7 @@ asked AS MATERIALIZED (
 SELECT {", ".join(f"e.{name}" for name in names)}, {", ".join(map(_output, REFERENCE_COLUMNS))}
 FROM asked e
 JOIN scope ON scope.file_on = e.event_on AND scope.booking_id = e.booking_id
-LEFT JOIN referred ON referred.scope_id = scope.scope_id AND referred.event_id = e.event_id
+LEFT JOIN referred ON abs(referred.scope_id) = scope.scope_id AND referred.event_id = e.event_id
 LEFT JOIN sale ON sale.scope_id = referred.scope_id AND sale.item_kind = referred.item_kind
   AND sale.item_key = referred.item_key
 ORDER BY e.event_on
