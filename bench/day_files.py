@@ -10,7 +10,7 @@ import duckdb
 
 from wayfare.contracts import reference
 from wayfare.contracts.events import EVENT_TYPES
-from wayfare.snapshots import schema
+from wayfare.snapshots import DayFile, schema
 
 FIRST_DAY = dt.date(2026, 1, 1)
 SHARES = {
@@ -108,7 +108,7 @@ ROWS = {
 
 
 def write(storage: str, events: int, days: int) -> list[tuple[str, dt.date, int]]:
-    """Write about `events` events of `days` days as `{storage}/snapshots/{type}/{day}/1.parquet`.
+    """Write about `events` events of `days` days as day files of batch 1 below `{storage}`.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def _write_type(
     files = []
     for part in sorted(parts.iterdir()):
         day = dt.date.fromisoformat(part.name.partition("=")[2])
-        target = storage / "snapshots" / name / day.isoformat() / "1.parquet"
+        target = Path(DayFile(name, day, 1, 0).url(str(storage)))
         target.parent.mkdir(parents=True)
         source = connection.read_parquet(f"{part}/*.parquet", hive_partitioning=False)
         source.write_parquet(str(target), compression="zstd")

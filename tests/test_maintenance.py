@@ -36,6 +36,17 @@ def test_day_files_go_once_their_successor_is_old(anywhere: Settings) -> None:
     assert all(map(storage.exists, kept))
 
 
+def test_of_one_batch_the_file_written_last_is_the_successor(anywhere: Settings) -> None:
+    """A release that finds sales in another way writes the day files of reversals again, under another name."""
+    now = _file(anywhere, "snapshots/refund/2026-03-01/9.0123abcd.parquet", age_days=40)
+    before = _file(anywhere, "snapshots/refund/2026-03-01/9.4567abcd.parquet", age_days=50)
+
+    assert maintenance.prune(anywhere, keep_days=30)["files"] == 1
+
+    assert storage.exists(now)
+    assert not storage.exists(before)
+
+
 def test_work_folders_go_as_a_whole(anywhere: Settings) -> None:
     names = ("quarantine.parquet", "result.parquet", "result.parquet.0a1b.parts/2c3d/part-0.parquet")
     done = [_file(anywhere, f"work/sessions/a/{name}", age_days=31) for name in names]

@@ -59,7 +59,7 @@ def _prune_superseded(storage: str, before: dt.datetime) -> int:
     fs, _ = filesystem(storage)
     removed = 0
     for written in _by_folder(f"{storage}/snapshots", ".parquet").values():
-        for path, successor in pairwise(sorted(written, key=_batch)):
+        for path, successor in pairwise(sorted(written, key=lambda path: (_batch(path), written[path]))):
             if max(written[path], written[successor]) < before:
                 fs.rm_file(path)
                 removed += 1

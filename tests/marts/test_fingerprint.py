@@ -15,10 +15,11 @@ import pytest
 
 from wayfare.analyses.api import BehaviorAnalysis
 from wayfare.contracts import Field, Kind, Rule
-from wayfare.contracts.events import SEARCH
+from wayfare.contracts.events import REFUND, SEARCH
 from wayfare.errors import DeclarationError
 from wayfare.marts.fingerprint import canonical, fingerprint
 from wayfare.settings import Settings
+from wayfare.snapshots import references
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,6 +155,22 @@ def test_a_contract_moves_it_by_the_fields_the_code_names(
     assert after(rules=(*SEARCH.rules, Rule("new", "adults", "adults < 9", "are many"))) != before
     retyped = tuple(replace(f, kind=Kind.MONEY) if f.name == "result_count" else f for f in SEARCH.fields)
     assert after(fields=retyped) != before
+
+
+def test_how_the_sale_behind_a_reversal_is_found_moves_what_reads_reversals(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = analysis(tmp_path, monkeypatch)
+
+    def moves() -> bool:
+        with pytest.MonkeyPatch.context() as patch:
+            before = fingerprint(settings, found)
+            patch.setattr(references, "_LEDGER", f"{references._LEDGER} ")
+            return fingerprint(settings, found) != before
+
+    assert not moves()
+    monkeypatch.setattr(type(found), "reads", (SEARCH, REFUND))
+    assert moves()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from wayfare.analyses import registry
 from wayfare.analyses.api import Window
 from wayfare.analyses.chunk import Chunk
 from wayfare.contracts import EVENT_TYPES
+from wayfare.snapshots import references
 from wayfare.snapshots.dayfiles import _input_spans
 
 if TYPE_CHECKING:
@@ -56,6 +57,15 @@ def test_a_day_file_is_named_after_the_last_batch_that_touched_its_day(settings:
     }
     as_of_three = snapshots.paths(settings, Chunk("demand", (DAY,), 3, "f"))
     assert as_of_three["search"][0] == f"{root}/search/2026-03-01/3.parquet"
+
+
+def test_files_made_by_other_sql_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a type that refers to sales has such SQL: cancellations and refunds one, travel another."""
+    files = [snapshots.DayFile(name, DAY, 7, 1) for name in ("search", "cancellation", "refund", "travel")]
+    before = [file.url("r") for file in files]
+    monkeypatch.setattr(references, "_LEDGER", f"{references._LEDGER} ")
+    after = [file.url("r") for file in files]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, False, True]
 
 
 def test_a_type_without_events_has_no_files(settings: Settings) -> None:

@@ -1,8 +1,9 @@
 """A digest of everything that decides an analysis's numbers, so that a change of any of it makes its days stale.
 
 In it: the code as far as the class reaches it, the declared window, grain and columns, the input expectations (they
-decide what is quarantined), the contract fields the code names, and the settings it reads. Not in it: comments,
-docstrings, descriptions, tags, owner, picture and output expectations, which change no number.
+decide what is quarantined), the contract fields the code names, how the sale behind a reversal is found, and the
+settings it reads. Not in it: comments, docstrings, descriptions, tags, owner, picture and output expectations, which
+change no number.
 """
 
 from __future__ import annotations
@@ -87,8 +88,11 @@ def _declaration(analysis: BehaviorAnalysis) -> dict[str, Any]:
 
 def _contract(event_type: EventType, names: set[str]) -> dict[str, Any]:
     """The parts that can change a number: a new optional field, which old events lack, is not one until it is named."""
+    from wayfare.snapshots import references
+
     model, revision, _addition = event_type.version.split("-")
-    return {
+    referring = {"references": references.version(event_type)} if event_type.refers else {}
+    return referring | {
         "version": [model, revision],
         "fields": {f.name: f.kind.value for f in event_type.fields if f.name in names},
         "rules": {f"{r.code} {r.field}": r.holds for r in event_type.rules},

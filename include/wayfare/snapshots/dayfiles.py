@@ -10,8 +10,8 @@ import pyarrow as pa
 from sqlalchemy import text
 
 from wayfare.analyses import registry
-from wayfare.contracts import Kind
-from wayfare.snapshots.references import REFERENCE_COLUMNS
+from wayfare.contracts import EVENT_TYPES, Kind
+from wayfare.snapshots.references import REFERENCE_COLUMNS, version
 from wayfare.staging.database import transaction
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class DayFile:
 
     def url(self, storage: str) -> str:
         """Where it is, below the storage's path or URL."""
-        return f"{storage}/snapshots/{self.event_type}/{self.event_on.isoformat()}/{self.batch_id}.parquet"
+        event_type = EVENT_TYPES[self.event_type]
+        name = f"{self.batch_id}.{version(event_type)}" if event_type.refers else f"{self.batch_id}"
+        return f"{storage}/snapshots/{self.event_type}/{self.event_on.isoformat()}/{name}.parquet"
 
 
 def schema(event_type: EventType) -> pa.Schema:

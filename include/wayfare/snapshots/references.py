@@ -13,6 +13,7 @@ as a running total, so that all parts together are the price.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -266,6 +267,15 @@ referred AS (
 """  # noqa: S608 - the interpolated names are the constants above
 
 
+def version(event_type: EventType) -> str:
+    """Digest of the SQL behind a type's reference columns, so that a change of it is a change of files and numbers."""
+    return hashlib.sha256(_steps(event_type).encode()).hexdigest()[:8]
+
+
+def _steps(event_type: EventType) -> str:
+    return f"{_SALES},\n{_TRAVELED if event_type.name == 'travel' else _LEDGER}"
+
+
 def query(event_type: EventType, files: Sequence[DayFile]) -> str:
     """SQL for the rows of `files`, all of `event_type`, in the order of days; columns as in their schema.
 
@@ -283,8 +293,7 @@ asked AS MATERIALIZED (
   FROM staging.{table.name} e JOIN wanted w ON w.event_on = e.event_on AND e.batch_id <= w.as_of
   WHERE e.event_on IN ({days})
 ),
-{_SALES},
-{_TRAVELED if event_type.name == "travel" else _LEDGER}
+{_steps(event_type)}
 SELECT {", ".join(f"e.{name}" for name in names)}, {", ".join(map(_output, REFERENCE_COLUMNS))}
 FROM asked e
 JOIN scope ON scope.file_on = e.event_on AND scope.booking_id = e.booking_id
