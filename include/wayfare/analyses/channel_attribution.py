@@ -78,7 +78,8 @@ class ChannelAttribution(BehaviorAnalysis):
       published day stands, over time the credit of a booking is its net value, and each day every model adds up to
       the net of the products in `economic_results`.
     - Each amount is split into whole minor units by running totals, in the order of each channel's first touch: what
-      is credited adds up to the amount, and what is wholly cancelled to 0 for every channel.
+      is credited adds up to the amount. What is given back as a whole, on one day, leaves 0 to every channel; in parts
+      over several days it may leave one channel a minor unit that another lacks.
     - What no touch is known for is credited to the channel (none): a booking without touches, and what is given back
       of a sale more than 740 days before or unknown.
     - Bookings are counted when they are made, whatever becomes of them, once for each currency they are paid in.

@@ -64,7 +64,8 @@ class CustomerValue(BehaviorAnalysis):
     the sale. Discounting is left to the reader.
 
     - A purchase is all net bookings made by the customer on a day (a booking is made on the day of its first item, and
-      net while a unit of it is left); its margin is net less cost of these bookings and the ancillaries under them.
+      net while a unit of it is left); its margin is net less cost of these bookings and of the ancillaries under them
+      that name the customer.
     - Recency, frequency (net bookings) and monetary value (net) are scored 1 to 5 among the customers with a purchase:
       1 + the fifths of them that are strictly worse, so that equals score equally and a base of one-time buyers is not
       spread over all scores (quintiles: Hughes, Strategic Database Marketing, 1994; on ties: Miglautsch, J. Database

@@ -50,11 +50,11 @@ class InventoryRequirements(BehaviorAnalysis):
     For every service day, resource and article (`sku`; empty: the seats, rooms or vehicles themselves), as known on
     the as-of day: the service day itself, or the last day of events while the service day is still ahead.
 
-    - Committed is what was bought less what was cancelled, both in the 56 days up to the as-of day: what was bought
-      earlier is outside this analysis. A stay counts on each of its nights, a rental on each day but that of its
-      return, a flight or package on its `start_on`, an ancillary on its `service_on` if it names that and a resource.
-      Sales name no location: where stock lies at several, committed and further demand are shared out in proportion to
-      what is on hand there.
+    - Committed is what was bought less what was cancelled, both from 56 days before service up to the as-of day: what
+      was bought earlier is outside this analysis. A stay counts on each of its nights, a rental on each day but that of
+      its return, a flight or package on its `start_on`, an ancillary on its `service_on` if it names that and a
+      resource. Sales name no location: where stock lies at several, committed and further demand are shared out in
+      proportion to what is on hand there.
     - On hand is the latest stock snapshot in the window. Without one it is null, and so is what follows from it.
     - Further demand is the additive pickup (Zakhary et al., J. Revenue Pricing Manag. 10, 2011): as many days before
       service as remain, units bought less cancelled from then on, over the comparable service days: same weekday,
@@ -82,8 +82,10 @@ class InventoryRequirements(BehaviorAnalysis):
         },
         columns={
             "as_of_on": measure("Day the row was known as of: service day or last day of events", "date"),
-            "committed": count("Units bought less cancelled in the 56 days up to the as-of day"),
-            "on_hand": stock("Units in the latest stock snapshot of the 56 days up to the as-of day; null without one"),
+            "committed": count("Units bought less cancelled from 56 days before service up to the as-of day"),
+            "on_hand": stock(
+                "Units in the latest stock snapshot from 56 days before service up to the as-of day; null without one"
+            ),
             "backorder": _short("Units committed beyond what is on hand; null without a snapshot"),
             "comparable_days": measure("Service days that further demand is estimated from", "bigint"),
             "expected_further_demand": measure("Units expected to be bought, less cancelled, until service"),

@@ -55,7 +55,7 @@ class TrafficAnomalies(BehaviorAnalysis):
       (Iglewicz & Hoaglin, How to Detect and Handle Outliers, 1993), anomalous beyond 3.5 on either side. The weekday
       takes the weekly season out; median and MAD keep an odd week among the eight from hiding another.
     - A day without events is a 0 of searches, bookings and revenue, and no value of a rate. What lies before the first
-      event of those 8 weeks is unknown. Below 4 known weeks, or with a MAD of 0, there is no z and no flag.
+      search or sale of those 8 weeks is unknown. Below 4 known weeks, or with a MAD of 0, there is no z and no flag.
     - Automated traffic is in the series: that is what makes some days odd.
 
     Every session flagged as automated has a row too (series `automated_session`, on the day it starts, as `sessions`
