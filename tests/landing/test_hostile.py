@@ -6,12 +6,15 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from landing.sample_events import event, query, write
 from wayfare.contracts.model import MAX_ID
 from wayfare.contracts.reference import places
-from wayfare.landing import csv_lines, fast, land, rejections
+from wayfare.errors import DataError
+from wayfare.landing import csv_lines, fast, land, rejections, replay
+from wayfare.landing.messages import Event, MessageDecoder, refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,3 +150,25 @@ def test_a_line_that_is_not_utf8_is_kept_byte_for_byte(settings: Settings, tmp_p
     landed = land(settings, [write(tmp_path / "a.jsonl", [event("search", 2), broken, event("search", 3)])])
     assert (landed.landed, landed.rejected) == (2, 1)
     assert [(r["line"], r["reason"], r["raw"]) for r in rejections(settings)] == [(2, "not_utf8", broken)]
+
+
+@pytest.mark.parametrize(("key", "told"), [("a\0", r"a\u0000"), ("\ud800", r"\ud800"), ("\0" * 1_000, r"\u0000" * 200)])
+def test_a_name_that_cannot_be_stored_is_told_in_escapes(
+    settings: Settings, tmp_path: Path, key: str, told: str
+) -> None:
+    line = b'{%b: 1, %b: 2, "event_type": %b}' % (*(json.dumps(key).encode(),) * 2, json.dumps("\ud800\0x").encode())
+    with MessageDecoder(settings) as decode:
+        (rejection,) = decode([Event(1, line)], "test").rejections
+    assert msgspec.json.decode(msgspec.json.encode(refused(rejection)))["field"] == told
+    landed = land(settings, [write(tmp_path / "a.jsonl", [line, event("search", 2)])])
+    assert (landed.landed, landed.rejected) == (1, 1)
+    (row,) = rejections(settings)
+    assert (row["reason"], row["field"], row["raw"]) == ("duplicate_key", told, line)
+    assert row["event_type"] == r"\ud800\u0000x"
+    assert replay(settings).rejected == 1
+
+
+def test_a_csv_in_utf_16_is_told_by_its_header(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("event_type,adults\nsearch,2\n".encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"a\.csv:1: the header holds NUL characters"):
+        land(settings, [str(tmp_path / "a.csv")])

@@ -140,6 +140,16 @@ def test_json_lines_are_imported_and_replayed(settings: Settings, mapping: Path,
     assert [b.booking_id for b in staged(settings, "booking")] == ["b1", "b2"]
 
 
+def test_a_name_that_cannot_be_stored_is_no_column(settings: Settings, mapping: Path, tmp_path: Path) -> None:
+    data = tmp_path / "shop.jsonl"
+    rows = [{"id": f"b{n}", "day": day, "place": "FAO", "price": 7, "a\0": {"b": 1}, "c\0": 1, "gone": "no"}
+            for n, day in enumerate(["2026-01-02", "soon"])]  # fmt: skip
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert import_files(settings, str(mapping), [str(data)]).landed == 1
+    (refused,) = rejections(settings)
+    assert (refused["header"], json.loads(refused["raw"])) == ("id,day,place,price,gone", rows[1])
+
+
 def test_a_file_without_the_mapped_columns_is_refused_whole(settings: Settings, mapping: Path, tmp_path: Path) -> None:
     data = tmp_path / "other.csv"
     data.write_text("ident,day\nb1,2026-01-02\n", encoding="utf-8")

@@ -37,7 +37,7 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     Raises
     ------
     DataError
-        The header is not UTF-8, or names a field twice or not at all.
+        The header is not UTF-8, holds NUL characters, or names a field twice or not at all.
     """
     records = Records(stream)
     try:
@@ -71,6 +71,8 @@ def reread(raw: bytes, header: str, delimiter: str = ",") -> tuple[str | None, F
 def _checked_names(source: str, names: list[str] | Fault) -> list[str]:
     if isinstance(names, Fault):
         raise DataError(f"{source}:1: the header {names.message}")
+    if any("\0" in name for name in names):
+        raise DataError(f"{source}:1: the header holds NUL characters, as UTF-16 does; write the source in UTF-8")
     for name in names:
         if not name or names.count(name) > 1:
             raise DataError(f"{source}:1: the header names {name!r} {names.count(name)} times; write each field once")

@@ -117,8 +117,8 @@ class Decoder:
         if not self._quoting:
             event_type = event_type if event_type in EVENT_TYPES else None
             event_id = event_id if _is_uuid(event_id) else None
-        told = fault.told(quoting=self._quoting)
-        return Rejection(ordinal, fault.reason, told, fault.field, event_type, event_id, source)
+        told, field = fault.told(quoting=self._quoting), _readable(fault.field)
+        return Rejection(ordinal, fault.reason, told, field, event_type, event_id, source)
 
 
 @contextmanager
@@ -145,9 +145,7 @@ def decoders(settings: Settings, contracts: Sequence[EventType] | None = None) -
 
 
 def _readable(value: object) -> str | None:
-    if not isinstance(value, str):
-        return None
-    return value.replace("\0", "").encode("utf-8", "replace").decode()[:200]
+    return value[:200] if isinstance(value, str) else None
 
 
 def _is_uuid(text: str | None) -> bool:

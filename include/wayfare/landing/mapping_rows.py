@@ -157,6 +157,10 @@ def _tidy(source: str, found: list[str] | Fault) -> list[str]:
     """Names of columns without blanks around them; one without a name is `column 3` by its place."""
     if isinstance(found, Fault):
         raise DataError(f"{source}: the header {_told(found).message}")
+    if any("\0" in name for name in found):
+        raise DataError(
+            f'{source}: the header holds NUL characters; say how it is encoded: file.encoding = "utf-16-le"'
+        )
     names = [name.strip() or f"column {i}" for i, name in enumerate(found, start=1)]
     if len(names) == 1 and (mark := next((m for m in _DELIMITERS if m in names[0]), None)):
         raise DataError(
@@ -177,14 +181,17 @@ def _header(names: Sequence[str]) -> str:
 
 
 def _names(texts: pa.ChunkedArray) -> list[str]:
-    """The names in the first rows of JSON; what is inside an object is named `guest.country`."""
+    """The names in the first rows of JSON; what is inside an object is named `guest.country`.
+
+    A name with a NUL character is none: the rows that are refused could not be kept with it.
+    """
     names: dict[str, None] = {}
 
     def collect(value: dict[str, Any], prefix: str) -> None:
         for key, inner in value.items():
             if isinstance(inner, dict):
                 collect(inner, f"{prefix}{key}.")
-            else:
+            elif "\0" not in prefix + key:
                 names[prefix + key] = None
 
     for text in texts.slice(0, _SAMPLE).to_pylist():

@@ -34,7 +34,8 @@ KEYS = pa.schema(
 class Rejection:
     """A line that is not staged: why, and what could be read of it. `ordinal` is its position among the lines.
 
-    `source` is who the event says it is from; it is not kept with the rejection.
+    `source` is who the event says it is from; it is not kept with the rejection. The texts may quote the line: what
+    neither PostgreSQL nor UTF-8 can hold of them is written as JSON escapes it.
     """
 
     ordinal: int
@@ -44,6 +45,16 @@ class Rejection:
     event_type: str | None = None
     event_id: str | None = None
     source: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("message", "field", "event_type", "event_id"):
+            text = getattr(self, name)
+            if text is not None:
+                object.__setattr__(self, name, _escaped(text))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True)
