@@ -15,7 +15,7 @@ import zstandard
 
 from landing.sample_events import event, query, staging, write
 from wayfare.errors import DataError
-from wayfare.landing import Landed, fast, land, rejections
+from wayfare.landing import Landed, fast, land, rejections, sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,16 +139,30 @@ def test_a_missing_file_stops_before_anything_lands(settings: Settings, tmp_path
     assert query(settings, "SELECT * FROM control.batch") == []
 
 
-def test_a_damaged_file_keeps_what_came_before(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("packed", "pack"), [("gz", gzip.compress), ("zst", zstandard.compress)])
+def test_a_damaged_file_keeps_what_came_before(settings: Settings, tmp_path: Path, packed: str, pack: Any) -> None:
     small = settings.model_copy(update={"landing_rows": 2_000})
-    content = gzip.compress(_jsonl([event("search", n, customer_id=str(n) * 9) for n in range(20_000)]))
-    (tmp_path / "a.jsonl.gz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=r"a\.jsonl\.gz"):
-        land(small, [str(tmp_path / "a.jsonl.gz")])
-    (tmp_path / "a.jsonl.gz").write_bytes(content)
-    landed = land(small, [str(tmp_path / "a.jsonl.gz")])
+    content = pack(_jsonl([event("search", n, customer_id=str(n) * 9) for n in range(20_000)]))
+    path = tmp_path / f"a.jsonl.{packed}"
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=rf"a\.jsonl\.{packed}"):
+        land(small, [str(path)])
+    path.write_bytes(content)
+    landed = land(small, [str(path)])
     assert landed.landed + landed.duplicates == 20_000
     assert landed.duplicates > 0
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_a_file_packed_in_parts_is_read_to_its_end_or_refused(settings: Settings, tmp_path: Path, pack: Any) -> None:
+    first, second = (pack(_jsonl([event("search", n)])) for n in (1, 2))
+    path = tmp_path / "a.jsonl"
+    for size in range(1, len(second)):
+        path.write_bytes(first + second[:size])
+        with pytest.raises(DataError, match=r"a\.jsonl"):
+            list(sources.read(str(path), None, 100, lambda _: None))
+    path.write_bytes(first + second)
+    assert land(settings, [str(path)]) == Landed(read=2, landed=2)
 
 
 def test_both_ways_to_type_lines_end_in_one_batch(

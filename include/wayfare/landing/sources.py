@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
-import zstandard
 
 from wayfare.errors import DataError
 from wayfare.landing import csv_lines, jsonl, parquet
@@ -84,7 +83,7 @@ def read(
     try:
         with _open(source, progress) as stream, _seekable(stream, form) as readable:
             yield from (reader or FORMATS[form])(readable, name, rows)
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError, pa.ArrowException, duckdb.Error) as error:
+    except (OSError, EOFError, zlib.error, pa.ArrowException, duckdb.Error) as error:
         raise DataError(
             f"{source}: {error}; what was read before that is landed, mend the file and land it again"
         ) from error
@@ -98,8 +97,7 @@ def _open(source: str, progress: Callable[[int], None]) -> Iterator[BinaryIO]:
         if start.startswith(_GZIP):
             yield io.BufferedReader(gzip.GzipFile(fileobj=counted), 1 << 20)
         elif start == _ZSTD:
-            plain = zstandard.ZstdDecompressor().stream_reader(counted, read_across_frames=True)
-            yield io.BufferedReader(plain, 1 << 20)
+            yield io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(counted, "r"), "zstd"), 1 << 20)
         else:
             yield counted
 
