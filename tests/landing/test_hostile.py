@@ -152,18 +152,16 @@ def test_a_line_that_is_not_utf8_is_kept_byte_for_byte(settings: Settings, tmp_p
     assert [(r["line"], r["reason"], r["raw"]) for r in rejections(settings)] == [(2, "not_utf8", broken)]
 
 
-@pytest.mark.parametrize(("key", "told"), [("a\0", r"a\u0000"), ("\ud800", r"\ud800"), ("\0" * 1_000, r"\u0000" * 200)])
-def test_a_name_that_cannot_be_stored_is_told_in_escapes(
-    settings: Settings, tmp_path: Path, key: str, told: str
-) -> None:
+@pytest.mark.parametrize("key", ["a\0", "\ud800", "\0" * 1_000])
+def test_a_name_that_cannot_be_stored_is_told_in_escapes(settings: Settings, tmp_path: Path, key: str) -> None:
     line = b'{%b: 1, %b: 2, "event_type": %b}' % (*(json.dumps(key).encode(),) * 2, json.dumps("\ud800\0x").encode())
     with MessageDecoder(settings) as decode:
         (rejection,) = decode([Event(1, line)], "test").rejections
-    assert msgspec.json.decode(msgspec.json.encode(refused(rejection)))["field"] == told
+    assert json.dumps(key)[:77] in msgspec.json.decode(msgspec.json.encode(refused(rejection)))["message"]
     landed = land(settings, [write(tmp_path / "a.jsonl", [line, event("search", 2)])])
     assert (landed.landed, landed.rejected) == (1, 1)
     (row,) = rejections(settings)
-    assert (row["reason"], row["field"], row["raw"]) == ("duplicate_key", told, line)
+    assert (row["reason"], row["field"], row["raw"]) == ("duplicate_key", None, line)
     assert row["event_type"] == r"\ud800\u0000x"
     assert replay(settings).rejected == 1
 

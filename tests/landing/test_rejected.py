@@ -171,6 +171,7 @@ def _land_every_way_in_which_a_customer_is_refused(settings: Settings, folder: P
         event("search", 7, schema_version=CUSTOMER),
         event("search", 8, customer_id=CUSTOMER),
         event("search", 8, customer_id=CUSTOMER, adults=5),
+        json.dumps(event("search", 9, guests=0)).replace("0}", f'{{"{CUSTOMER}": 1, "{CUSTOMER}": 2}}}}').encode(),
     ]
     landed = land(settings, [write(folder / "a.jsonl", lines)])
     landed += land(settings, [write(folder / "b.jsonl", [CUSTOMER.encode(), b'{"customer_id": "' + CUSTOMER.encode()])])
@@ -184,10 +185,10 @@ def _land_every_way_in_which_a_customer_is_refused(settings: Settings, folder: P
 def test_with_a_key_no_customer_is_kept_in_clear(settings: Settings, tmp_path: Path) -> None:
     keyed = _keyed(settings)
     landed = _land_every_way_in_which_a_customer_is_refused(keyed, tmp_path)
-    assert landed == Landed(read=14, landed=1, conflicts=1, rejected=12)
+    assert landed == Landed(read=15, landed=1, conflicts=1, rejected=13)
     assert CUSTOMER not in _kept(settings)
-    assert _land_every_way_in_which_a_customer_is_refused(keyed, tmp_path).rejected == 12
-    assert query(settings, "SELECT count(*) FROM staging.rejection") == [(13,)]
+    assert _land_every_way_in_which_a_customer_is_refused(keyed, tmp_path).rejected == 13
+    assert query(settings, "SELECT count(*) FROM staging.rejection") == [(14,)]
 
     listed = rejections(keyed)
     assert all(CUSTOMER in f"{row['header']} {row['raw']!r}" for row in listed)
@@ -195,7 +196,7 @@ def test_with_a_key_no_customer_is_kept_in_clear(settings: Settings, tmp_path: P
     assert {row["message"] for row in listed if row["reason"] == "bad_country"} == {
         "point_of_sale is not a country code of two capital letters, like PT"
     }
-    assert replay(keyed, contracts=LENIENT) == Landed(read=13, landed=1, conflicts=1, rejected=11)
+    assert replay(keyed, contracts=LENIENT) == Landed(read=14, landed=1, conflicts=1, rejected=12)
     assert CUSTOMER not in _kept(settings)
     assert len(staging(settings)["search"]) == 2
 

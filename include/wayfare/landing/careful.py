@@ -6,6 +6,7 @@ import datetime as dt
 import difflib
 import json
 import re
+from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ class CarefulDecoder:
     def __init__(self, contracts: Sequence[EventType]) -> None:
         self._contracts = {(c.name, c.version.split("-")[0]): c for c in contracts}
         self._names = sorted({c.name for c in contracts})
+        self._fields = {"event_type", *(name for c in contracts for name in c.by_name)}
 
     def decode(self, text: str) -> tuple[EventType, tuple[Any, ...]]:
         """The event's contract and its values in the order of the contract's Arrow schema.
@@ -61,14 +63,23 @@ class CarefulDecoder:
         Refused
             The line is no event; says why.
         """
-        event = _parse(text)
+        event, twice = _parse(text)
         if not isinstance(event, dict):
             raise Refused(Fault("not_an_object", "the line is JSON but no object; an event is one object of fields"))
+        if twice is not None:
+            raise Refused(self._duplicate(twice), event)
         try:
             contract = self._contract(event)
             return contract, _values(contract, event)
         except Refused as refused:
             raise Refused(refused.fault, event) from None
+
+    def _duplicate(self, name: str) -> Fault:
+        """The fault of a name that is written twice; one that no contract knows may be a value, like a customer's."""
+        says = "is written more than once; which is meant?"
+        if name in self._fields:
+            return Fault("duplicate_key", f"{name} {says}", name)
+        return Fault("duplicate_key", f"{_shown(name)} {says}", plain=f"a field that no contract knows {says}")
 
     def _contract(self, event: dict[str, Any]) -> EventType:
         name, version = event.get("event_type"), event.get("schema_version")
@@ -112,10 +123,20 @@ def to_table(contract: EventType, rows: list[tuple[Any, ...]]) -> pa.Table:
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
 
 
-def _parse(text: str) -> object:
+def _parse(text: str) -> tuple[object, str | None]:
+    """What the line says, and a name that one of its objects gives twice."""
+    twice = list[str]()
+
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            twice.append(next(name for name, count in counts.items() if count > 1))
+        return fields
+
     try:
-        return json.loads(
-            text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=Decimal, parse_int=_integer
+        event = json.loads(
+            text, object_pairs_hook=made, parse_constant=_no_constant, parse_float=Decimal, parse_int=_integer
         )
     except json.JSONDecodeError as error:
         raise Refused(Fault("bad_json", f"the line is not JSON at character {error.pos + 1}: {error.msg}")) from None
@@ -123,15 +144,7 @@ def _parse(text: str) -> object:
         raise Refused(Fault("bad_json", "the line holds a number too large to keep")) from None
     except RecursionError:
         raise Refused(Fault("bad_json", "the line is nested too deeply")) from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        name = next(n for n in names if names.count(n) > 1)
-        raise Refused(Fault("duplicate_key", f"{_shown(name)} is written more than once; which is meant?", name), made)
-    return made
+    return event, twice[0] if twice else None
 
 
 def _no_constant(name: str) -> object:
