@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -130,6 +131,15 @@ def test_an_event_is_known_however_it_is_written(settings: Settings, tmp_path: P
     assert land(settings, [write(tmp_path / "b.jsonl", again)]) == Landed(read=6, duplicates=1, conflicts=5)
     fresh = [event("search", 2, channel=None), event("search", 2), event("search", 2, adults=9)]
     assert land(settings, [write(tmp_path / "c.jsonl", fresh)]) == Landed(3, 1, 1, 1)
+
+
+@pytest.mark.parametrize("names", [[*range(60_000), 59_999], [*range(60_000), ""]])
+def test_a_header_of_many_names_is_checked_at_once(settings: Settings, tmp_path: Path, names: list[Any]) -> None:
+    (tmp_path / "a.csv").write_text(",".join(map(str, names)), "utf-8")
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"names '(59999' 2|' 1) times"):
+        land(settings, [str(tmp_path / "a.csv")])
+    assert time.monotonic() - started < 10
 
 
 def test_a_missing_file_stops_before_anything_lands(settings: Settings, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import datetime as dt
 import difflib
 import json
 import re
-from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import pyarrow as pa
 
 from wayfare.contracts import EventType, Field, Kind
 from wayfare.contracts.model import MAX_ID, MAX_TEXT
-from wayfare.landing.lines import Fault
+from wayfare.landing.lines import Fault, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,8 +129,7 @@ def _parse(text: str) -> tuple[object, str | None]:
     def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         fields = dict(pairs)
         if len(fields) != len(pairs):
-            counts = Counter(name for name, _ in pairs)
-            twice.append(next(name for name, count in counts.items() if count > 1))
+            twice.extend(repeated(name for name, _ in pairs))
         return fields
 
     try:

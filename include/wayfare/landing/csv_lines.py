@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from wayfare.contracts import EVENT_TYPES, Kind
 from wayfare.errors import DataError
-from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, NOT_UTF8, Fault, Lines, too_long
+from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, NOT_UTF8, Fault, Lines, repeated, too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,9 +73,8 @@ def _checked_names(source: str, names: list[str] | Fault) -> list[str]:
         raise DataError(f"{source}:1: the header {names.message}")
     if any("\0" in name for name in names):
         raise DataError(f"{source}:1: the header holds NUL characters, as UTF-16 does; write the source in UTF-8")
-    for name in names:
-        if not name or names.count(name) > 1:
-            raise DataError(f"{source}:1: the header names {name!r} {names.count(name)} times; write each field once")
+    for name in [name for name in names if not name] or repeated(names):
+        raise DataError(f"{source}:1: the header names {name!r} {names.count(name)} times; write each field once")
     return names
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wayfare.staging.incoming import MAX_RAW
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pyarrow as pa
 
 MAX_LINE = MAX_RAW
@@ -45,6 +48,15 @@ class Lines:
     table: pa.Table
     faults: dict[int, Fault] = field(default_factory=dict)
     header: str | None = None
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Those of the names that are there more than once.
+
+    >>> repeated("banana")
+    ['a', 'n']
+    """
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def too_long(source_line: int) -> Fault:

@@ -13,7 +13,7 @@ import msgspec
 
 from wayfare.errors import DataError
 from wayfare.landing import csv_lines, sources
-from wayfare.landing.lines import NOT_UTF8, Fault, Lines
+from wayfare.landing.lines import NOT_UTF8, Fault, Lines, repeated
 from wayfare.landing.mapping_values import Mistake, at, nearest
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _tidy(source: str, found: list[str] | Fault) -> list[str]:
         raise DataError(
             f"{source}: has one column, {names[0][:60]!r}; say what parts them by file.delimiter = {mark!r}"
         )
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := repeated(names):
         raise DataError(
             f"{source}: the header names {', '.join(map(repr, twice))} more than once; name the columns by "
             "file.columns of the mapping, and pass over the header with file.skip = 1"

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from wayfare import duck
 from wayfare.contracts import EVENT_TYPES, Kind
 from wayfare.errors import DataError
-from wayfare.landing.lines import MAX_LINE, Lines, too_long
+from wayfare.landing.lines import MAX_LINE, Lines, repeated, too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{source}: is not Parquet: {error}") from error
     names = file.schema_arrow.names
-    if twice := sorted({n for n in names if names.count(n) > 1}):
+    if twice := repeated(names):
         raise DataError(f"{source}: names the columns {', '.join(twice)} more than once; write each field once")
     line = 1
     with duck.connect(threads=1) as connection:
