@@ -70,6 +70,14 @@ def test_an_instant_without_a_zone_is_refused(settings: Settings, tmp_path: Path
     assert (missing["line"], missing["reason"]) == (2, "missing_field")
 
 
+def test_names_that_differ_in_case_are_different_fields(settings: Settings, tmp_path: Path) -> None:
+    row = {"Price": 1, **event("booking", price=2), "PRICE": 3, "a \"b'": 4}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+    assert land(settings, [str(tmp_path / "a.parquet")]).landed == 1
+    (staged,) = query(settings, "SELECT price, extra FROM staging.booking")
+    assert (staged[0], json.loads(staged[1])) == (2, {"Price": 1, "PRICE": 3, "a \"b'": 4})
+
+
 def test_what_is_no_parquet_is_a_fault(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 not really PAR1")
     with pytest.raises(DataError, match="is not Parquet"):

@@ -41,8 +41,9 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     line = 1
     with duck.connect(threads=1) as connection:
         for batch in file.iter_batches(min(rows, _ROWS)):
-            query = f"SELECT {_json(batch.schema)} AS json FROM rows"  # noqa: S608  # names are quoted
-            yield _lines(duck.select(connection, query, rows=pa.table(batch))["json"], source, line)
+            query = f"SELECT {_json(batch.schema)} AS json FROM rows"  # noqa: S608  # names are literals
+            placed = pa.table(batch).rename_columns([f"c{i}" for i in range(len(names))])  # SQL ignores a name's case
+            yield _lines(duck.select(connection, query, rows=placed)["json"], source, line)
             line += len(batch)
 
 
@@ -60,13 +61,12 @@ def _lines(text: pa.ChunkedArray, source: str, first: int) -> Lines:
 
 
 def _json(schema: pa.Schema) -> str:
-    """SQL of one row as a JSON object without its nulls."""
-    members = [f"{_literal(json.dumps(f.name) + ':')} || {_value(f)}" for f in schema]
+    """SQL of one row, whose cells are c0, c1, .., as a JSON object without its nulls."""
+    members = [f"{_literal(json.dumps(f.name) + ':')} || {_value(f, f'c{i}')}" for i, f in enumerate(schema)]
     return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"
 
 
-def _value(field: pa.Field) -> str:
-    column = '"' + field.name.replace('"', '""') + '"'
+def _value(field: pa.Field, column: str) -> str:
     kinds = _kinds(field.name)
     if pa.types.is_timestamp(field.type):
         zone = "Z" if field.type.tz else ""
