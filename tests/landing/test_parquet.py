@@ -15,7 +15,8 @@ import pytest
 from landing.sample_events import event, query
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import DataError
-from wayfare.landing import Landed, land, rejections
+from wayfare.landing import Landed, land, parquet, rejections
+from wayfare.landing.lines import MAX_RUN_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +77,19 @@ def test_names_that_differ_in_case_are_different_fields(settings: Settings, tmp_
     assert land(settings, [str(tmp_path / "a.parquet")]).landed == 1
     (staged,) = query(settings, "SELECT price, extra FROM staging.booking")
     assert (staged[0], json.loads(staged[1])) == (2, {"Price": 1, "PRICE": 3, "a \"b'": 4})
+
+
+def test_a_run_holds_no_more_bytes_than_others_though_the_file_holds_a_text_once(tmp_path: Path) -> None:
+    text = pa.array(["x" * 300_000]).dictionary_encode().dictionary
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 500 + [None] * 3_000, pa.int32()), text)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": long, "b": long.cast(pa.string()), "n": range(3_500)}), path, compression="zstd")
+    assert path.stat().st_size < 1_000_000
+    with path.open("rb") as stream:
+        runs = [(run.table["line"].to_pylist(), run.table["raw"].nbytes) for run in parquet.read(stream, "a", 3_100)]
+    assert [line for lines, _ in runs for line in lines] == list(range(1, 3_501))
+    assert max(size for _, size in runs) < 1.1 * MAX_RUN_BYTES
+    assert len(runs) < 20
 
 
 def test_what_is_no_parquet_is_a_fault(settings: Settings, tmp_path: Path) -> None:

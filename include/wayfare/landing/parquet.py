@@ -14,17 +14,19 @@ import pyarrow.parquet as pq
 from wayfare import duck
 from wayfare.contracts import EVENT_TYPES, Kind
 from wayfare.errors import DataError
-from wayfare.landing.lines import MAX_LINE, Lines, repeated, too_long
+from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, Lines, repeated, too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
 _ROWS = 100_000
+_PIECE_ROWS = 512
+"""Rows unpacked at a time: a text of a megabyte that is kept once may be the cell of each of them."""
 
 
 def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
-    """Runs of at most `rows` rows; `line` is the row's number, `raw` its JSON.
+    """Runs of at most `rows` rows and about `MAX_RUN_BYTES`; `line` is the row's number, `raw` its JSON.
 
     Raises
     ------
@@ -40,11 +42,34 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
         raise DataError(f"{source}: names the columns {', '.join(twice)} more than once; write each field once")
     line = 1
     with duck.connect(threads=1) as connection:
-        for batch in file.iter_batches(min(rows, _ROWS)):
-            query = f"SELECT {_json(batch.schema)} AS json FROM rows"  # noqa: S608  # names are literals
-            placed = pa.table(batch).rename_columns([f"c{i}" for i in range(len(names))])  # SQL ignores a name's case
+        for run in _runs(file, min(rows, _ROWS)):
+            query = f"SELECT {_json(run.schema)} AS json FROM rows"  # noqa: S608  # names are literals
+            placed = run.rename_columns([f"c{i}" for i in range(len(names))])  # SQL ignores a name's case
             yield _lines(duck.select(connection, query, rows=placed)["json"], source, line)
-            line += len(batch)
+            line += len(run)
+
+
+def _runs(file: pq.ParquetFile, rows: int) -> Iterator[pa.Table]:
+    pieces, count, size = list[pa.RecordBatch](), 0, 0
+    for batch in file.iter_batches(min(rows, _PIECE_ROWS), use_threads=False):  # of so few rows, threads cost time
+        for piece in _pieces(batch):
+            if pieces and (count + len(piece) > rows or size + piece.nbytes > MAX_RUN_BYTES):
+                yield pa.Table.from_batches(pieces).combine_chunks()
+                pieces, count, size = [], 0, 0
+            pieces.append(piece)
+            count += len(piece)
+            size += piece.nbytes
+    if pieces:
+        yield pa.Table.from_batches(pieces).combine_chunks()
+
+
+def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The rows with every cell written out, in pieces of about `MAX_RUN_BYTES`."""
+    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
+    plain = pa.record_batch(columns, batch.schema.names)
+    step = len(plain) // (plain.nbytes // MAX_RUN_BYTES + 1) or 1
+    for start in range(0, len(plain), step):
+        yield plain.slice(start, step)
 
 
 def _lines(text: pa.ChunkedArray, source: str, first: int) -> Lines:
@@ -80,8 +105,6 @@ def _value(field: pa.Field, column: str) -> str:
         )
     if pa.types.is_decimal(field.type):
         return f"CAST({column} AS VARCHAR)"
-    if pa.types.is_dictionary(field.type):
-        return f"to_json(CAST({column} AS VARCHAR))"
     return f"to_json({column})"
 
 
