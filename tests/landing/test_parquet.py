@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import uuid
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -77,6 +77,29 @@ def test_names_that_differ_in_case_are_different_fields(settings: Settings, tmp_
     assert land(settings, [str(tmp_path / "a.parquet")]).landed == 1
     (staged,) = query(settings, "SELECT price, extra FROM staging.booking")
     assert (staged[0], json.loads(staged[1])) == (2, {"Price": 1, "PRICE": 3, "a \"b'": 4})
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [lambda ids: ids, lambda ids: ids.cast(pa.large_binary()), lambda ids: ids.dictionary_encode()],
+    ids=["binary", "large", "dictionary"],
+)
+def test_an_id_in_bytes_that_is_none_costs_its_own_row(settings: Settings, tmp_path: Path, packed: Any) -> None:
+    ids = [uuid.uuid4().bytes, b"\xff" * 15, None, str(uuid.uuid4()).encode(), uuid.uuid4().bytes]
+    columns = {name: pa.array([value] * len(ids)) for name, value in event("travel").items()}
+    pq.write_table(pa.table({**columns, "event_id": packed(pa.array(ids, pa.binary()))}), tmp_path / "a.parquet")
+    assert land(settings, [str(tmp_path / "a.parquet")]) == Landed(read=5, landed=3, rejected=2)
+    assert {r["line"]: r["reason"] for r in rejections(settings)} == {2: "bad_uuid", 3: "missing_field"}
+    assert json.loads(rejections(settings, reason="bad_uuid")[0]["raw"])["event_id"] == r"\xFF" * 15
+
+
+def test_numbers_that_json_does_not_have_are_absent(settings: Settings, tmp_path: Path) -> None:
+    nan, endless = float("nan"), float("-inf")
+    own = {"own": nan, "own_list": [[1.5, nan], None, [endless]], "min_price": endless}
+    pq.write_table(pa.Table.from_pylist([event() | own]), tmp_path / "a.parquet")
+    assert land(settings, [str(tmp_path / "a.parquet")]).landed == 1
+    (staged,) = query(settings, "SELECT min_price, extra FROM staging.search")
+    assert (staged[0], json.loads(staged[1])) == (None, {"own_list": [[1.5, None], None, [None]]})
 
 
 def test_a_run_holds_no_more_bytes_than_others_though_the_file_holds_a_text_once(tmp_path: Path) -> None:

@@ -96,16 +96,29 @@ def _value(field: pa.Field, column: str) -> str:
     if pa.types.is_timestamp(field.type):
         zone = "Z" if field.type.tz else ""
         return f"'\"' || strftime({column}, '%Y-%m-%dT%H:%M:%S.%f{zone}') || '\"'"
-    if kinds == {Kind.UUID} and (pa.types.is_binary(field.type) or pa.types.is_fixed_size_binary(field.type)):
-        return f"to_json(CAST({column} AS UUID))"
+    if kinds == {Kind.UUID} and _is_bytes(field.type):
+        return f"to_json(coalesce(CAST(TRY_CAST({column} AS UUID) AS VARCHAR), CAST({column} AS VARCHAR)))"
     if kinds and kinds <= {Kind.COUNT, Kind.MONEY} and pa.types.is_floating(field.type):
         return (
             f"CASE WHEN {column} = trunc({column}) AND abs({column}) <= {2**53} "
-            f"THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) WHEN NOT isnan({column}) THEN to_json({column}) END"
+            f"THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) WHEN isfinite({column}) THEN to_json({column}) END"
         )
     if pa.types.is_decimal(field.type):
         return f"CAST({column} AS VARCHAR)"
-    return f"to_json({column})"
+    return f"to_json({_finite(column, field.type)})"
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _finite(value: str, kind: pa.DataType) -> str:
+    """SQL of a value whose numbers are all numbers of JSON: what is none is null."""
+    if pa.types.is_floating(kind):
+        return f"CASE WHEN isfinite({value}) THEN {value} END"
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and (inner := _finite("x", kind.value_type)) != "x":
+        return f"list_transform({value}, lambda x: {inner})"
+    return value
 
 
 def _literal(text: str) -> str:
