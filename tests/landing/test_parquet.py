@@ -15,7 +15,7 @@ import pytest
 from landing.sample_events import event, query
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import DataError
-from wayfare.landing import Landed, land, parquet, rejections
+from wayfare.landing import Landed, land, parquet, rejections, replay
 from wayfare.landing.lines import MAX_RUN_BYTES
 
 if TYPE_CHECKING:
@@ -100,6 +100,23 @@ def test_numbers_that_json_does_not_have_are_absent(settings: Settings, tmp_path
     assert land(settings, [str(tmp_path / "a.parquet")]).landed == 1
     (staged,) = query(settings, "SELECT min_price, extra FROM staging.search")
     assert (staged[0], json.loads(staged[1])) == (None, {"own_list": [[1.5, None], None, [None]]})
+
+
+def test_a_text_that_is_not_utf8_is_kept_with_its_row(settings: Settings, tmp_path: Path) -> None:
+    channels = [b"seo", b"S\xe3o \xff", "S\u00e3o".encode(), b"", None]
+    columns = {name: pa.array([value] * len(channels)) for name, value in event("travel").items()}
+    ids = pa.array([str(uuid.uuid4()) for _ in channels])
+    texts = pa.array(channels, pa.binary()).view(pa.string())
+    pq.write_table(pa.table({**columns, "event_id": ids, "channel": texts}), tmp_path / "a.parquet")
+    assert land(settings, [str(tmp_path / "a.parquet")]) == Landed(read=5, landed=4, rejected=1)
+    (row,) = rejections(settings)
+    kept = json.dumps(event("travel", event_id=ids[1].as_py(), channel="?"), separators=(",", ":")).encode()
+    assert (row["line"], row["reason"], row["raw"]) == (2, "not_utf8", kept.replace(b"?", channels[1] or b""))
+    assert replay(settings).rejected == 1
+
+    nested = pa.ListArray.from_arrays(range(len(channels) + 1), texts.fill_null(""))
+    pq.write_table(pa.table({**columns, "event_id": ids, "own": nested}), tmp_path / "b.parquet")
+    assert land(settings, [str(tmp_path / "b.parquet")]) == Landed(read=5, conflicts=4, rejected=1)
 
 
 def test_a_run_holds_no_more_bytes_than_others_though_the_file_holds_a_text_once(tmp_path: Path) -> None:

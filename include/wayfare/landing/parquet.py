@@ -14,11 +14,16 @@ import pyarrow.parquet as pq
 from wayfare import duck
 from wayfare.contracts import EVENT_TYPES, Kind
 from wayfare.errors import DataError
-from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, Lines, repeated, too_long
+from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, NOT_UTF8, Lines, repeated, too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
+
+_STAND_INS = {0xDC00 + byte: 0x10DC00 + byte for byte in range(0x80, 0x100)}
+"""Characters of nobody's, through the SQL, for what Python makes of bytes that are not UTF-8."""
+
+_BYTES = {stand_in: byte for byte, stand_in in _STAND_INS.items()}
 
 _ROWS = 100_000
 _PIECE_ROWS = 512
@@ -44,8 +49,10 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     with duck.connect(threads=1) as connection:
         for run in _runs(file, min(rows, _ROWS)):
             query = f"SELECT {_json(run.schema)} AS json FROM rows"  # noqa: S608  # names are literals
-            placed = run.rename_columns([f"c{i}" for i in range(len(names))])  # SQL ignores a name's case
-            yield _lines(duck.select(connection, query, rows=placed)["json"], source, line)
+            broken = set[int]()
+            columns = [_readable(column, broken) for column in run.columns]
+            placed = pa.table(columns, [f"c{i}" for i in range(len(names))])  # SQL ignores a name's case
+            yield _lines(duck.select(connection, query, rows=placed)["json"], source, line, broken)
             line += len(run)
 
 
@@ -72,14 +79,38 @@ def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield plain.slice(start, step)
 
 
-def _lines(text: pa.ChunkedArray, source: str, first: int) -> Lines:
-    long = pc.greater(pc.binary_length(text), MAX_LINE)
-    faults = {i: too_long(first + i) for i in np.flatnonzero(long.to_numpy()).tolist()}
+def _readable(column: pa.ChunkedArray, broken: set[int]) -> pa.ChunkedArray:
+    """The column; where its texts are not UTF-8, with stand-ins for those bytes, and such rows added to `broken`."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        texts = list[str | None]()
+        for i, raw in enumerate(column.cast(pa.large_binary()).to_pylist()):
+            text = None if raw is None else raw.decode("utf-8", "surrogateescape")
+            texts.append(text and text.translate(_STAND_INS))
+            if text != texts[i]:
+                broken.add(i)
+        return pa.chunked_array([texts], pa.large_string())
+    return column
+
+
+def _lines(text: pa.ChunkedArray, source: str, first: int, broken: set[int]) -> Lines:
+    raw, faults = text.cast(pa.binary()), dict.fromkeys(broken, NOT_UTF8)
+    if broken:
+        raws = raw.to_pylist()
+        for i in broken:
+            raws[i] = raws[i].decode().translate(_BYTES).encode("utf-8", "surrogateescape")
+        raw = pa.array(raws, pa.binary())
+    long = np.flatnonzero(pc.greater(pc.binary_length(raw), MAX_LINE).to_numpy(zero_copy_only=False))
+    faults |= {i: too_long(first + i) for i in long.tolist()}
+    faulty = np.isin(np.arange(len(text)), list(faults))
     table = pa.table(
         {
             "line": np.arange(first, first + len(text)),
-            "raw": text.cast(pa.binary()),
-            "json": pc.if_else(long, None, text) if faults else text,
+            "raw": raw,
+            "json": pc.if_else(faulty, None, text) if faults else text,
         }
     )
     return Lines(source, "parquet", table, faults)
