@@ -124,6 +124,16 @@ def test_a_replay_knows_encoding_and_line_of_the_first_time(settings: Settings, 
     assert (again.landed, again.duplicates, again.rejected) == (0, 3, 1)
 
 
+def test_a_replay_guesses_at_no_byte(settings: Settings, tmp_path: Path) -> None:
+    mapping, data = tmp_path / "shop.toml", tmp_path / "shop.csv"
+    mapping.write_text(MAPPING.replace("[common]", '[file]\nencoding = "cp1252"\n[common]'), encoding="utf-8")
+    data.write_bytes(HEADER.encode() + b"S\xe3o\x81,2026-01-02,FAO,7,no,\n")
+    assert import_files(settings, str(mapping), [str(data)]).rejected == 1
+    assert replay(settings).rejected == 1
+    assert [r["reason"] for r in rejections(settings)] == ["not_utf8"]
+    assert staged(settings, "booking") == []
+
+
 def test_json_lines_are_imported_and_replayed(settings: Settings, mapping: Path, tmp_path: Path) -> None:
     data = tmp_path / "shop.jsonl"
     row = {"id": "b1", "day": "2026-01-02", "place": "FAO", "price": 10.5, "gone": "no"}

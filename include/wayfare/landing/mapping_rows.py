@@ -99,16 +99,19 @@ def read(source: str, layout: Layout, rows: int, progress: Callable[[int], None]
 
 def reread(row: Mapping[str, Any], layout: Layout) -> tuple[str | None, Fault | None]:
     """The JSON text of a row kept from before (`raw`, `header`, `source`), or why it has none."""
-    raw = row["raw"]
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        if layout.encoding is None:
-            return None, _NOT_READABLE
-        raw = raw.decode(layout.encoding, "replace").encode()
+    text = _decoded(row["raw"], "utf-8") or _decoded(row["raw"], layout.encoding or "utf-8")
+    if text is None:
+        return None, _NOT_READABLE
     if layout.format_of(row["source"]) == "csv":
-        return csv_lines.reread(raw, row["header"], layout.delimiter)
-    return raw.decode(), None
+        return csv_lines.reread(text.encode(), row["header"], layout.delimiter)
+    return text, None
+
+
+def _decoded(raw: bytes, encoding: str) -> str | None:
+    try:
+        return raw.decode(encoding)
+    except UnicodeError:
+        return None
 
 
 def cells(connection: duckdb.DuckDBPyConnection, lines: Lines) -> tuple[pa.Table, dict[int, Fault]]:
