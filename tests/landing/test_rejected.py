@@ -101,6 +101,16 @@ def test_a_replay_reads_every_format(settings: Settings, tmp_path: Path) -> None
     assert query(settings, "SELECT DISTINCT source FROM staging.search ORDER BY 1") == [('a "b",\nc',), ("web",)]
 
 
+def test_a_byte_order_mark_among_the_rows_is_a_cell_at_a_replay_too(settings: Settings, tmp_path: Path) -> None:
+    marked = "\ufeff" + ",".join(map(str, event("travel").values()))
+    lines = [",".join(event("travel")), "\ufeff", marked, "nonsense"]
+    (tmp_path / "a.csv").write_text("\n".join(lines), "utf-8")
+    assert land(settings, [str(tmp_path / "a.csv")]).rejected == 3
+    before = [(r["line"], r["reason"], r["message"]) for r in rejections(settings)]
+    assert replay(settings) == Landed(read=3, rejected=3)
+    assert [(r["line"], r["reason"], r["message"]) for r in rejections(settings)] == before
+
+
 def test_replays_in_runs(settings: Settings, tmp_path: Path) -> None:
     small = settings.model_copy(update={"landing_rows": 2})
     land(settings, [write(tmp_path / "a.jsonl", [event("search", n, destination="QQQ") for n in range(5)])])

@@ -64,7 +64,7 @@ def runs(records: Records, source: str, header: str, names: list[str], rows: int
 def reread(raw: bytes, header: str, delimiter: str = ",") -> tuple[str | None, Fault | None]:
     """The JSON text of one record kept from before, or why it has none."""
     names = next(csv.reader([header]))
-    _, _, cells = next(Records(io.BytesIO(raw), delimiter))
+    _, _, cells = next(Records(io.BytesIO(raw), delimiter, begins=False))
     return _json(cells, names)
 
 
@@ -82,16 +82,17 @@ class Records:
     """Iterates (line, raw, cells or fault) over the records of a CSV.
 
     A record that never closes its quotes, or grows too long, is given up after its first line and reading goes on with
-    the second: a stray quote costs its own line and not the rest of the file.
+    the second: a stray quote costs its own line and not the rest of the file. Where the stream `begins` a file, a byte
+    order mark is no part of it.
     """
 
-    def __init__(self, stream: BinaryIO, delimiter: str = ",") -> None:
+    def __init__(self, stream: BinaryIO, delimiter: str = ",", *, begins: bool = True) -> None:
         self._stream = stream
         self._delimiter = delimiter
         self._again: deque[bytes] = deque()
         self._taken: list[bytes] = []
         self._line = 0
-        self._first = True
+        self._first = begins
         self._reader = csv.reader(self._texts(), strict=True, delimiter=self._delimiter)
 
     def skip(self, lines: int) -> None:
