@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,7 @@ from wayfare.contracts.model import MAX_ID
 from wayfare.contracts.reference import places
 from wayfare.errors import DataError
 from wayfare.landing import csv_lines, fast, land, rejections, replay
+from wayfare.landing.lines import MAX_LINE
 from wayfare.landing.messages import Event, MessageDecoder, refused
 
 if TYPE_CHECKING:
@@ -143,6 +145,24 @@ def test_csv_faults_cost_their_own_line() -> None:
         (11, b"10,11\n", {"a": "10", "b": "11"}),
         (12, b",\n", {}),
     ]
+
+
+def test_a_csv_line_is_called_too_long_for_its_own_length_only() -> None:
+    long = b"x" * (MAX_LINE + 9)
+    assert [(line, raw[:5], told) for line, raw, told in _records(b'a,b\nx,"un\n' + long + b"\n1,2\n")] == [
+        (2, b'x,"un', "bad_csv"),
+        (3, b"xxxxx", "line_too_long"),
+        (4, b"1,2\n", {"a": "1", "b": "2"}),
+    ]
+
+
+@pytest.mark.parametrize("end", [b"", b'"x"y\n'])
+def test_a_csv_of_stray_quotes_is_read_in_linear_time(end: bytes) -> None:
+    started = time.monotonic()
+    read = _records(b"a,b\n" + b'a","\n' * 60_000 + end + b"1,2\n")
+    assert read[-1][1:] == (b"1,2\n", {"a": "1", "b": "2"})
+    assert {told for _, _, told in read[:60_000]} == {"bad_csv"}
+    assert time.monotonic() - started < 20
 
 
 def test_a_line_that_is_not_utf8_is_kept_byte_for_byte(settings: Settings, tmp_path: Path) -> None:

@@ -82,8 +82,10 @@ class Records:
     """Iterates (line, raw, cells or fault) over the records of a CSV.
 
     A record that never closes its quotes, or grows too long, is given up after its first line and reading goes on with
-    the second: a stray quote costs its own line and not the rest of the file. Where the stream `begins` a file, a byte
-    order mark is no part of it.
+    the second: a stray quote costs its own line and not the rest of the file. No line is read more than twice: a record
+    that goes on into the lines of one given up is within quotes where that one was, and fails where it failed.
+
+    Where the stream `begins` a file, a byte order mark is no part of it.
     """
 
     def __init__(self, stream: BinaryIO, delimiter: str = ",", *, begins: bool = True) -> None:
@@ -93,6 +95,9 @@ class Records:
         self._taken: list[bytes] = []
         self._line = 0
         self._first = begins
+        self._doomed = 0
+        """Line up to which a record that goes on past its first line is bound to fail, too."""
+        self._doom = ""
         self._reader = csv.reader(self._texts(), strict=True, delimiter=self._delimiter)
 
     def skip(self, lines: int) -> None:
@@ -120,18 +125,24 @@ class Records:
                 return line, raw, NOT_UTF8
 
     def _give_up(self, line: int, error: str) -> Fault:
-        longest = max(map(len, self._taken))
+        if (last := line + len(self._taken) - 1) > self._doomed:
+            self._doomed, self._doom = last, error
         self._again.extendleft(reversed(self._taken[1:]))
         del self._taken[1:]
         self._line = line
         self._reader = csv.reader(self._texts(), strict=True, delimiter=self._delimiter)
-        if longest > MAX_LINE:
+        if len(self._taken[0]) > MAX_LINE:
             return too_long(line)
         return Fault("bad_csv", f"is not CSV: {error}")
 
     def _texts(self) -> Iterator[str]:
         size = 0
-        while raw := self._next_line():
+        while True:
+            if self._taken and self._line < self._doomed:
+                raise csv.Error(self._doom)
+            raw = self._next_line()
+            if not raw:
+                return
             if not self._taken:
                 size = 0
             self._taken.append(raw)
