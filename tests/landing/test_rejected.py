@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from landing.sample_events import event, query, staging, write
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ConfigurationError
-from wayfare.landing import Landed, land, rejections, replay
+from wayfare.landing import Landed, land, rejected, rejections, replay
 from wayfare.landing.lines import MAX_LINE
 from wayfare.landing.mapping_files import import_files
 
@@ -115,6 +116,23 @@ def test_replays_in_runs(settings: Settings, tmp_path: Path) -> None:
     small = settings.model_copy(update={"landing_rows": 2})
     land(settings, [write(tmp_path / "a.jsonl", [event("search", n, destination="QQQ") for n in range(5)])])
     assert replay(small, contracts=LENIENT) == Landed(read=5, landed=5)
+
+
+def test_runs_of_a_replay_are_bounded_by_bytes(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejected, "MAX_RUN_BYTES", 1_500)
+    refused = [event("search", n, destination="QQQ", own="x" * 500 * (n % 4)) for n in range(12)]
+    land(settings, [write(tmp_path / "a.jsonl", refused)])
+    assert replay(settings, contracts=LENIENT) == Landed(read=12, landed=12)
+    sizes = [sum(len(json.dumps(e)) for e in refused[a:b]) for a, b in pairwise([0, *accumulate(_landed(settings))])]
+    assert len(sizes) > 6
+    assert all(size <= 1_500 or count == 1 for size, count in zip(sizes, _landed(settings), strict=True))
+
+
+def _landed(settings: Settings) -> list[int]:
+    """How many events each batch landed, but for those that landed none."""
+    return [n for (n,) in query(settings, "SELECT landed FROM control.batch WHERE landed > 0 ORDER BY batch_id")]
 
 
 def test_a_line_too_long_is_kept_in_part_and_never_replayed(settings: Settings, tmp_path: Path) -> None:

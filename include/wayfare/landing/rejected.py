@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, func, or_, select
 
 from wayfare.errors import ConfigurationError
 from wayfare.landing import csv_lines, mapping_files
 from wayfare.landing.decode import decoders
 from wayfare.landing.files import stage_all
-from wayfare.landing.lines import NOT_UTF8, TOO_LONG, Fault, Lines
+from wayfare.landing.lines import MAX_RUN_BYTES, NOT_UTF8, TOO_LONG, Fault, Lines
 from wayfare.staging.batches import Stager
 from wayfare.staging.database import transaction
 from wayfare.staging.sealing import seal_of
@@ -107,12 +109,13 @@ def replay(
 
 def _runs(settings: Settings, reason: str | None, source: str | None, left: _Left) -> Iterator[Lines]:
     """Open rejections as lines whose number is the id of the rejection; those that do not open are `left`."""
-    last = 0
-    query = _open(select(rejection), reason, source).where(rejection.c.reason != TOO_LONG)
-    query = query.order_by(rejection.c.rejection_id).limit(min(settings.landing_rows, _REPLAY_ROWS))
-    while rows := _rows(settings, query.where(rejection.c.rejection_id > last)):
-        last = rows[-1]["rejection_id"]
-        rows, shut = _unsealed(settings, rows)
+    number, last = rejection.c.rejection_id, 0
+    query = _open(select(rejection), reason, source).where(rejection.c.reason != TOO_LONG).order_by(number)
+    sizes = query.with_only_columns(number, func.octet_length(rejection.c.raw).label("size"))
+    sizes = sizes.limit(min(settings.landing_rows, _REPLAY_ROWS))
+    while ahead := _rows(settings, sizes.where(number > last)):
+        first, last = last + 1, _end_of_run(ahead)
+        rows, shut = _unsealed(settings, _rows(settings, query.where(number.between(first, last))))
         left.count += len(shut)
         left.first = left.first or (_told(settings, shut[0]) if shut else "")
         foreign = [row for row in rows if row["format"].startswith(mapping_files.FORMAT)]
@@ -120,6 +123,12 @@ def _runs(settings: Settings, reason: str | None, source: str | None, left: _Lef
         if own:
             yield _lines(own)
         yield from mapping_files.reread(foreign)
+
+
+def _end_of_run(ahead: list[dict[str, Any]]) -> int:
+    """The last of the rejections `ahead` that fit into a run."""
+    fitting = bisect_right(list(accumulate(row["size"] for row in ahead)), MAX_RUN_BYTES)
+    return int(ahead[max(fitting, 1) - 1]["rejection_id"])
 
 
 def _open(query: Select[Any], reason: str | None, source: str | None) -> Select[Any]:
