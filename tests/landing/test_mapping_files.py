@@ -106,6 +106,18 @@ def test_a_refused_row_is_kept_as_it_came_and_lands_after_a_fix(
     assert [b.booking_id for b in staged(settings, "cancellation")] == ["b1", "b2"]
 
 
+def test_a_refused_row_that_counts_no_more_is_settled(settings: Settings, mapping: Path, tmp_path: Path) -> None:
+    data = tmp_path / "shop.csv"
+    data.write_text(HEADER + "b1,soon,FAO,7,no,test\nb2,soon,FAO,7,no,x\nb3,2026-01-02,Faro,7,no,x\n", encoding="utf-8")
+    assert import_files(settings, str(mapping), [str(data)]).rejected == 3
+    mended = MAPPING.replace("[common]", 'when = { note = { not = "test" } }\n[common]')
+    mapping.write_text(mended.replace("{place}", "FAO"), encoding="utf-8")
+    landed = replay(settings)
+    assert (landed.read, landed.landed, landed.rejected) == (2, 1, 1)
+    assert [r["line"] for r in rejections(settings)] == [3]
+    assert replay(settings).rejected == 1
+
+
 def test_a_replay_knows_encoding_and_line_of_the_first_time(settings: Settings, tmp_path: Path) -> None:
     mapping, data = tmp_path / "shop.toml", tmp_path / "shop.csv"
     written = MAPPING.replace('key = "{id}"', 'key = "{@file}:{@line}"').replace(

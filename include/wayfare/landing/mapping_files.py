@@ -144,6 +144,8 @@ def _events(mapping: Mapping, connection: duckdb.DuckDBPyConnection, lines: Line
     rows, unread = mapping_rows.cells(connection, lines)
     events, failed = mapping.apply(connection, _placed(lines, rows))
     faults |= unread | failed
+    if "at_line" in lines.table.column_names:
+        events = _with_blanks(events, set(numbers.to_pylist()) - faults.keys())
     refused = pa.table({"line": pa.array(sorted(faults), pa.int64()), "json": pa.nulls(len(faults), pa.string())})
     table = pa.concat_tables([events, refused]).sort_by("line")
     order = np.argsort(numbers.to_numpy(), kind="stable")
@@ -151,6 +153,13 @@ def _events(mapping: Mapping, connection: duckdb.DuckDBPyConnection, lines: Line
     table = table.add_column(1, "raw", raw.take(pa.array(places)))
     empty = np.flatnonzero(pc.is_null(table["json"]).to_numpy()).tolist()
     return replace(lines, table=table, faults={i: faults[table["line"][i].as_py()] for i in empty})
+
+
+def _with_blanks(events: pa.Table, rows: set[int]) -> pa.Table:
+    """The events of a replay's rows; a row that gives none any more is a blank line, with which it is settled."""
+    without = sorted(rows - set(events["line"].to_pylist()))
+    blanks = {"line": pa.array(without, pa.int64()), "json": pa.array([""] * len(without), pa.string())}
+    return pa.concat_tables([events, pa.table(blanks)])
 
 
 def _placed(lines: Lines, rows: pa.Table) -> pa.Table:
