@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import settings as examples
@@ -75,12 +75,14 @@ def test_each_event_is_told_what_became_of_it(settings: Settings) -> None:
     assert sorted(raw for (raw,) in kept) == sorted([bodies[2], bodies[4], bodies[5], bodies[6][:-1]])
 
 
-def test_text_that_the_database_cannot_hold_is_the_datas_fault(settings: Settings) -> None:
+def test_what_the_database_does_not_take_is_the_datas_fault(settings: Settings) -> None:
+    with psycopg.connect(settings.url("owner")) as connection:
+        connection.execute("ALTER TABLE staging.search ADD CHECK (adults < 5)")
+    many = json.dumps(event("search", 1, adults=9)).encode()
     with MessageDecoder(settings) as decode, MessageStager(settings) as stage:
-        incoming = decode([Event(1, b"{}")], "test")
         with pytest.raises(DataError, match="does not take"):
-            stage(replace(incoming, rejections=[replace(incoming.rejections[0], field="\0")]))
-        assert stage(incoming).landed.rejected == 1
+            stage(decode([Event(1, many)], "test"))
+        assert stage(decode([Event(1, b"{}")], "test")).landed.rejected == 1
 
 
 def test_a_connection_that_was_cut_is_made_anew(settings: Settings) -> None:
