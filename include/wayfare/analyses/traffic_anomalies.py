@@ -229,13 +229,13 @@ def _series(looks: Frame, name: str, numerator: str, denominator: str | None) ->
 def _sessions(given: Inputs) -> Frame:
     """Sessions flagged as automated, with the evidence; only those of whoever is busy enough are looked at."""
     near = nw.concat([given.days.select(event_on=plus_days("output_on", n)) for n in (-2, -1, 0, 1)]).unique()
-    events = given.keep(
+    events = (
         activity(given, *TrafficAnomalies.reads)
         .select("event_id", "occurred_at", "event_on", "searcher")
         .join(near, how="semi", on="event_on")
     )
     busy = events.group_by("searcher", "event_on").agg(n=nw.len()).filter(nw.col("n") >= REGULAR_EVENTS // 2)
-    placed = given.keep(sessionized(events.join(busy, how="semi", on="searcher")))
+    placed = given.keep(sessionized(events.join(given.keep(busy), how="semi", on="searcher")))
     rows = _evidence(placed)
     return rows.filter(nw.any_horizontal(*(nw.col(flag) for flag in _FLAGS), ignore_nulls=False)).with_columns(
         series=nw.lit(AUTOMATED), is_anomalous=nw.lit(value=True)
