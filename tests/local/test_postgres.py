@@ -37,6 +37,11 @@ def test_it_survives_a_kill_and_keeps_what_was_committed(server: EmbeddedPostgre
     assert server.running()
 
 
+def test_it_is_found_though_somebody_closes_a_folder_above_it(server: EmbeddedPostgres) -> None:
+    server.data.parent.chmod(0o700)
+    assert server.running()
+
+
 def test_a_wrong_password_is_refused(server: EmbeddedPostgres) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(server.url("postgres", password="guessed"))

@@ -62,8 +62,8 @@ class EmbeddedPostgres:
             The server did not start; the message ends with its log.
         """
         self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.geteuid() == 0:
-            self._give_to_system_user()
+        if os.geteuid() == 0:  # as which PostgreSQL refuses to run: its files go to a user of their own
+            shutil.chown(self.data, _system_user(), _system_user())
         if not (self.data / "PG_VERSION").exists():
             self._initialize()
         if self.running():
@@ -101,10 +101,8 @@ class EmbeddedPostgres:
         with (self.data / "postgresql.conf").open("a") as configuration:
             configuration.write(_CONFIGURATION)
 
-    def _give_to_system_user(self) -> None:
-        """PostgreSQL refuses to run as root: its files go to a user of their own, which must reach them."""
-        user = _system_user()
-        shutil.chown(self.data, user, user)
+    def _open_the_way(self) -> None:
+        """The system user must reach its files, whoever has closed a folder above them since."""
         for folder in {*self.data.resolve().parents, *_binaries().resolve().parents}:
             mode = folder.stat().st_mode
             if not mode & stat.S_IXOTH:
@@ -116,6 +114,8 @@ class EmbeddedPostgres:
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         user = _system_user() if os.geteuid() == 0 else None
+        if user:
+            self._open_the_way()
         with tempfile.TemporaryFile("w+") as out:
             done = subprocess.run(
                 [str(_binaries() / program), *arguments],
