@@ -131,16 +131,16 @@ def write_atomic(url: str, write: Callable[[str], None], *, replace: bool = True
     fs, path = filesystem(url)
     fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
     temporary = f"{url}.{secrets.token_hex(6)}.tmp"
+    _, filled = filesystem(temporary)
     try:
         write(temporary)
         if replace or not fs.exists(path):
-            _move(fs, filesystem(temporary)[1], path)
+            _move(fs, filled, path)
         else:
-            fs.rm_file(filesystem(temporary)[1])
+            fs.rm_file(filled)
     except BaseException:
-        _, leftover = filesystem(temporary)
-        if fs.exists(leftover):
-            fs.rm(leftover)
+        if fs.exists(filled):
+            fs.rm(filled)
         raise
 
 
