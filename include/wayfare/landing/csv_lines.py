@@ -73,8 +73,9 @@ def _checked_names(source: str, names: list[str] | Fault) -> list[str]:
         raise DataError(f"{source}:1: the header {names.message}")
     if any("\0" in name for name in names):
         raise DataError(f"{source}:1: the header holds NUL characters, as UTF-16 does; write the source in UTF-8")
-    for name in [name for name in names if not name] or repeated(names):
-        raise DataError(f"{source}:1: the header names {name!r} {names.count(name)} times; write each field once")
+    if wrong := [name for name in names if not name] or repeated(names):
+        times = names.count(wrong[0])
+        raise DataError(f"{source}:1: the header names {wrong[0]!r} {times} times; write each field once")
     return names
 
 
