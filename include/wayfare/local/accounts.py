@@ -14,6 +14,7 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from wayfare.errors import ServiceError
+from wayfare.staging.connections import SESSION, patience
 from wayfare.staging.database import MIGRATION_LOCK
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ ROLES = ("wayfare_landing", "wayfare_pipeline", "wayfare_bi", "airflow")
 def _administering(url: str) -> Iterator[psycopg.Connection]:
     """A connection of its own, on which processes that administer the same database wait for each other."""
     try:
-        connection = psycopg.connect(url, autocommit=True)
+        connection = psycopg.connect(url, autocommit=True, **patience(url))
     except psycopg.OperationalError as error:
         raise ServiceError(f"PostgreSQL does not answer: {error}") from error
     with connection:
+        connection.execute(SESSION)
         connection.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
         yield connection
 

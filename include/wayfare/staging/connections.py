@@ -1,4 +1,4 @@
-"""What every connection to PostgreSQL is made with: whichever end is lost, the other notices within a minute.
+"""What connections that work on PostgreSQL are made with: whichever end is lost, the other notices within a minute.
 
 Without it a server's process whose client's machine is gone keeps its locks for hours. On Unix sockets nothing of this
 has an effect.
