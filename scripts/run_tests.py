@@ -18,9 +18,12 @@ def main(arguments: list[str]) -> int:
     pytest = [sys.executable, "-m", "pytest"]
     if arguments:
         return subprocess.run([*pytest, *arguments], check=False).returncode
-    with tempfile.TemporaryFile() as told:
-        beside = subprocess.Popen([*pytest, *APART], stdout=told, stderr=subprocess.STDOUT)
-        rest = subprocess.run([*pytest, *(f"--ignore={folder}" for folder in APART)], check=False).returncode
+    # Folders of their own: a pytest that starts in the shared one closes it to the servers of one that runs.
+    with tempfile.TemporaryFile() as told, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        apart = [*pytest, f"--basetemp={folder}/apart", *APART]
+        others = [*pytest, f"--basetemp={folder}/rest", *(f"--ignore={path}" for path in APART)]
+        beside = subprocess.Popen(apart, stdout=told, stderr=subprocess.STDOUT)
+        rest = subprocess.run(others, check=False).returncode
         status = beside.wait()
         told.seek(0)
         sys.stdout.buffer.write(told.read())
