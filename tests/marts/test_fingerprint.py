@@ -19,7 +19,7 @@ from wayfare.contracts.events import REFUND, SEARCH
 from wayfare.errors import DeclarationError
 from wayfare.marts.fingerprint import canonical, fingerprint
 from wayfare.settings import Settings
-from wayfare.snapshots import references
+from wayfare.snapshots import settlement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,7 +165,7 @@ def test_how_the_sale_behind_a_reversal_is_found_moves_what_reads_reversals(
     def moves() -> bool:
         with pytest.MonkeyPatch.context() as patch:
             before = fingerprint(settings, found)
-            patch.setattr(references, "_LEDGER", f"{references._LEDGER} ")
+            patch.setattr(settlement, "_LEDGER", f"{settlement._LEDGER} ")
             return fingerprint(settings, found) != before
 
     assert not moves()

@@ -17,7 +17,7 @@ from wayfare.analyses import registry
 from wayfare.analyses.api import Window
 from wayfare.analyses.chunk import Chunk
 from wayfare.contracts import EVENT_TYPES
-from wayfare.snapshots import references
+from wayfare.snapshots import settlement
 from wayfare.snapshots.dayfiles import _input_spans
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_files_made_by_other_sql_are_not_read(monkeypatch: pytest.MonkeyPatch) -
     """Only a type that refers to sales has such SQL: cancellations and refunds one, travel another."""
     files = [snapshots.DayFile(name, DAY, 7, 1) for name in ("search", "cancellation", "refund", "travel")]
     before = [file.url("r") for file in files]
-    monkeypatch.setattr(references, "_LEDGER", f"{references._LEDGER} ")
+    monkeypatch.setattr(settlement, "_LEDGER", f"{settlement._LEDGER} ")
     after = [file.url("r") for file in files]
     assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, False, True]
 

@@ -1,0 +1,215 @@
+"""What an event takes back of each sale that it is about, as steps of one SQL query over staging.
+
+A sale is one (booking_id, item_id) of bookings or one (booking_id, purchase_id) of purchases; of several events under
+one key, the first that is not a test is the sale. What events take back is settled per sale in the order
+(occurred_at, event_id) and never exceeds what was sold; test events are settled among themselves. Test sales of a
+booking that also has real ones are apart from it: what names one of them is about them, everything else is not. All
+amounts of a row are in `item_currency`: a refund is attached to the sale it names, or to the booking's first, among
+those sold in the refund's currency. Part of an item's units takes `price * units taken / units`, rounded toward zero
+as a running total, so that all parts together are the price.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wayfare.staging.tables import STAGED
+
+if TYPE_CHECKING:
+    from wayfare.contracts import EventType
+
+_AMOUNTS = ("price", "cost", "commission", "fee")
+
+
+def _shares(units: str, before: str, after: str) -> str:
+    """Amounts of a sale for the units from `before` to `after` of its `units`, as running totals."""
+    return ", ".join(
+        f"coalesce(div({amount}::numeric * ({after}), nullif({units}, 0))"
+        f" - div({amount}::numeric * ({before}), nullif({units}, 0)), 0)::bigint AS reversed_{amount}"
+        for amount in _AMOUNTS
+    )
+
+
+def _of_scope(event_type: str) -> str:
+    """Join of `scope s` with its events of a type, by index and one booking at a time whatever the planner estimates.
+
+    OFFSET 0 keeps the subquery from being merged into a join of another kind.
+    """
+    return f"""CROSS JOIN LATERAL (
+    SELECT * FROM staging.{STAGED[event_type].name} WHERE booking_id = s.booking_id AND batch_id <= s.as_of OFFSET 0
+  )"""  # noqa: S608 - the name comes from the contracts
+
+
+def _of_tests(event: str) -> str:
+    """Join of an event of `scope s` with the test sale apart from its booking that it names; `t.scope_id` is theirs."""
+    return f"""LEFT JOIN sale t ON t.scope_id = -s.scope_id
+    AND t.item_kind = CASE WHEN {event}.purchase_id IS NULL THEN 'booking' ELSE 'purchase' END
+    AND t.item_key = coalesce({event}.purchase_id, {event}.item_id)"""
+
+
+# `asked` are the events of the day files; a scope is one booking as one of these files sees it. Test sales apart from
+# their booking are in a scope of their own, which has its id with a minus.
+_SALES = f"""
+scope AS MATERIALIZED (
+  SELECT row_number() OVER () AS scope_id, *
+  FROM (SELECT DISTINCT event_on AS file_on, as_of, booking_id FROM asked) AS bookings
+),
+sold AS (
+  (SELECT DISTINCT ON (s.scope_id, b.item_id COLLATE "C")
+     s.scope_id AS sold_id, 'booking' AS item_kind, b.item_id COLLATE "C" AS item_key, NULL AS of_item,
+     b.product AS item_product, b.occurred_at AS item_booked_at, b.event_on AS item_booked_on,
+     b.resource_id AS item_resource_id, b.destination AS item_destination, NULL AS item_sku,
+     b.start_on AS item_start_on, b.end_on AS item_end_on, b.currency AS item_currency,
+     b.point_of_sale AS item_point_of_sale, b.customer_id AS item_customer_id,
+     coalesce(b.is_test, false) AS item_is_test, b.units::bigint AS item_units,
+     b.price, b.cost, b.commission, b.fee
+   FROM scope s {_of_scope("booking")} b
+   ORDER BY s.scope_id, b.item_id COLLATE "C", coalesce(b.is_test, false), b.occurred_at, b.event_id)
+  UNION ALL
+  (SELECT DISTINCT ON (s.scope_id, p.purchase_id COLLATE "C")
+     s.scope_id, 'purchase', p.purchase_id COLLATE "C", p.item_id,
+     p.category, p.occurred_at, p.event_on, p.resource_id, NULL, p.sku, p.service_on, NULL::date, p.currency,
+     p.point_of_sale, p.customer_id, coalesce(p.is_test, false), p.quantity::bigint, p.price, p.cost, NULL, NULL
+   FROM scope s {_of_scope("purchase")} p
+   ORDER BY s.scope_id, p.purchase_id COLLATE "C", coalesce(p.is_test, false), p.occurred_at, p.event_id)
+),
+sale AS MATERIALIZED (
+  SELECT CASE WHEN item_is_test AND NOT bool_and(item_is_test) OVER (PARTITION BY sold_id) THEN -sold_id ELSE sold_id
+    END AS scope_id, *
+  FROM sold
+)
+"""  # noqa: S608 - the interpolated names are the constants below
+
+_LEDGER = f"""
+size AS (
+  SELECT scope_id, count(*) AS items FROM sale WHERE item_kind = 'booking' GROUP BY scope_id
+),
+cancelled AS MATERIALIZED (
+  SELECT coalesce(t.scope_id, s.scope_id) AS scope_id, coalesce(z.items, 0) AS items, c.event_id, c.occurred_at,
+    coalesce(c.is_test, false) AS is_test, c.item_id, c.purchase_id, c.units::bigint AS asked,
+    coalesce(c.penalty, 0) AS penalty, c.currency
+  FROM scope s {_of_scope("cancellation")} c
+  {_of_tests("c")}
+  LEFT JOIN size z ON z.scope_id = coalesce(t.scope_id, s.scope_id)
+),
+item_asked AS (
+  SELECT c.*, i.item_kind, i.item_key, i.item_units,
+    CASE WHEN c.item_id IS NULL AND c.items > 1 THEN i.item_units ELSE c.asked END AS asks
+  FROM cancelled c JOIN sale i ON i.scope_id = c.scope_id AND i.item_kind = 'booking'
+    AND c.purchase_id IS NULL AND (c.item_id IS NULL OR c.item_id = i.item_key)
+),
+item_taken AS MATERIALIZED (
+  SELECT scope_id, event_id, occurred_at, is_test, penalty, currency, item_kind, item_key,
+    least(item_units, sum(asks) OVER earlier - asks) AS before, least(item_units, sum(asks) OVER earlier) AS after,
+    sum(asks) OVER earlier >= item_units AS is_gone
+  FROM item_asked
+  WINDOW earlier AS (PARTITION BY scope_id, item_key, is_test ORDER BY occurred_at, event_id)
+),
+gone AS (
+  SELECT scope_id, event_id, bool_and(is_gone) AS is_gone FROM item_taken GROUP BY scope_id, event_id
+),
+purchase_asked AS (
+  SELECT c.*, p.item_kind, p.item_key, p.item_units,
+    CASE WHEN c.purchase_id IS NULL THEN p.item_units ELSE c.asked END AS asks
+  FROM cancelled c
+  JOIN sale p ON p.scope_id = c.scope_id AND p.item_kind = 'purchase'
+  LEFT JOIN gone g ON g.scope_id = c.scope_id AND g.event_id = c.event_id
+  WHERE CASE
+    WHEN c.purchase_id IS NOT NULL THEN p.item_key = c.purchase_id
+    WHEN c.item_id IS NULL THEN coalesce(g.is_gone, true)
+    ELSE g.is_gone AND (p.of_item = c.item_id OR p.of_item IS NULL AND c.items = 1)
+  END
+),
+purchase_taken AS (
+  SELECT scope_id, event_id, occurred_at, is_test, penalty, currency, item_kind, item_key,
+    least(item_units, sum(asks) OVER earlier - asks) AS before, least(item_units, sum(asks) OVER earlier) AS after
+  FROM purchase_asked
+  WINDOW earlier AS (PARTITION BY scope_id, item_key, is_test ORDER BY occurred_at, event_id)
+),
+cancelled_share AS (
+  SELECT t.*, row_number() OVER (PARTITION BY scope_id, event_id ORDER BY item_kind, item_key) AS item_rank,
+    s.item_currency, t.after - t.before AS reversed_units, {_shares("s.item_units", "t.before", "t.after")}
+  FROM (SELECT scope_id, event_id, occurred_at, is_test, penalty, currency, item_kind, item_key, before, after
+        FROM item_taken UNION ALL SELECT * FROM purchase_taken) AS t
+  JOIN sale s USING (scope_id, item_kind, item_key)
+),
+penalized AS (
+  SELECT *, CASE WHEN currency = item_currency THEN greatest(reversed_price, 0) ELSE 0 END AS bears
+  FROM cancelled_share
+),
+settled AS (
+  SELECT *, least(penalty, sum(bears) OVER rows) - least(penalty, sum(bears) OVER rows - bears) AS kept_penalty
+  FROM penalized
+  WINDOW rows AS (PARTITION BY scope_id, event_id ORDER BY item_rank)
+),
+captured AS (
+  SELECT scope_id, item_currency, greatest(sum(price), 0) AS captured FROM sale GROUP BY scope_id, item_currency
+),
+refunded AS (
+  SELECT coalesce(t.scope_id, s.scope_id) AS scope_id, r.event_id, r.occurred_at,
+    coalesce(r.is_test, false) AS is_test, r.currency, r.item_id, r.purchase_id, r.amount,
+    coalesce(c.captured, 0) AS captured
+  FROM scope s {_of_scope("refund")} r
+  {_of_tests("r")}
+  LEFT JOIN captured c ON c.scope_id = coalesce(t.scope_id, s.scope_id) AND c.item_currency = r.currency
+),
+refund_sale AS (
+  SELECT DISTINCT ON (r.scope_id, r.event_id) r.scope_id, r.event_id, s.item_kind, s.item_key
+  FROM refunded r JOIN sale s ON s.scope_id = r.scope_id
+  ORDER BY r.scope_id, r.event_id, s.item_currency = r.currency DESC,
+    coalesce(s.item_kind = 'purchase' AND s.item_key = r.purchase_id
+      OR r.purchase_id IS NULL AND s.item_kind = 'booking' AND s.item_key = r.item_id, false) DESC,
+    s.item_kind, s.item_key
+),
+ledger AS (
+  SELECT scope_id, event_id, occurred_at, is_test, item_kind, item_key, item_rank, item_currency AS currency,
+    reversed_units, reversed_price, reversed_cost, reversed_commission, reversed_fee, kept_penalty,
+    reversed_price - kept_penalty AS taken_off, 0 AS paid_back
+  FROM settled
+  UNION ALL
+  SELECT r.scope_id, r.event_id, r.occurred_at, r.is_test, s.item_kind, s.item_key, 1, r.currency,
+    0, paid, 0, 0, 0, 0, 0, paid
+  FROM (SELECT *, least(captured, sum(amount) OVER earlier) - least(captured, sum(amount) OVER earlier - amount) AS paid
+        FROM refunded
+        WINDOW earlier AS (PARTITION BY scope_id, currency, is_test ORDER BY occurred_at, event_id)) AS r
+  LEFT JOIN refund_sale s USING (scope_id, event_id)
+),
+balance AS (
+  -- Cancellations take off, refunds pay out: whichever is ahead counts. A refund of 0 settles nothing.
+  SELECT *, greatest(sum(taken_off) OVER earlier, nullif(sum(paid_back) OVER earlier, 0)) AS given
+  FROM ledger
+  WINDOW earlier AS (PARTITION BY scope_id, currency, is_test ORDER BY occurred_at, event_id, item_rank)
+),
+referred AS (
+  SELECT *, given - lag(given, 1, 0::numeric) OVER (
+    PARTITION BY scope_id, currency, is_test ORDER BY occurred_at, event_id, item_rank) AS given_back
+  FROM balance
+)
+"""  # noqa: S608 - the interpolated names are the constants above
+
+_TRAVELED = f"""
+traveled AS (
+  SELECT s.scope_id, t.event_id, t.item_id, t.units,
+    row_number() OVER (PARTITION BY s.scope_id, t.item_id, coalesce(t.is_test, false)
+                       ORDER BY t.occurred_at, t.event_id) AS place
+  FROM scope s {_of_scope("travel")} t
+),
+held AS (
+  SELECT s.scope_id, t.event_id, s.item_kind, s.item_key, s.item_units, s.price, s.cost, s.commission, s.fee,
+    CASE WHEN t.place = 1 THEN least(coalesce(t.units, s.item_units), s.item_units) ELSE 0 END AS units
+  FROM traveled t JOIN sale s ON abs(s.scope_id) = t.scope_id AND s.item_kind = 'booking' AND s.item_key = t.item_id
+),
+referred AS (
+  SELECT scope_id, event_id, item_kind, item_key, 1 AS item_rank, units AS reversed_units,
+    {_shares("item_units", "0", "units")}, 0 AS kept_penalty, 0 AS given_back
+  FROM held
+)
+"""  # noqa: S608 - the interpolated names are the constants above
+
+
+def steps(event_type: EventType) -> str:
+    """The common table expressions from `asked` (events of a type, `as_of` a batch) to `scope`, `sale` and `referred`.
+
+    `asked` must come before them. `referred` has a row for each event and sale that it is about.
+    """
+    return f"{_SALES},\n{_TRAVELED if event_type.name == 'travel' else _LEDGER}"
