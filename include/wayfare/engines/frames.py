@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
@@ -18,8 +20,7 @@ from wayfare.staging.tables import change
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable
-    from contextlib import AbstractContextManager
+    from collections.abc import Collection, Iterable, Iterator
 
     import duckdb
     import narwhals as nw
@@ -45,11 +46,11 @@ class Frames(Protocol):
     def of_events(self, event_type: EventType, files: list[str], quarantine: str | None) -> nw.LazyFrame[Any]:
         """The events in day files, typed, without tests and without what the `quarantine` file names."""
 
-    def kept(self, frames: Iterable[nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
-        """The rows of all the frames as one, each computed once, when it comes."""
+    def kept(self, frames: Iterable[nw.LazyFrame[Any]], name: str) -> nw.LazyFrame[Any]:
+        """The rows of all the frames as one, each computed once, when it comes; kept under a new name."""
 
-    def keeping(self) -> AbstractContextManager[Keep]:
-        """A `kept` of its own; what it keeps is gone when the context ends."""
+    def forget(self, names: Collection[str]) -> None:
+        """Give back the room of what was kept under these names."""
 
     def to_relation(self, frame: nw.LazyFrame[Any] | nw.DataFrame[Any]) -> duckdb.DuckDBPyRelation:
         """The frame as a DuckDB relation."""
@@ -81,15 +82,32 @@ def inputs(
         horizon=horizon,
         service_level=settings.service_level,
         frame=made.of_table,
-        keep_all=made.kept,
-        keeping=made.keeping,
+        keep_all=lambda parts: made.kept(parts, _name()),
+        keeping=lambda: keeping(made),
         days_at_once=max(1, min(Inputs.days_at_once, REPEATED_ROWS // max(1, rows))),
     )
+
+
+@contextlib.contextmanager
+def keeping(frames: Frames) -> Iterator[Keep]:
+    """A `keep_all` of its own; what it keeps is gone when the context ends."""
+    names: list[str] = []
+
+    def keep_all(parts: Iterable[nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
+        names.append(_name())
+        return frames.kept(parts, names[-1])
+
+    yield keep_all
+    frames.forget(names)
 
 
 def days_of(chunk: Chunk) -> pa.Table:
     """The output days of a chunk, as `output_on`."""
     return pa.table({"output_on": pa.array(chunk.days, pa.date32())})
+
+
+def _name() -> str:
+    return f"kept_{secrets.token_hex(8)}"
 
 
 def _extent(settings: Settings, chunk: Chunk) -> tuple[dt.date, int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import secrets
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -12,11 +10,10 @@ import narwhals as nw
 from wayfare import snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable
 
     import pyarrow as pa
 
-    from wayfare.analyses.api import Keep
     from wayfare.contracts import EventType
 
 
@@ -52,7 +49,7 @@ class DuckFrames:
             events = events.set_alias("events").join(left_out.set_alias("left_out"), "event_id", how="anti")
         return nw.from_native(events)
 
-    def kept(self, frames: Iterable[nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
+    def kept(self, frames: Iterable[nw.LazyFrame[Any]], name: str) -> nw.LazyFrame[Any]:
         """The frames' rows as a table in a file of the session's spill folder.
 
         What a table in memory spills leaves a quarter of a byte behind for every value, for as long as it is there.
@@ -60,28 +57,18 @@ class DuckFrames:
         ((folder,),) = self._connection.sql("SELECT current_setting('temp_directory')").fetchall()
         file = f"{folder}/kept.duckdb".replace("'", "''")
         self._connection.execute(f"ATTACH IF NOT EXISTS '{file}' AS kept")
-        name = f"kept.main.kept_{secrets.token_hex(8)}"
         for number, frame in enumerate(frames):
             rows = nw.to_native(frame)
             write = rows.insert_into if number else rows.create
-            write(name)
-        return nw.from_native(self._connection.table(name))
+            write(f"kept.main.{name}")
+        return nw.from_native(self._connection.table(f"kept.main.{name}"))
 
-    @contextlib.contextmanager
-    def keeping(self) -> Iterator[Keep]:
-        """A `kept` of its own; its tables are dropped when the context ends."""
-        tables: list[str] = []
-
-        def keep_all(frames: Iterable[nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
-            kept = self.kept(frames)
-            tables.append(nw.to_native(kept).alias)
-            return kept
-
-        yield keep_all
-        for table in tables:
-            self._connection.execute(f'DROP TABLE kept.main."{table}"')
-        if tables:
-            self._connection.execute("CHECKPOINT kept")  # until then the file keeps their room, and only grows
+    def forget(self, names: Collection[str]) -> None:
+        """Drop the tables, and give their room back: until a checkpoint the file keeps it, and only grows."""
+        for name in names:
+            self._connection.execute(f"DROP TABLE kept.main.{name}")
+        if names:
+            self._connection.execute("CHECKPOINT kept")
 
     def to_relation(self, frame: nw.LazyFrame[Any] | nw.DataFrame[Any]) -> duckdb.DuckDBPyRelation:
         """The frame as a relation; one that left DuckDB (for pandas, say) comes back through Arrow."""

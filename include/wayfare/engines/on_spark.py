@@ -21,13 +21,12 @@ from wayfare import snapshots, storage
 from wayfare.errors import ConfigurationError, DataError, ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     import duckdb
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-    from wayfare.analyses.api import Keep
     from wayfare.contracts import EventType
     from wayfare.settings import Settings
 
@@ -132,40 +131,27 @@ class SparkFrames:
         frame: nw.LazyFrame[Any] = nw.from_native(events.selectExpr(*columns))
         return frame
 
-    def kept(self, frames: Iterable[nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
+    def kept(self, frames: Iterable[nw.LazyFrame[Any]], name: str) -> nw.LazyFrame[Any]:
         """The frames' rows as files, from which what follows is planned anew: gRPC takes no plan that only grows."""
-        return self._kept(frames)[1]
+        url, schema = self._written(frames, name)
+        return nw.from_native(self._session.read.schema(schema).parquet(spark_url(url)))
 
-    @contextlib.contextmanager
-    def keeping(self) -> Iterator[Keep]:
-        """A `kept` of its own; its files are removed when the context ends."""
-        folders: list[str] = []
-
-        def keep_all(frames: Iterable[nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
-            folder, kept = self._kept(frames)
-            folders.append(folder)
-            return kept
-
-        yield keep_all
-        for folder in folders:
-            storage.remove(folder)
+    def forget(self, names: Collection[str]) -> None:
+        """Remove the files."""
+        for name in names:
+            storage.remove(f"{self._folder}/{name}")
 
     def to_relation(self, frame: nw.LazyFrame[Any] | nw.DataFrame[Any]) -> duckdb.DuckDBPyRelation:
         """The frame as a relation over the parts that Spark writes; one that left Spark comes through Arrow."""
         native = nw.to_native(frame)
         if not hasattr(native, "sparkSession"):
             return self._connection.from_arrow(nw.from_native(native, eager_only=True).to_arrow())
-        parts = storage.children(self._written([frame])[0])
+        parts = storage.children(self._written([frame], secrets.token_hex(6))[0])
         return self._connection.read_parquet([part for part in parts if part.endswith(".parquet")])
 
-    def _kept(self, frames: Iterable[nw.LazyFrame[Any]]) -> tuple[str, nw.LazyFrame[Any]]:
-        """Where the frames' rows are written, and the frame that reads them from there."""
-        folder, schema = self._written(frames)
-        return folder, nw.from_native(self._session.read.schema(schema).parquet(spark_url(folder)))
-
-    def _written(self, frames: Iterable[nw.LazyFrame[Any] | nw.DataFrame[Any]]) -> tuple[str, StructType]:
+    def _written(self, frames: Iterable[nw.LazyFrame[Any] | nw.DataFrame[Any]], name: str) -> tuple[str, StructType]:
         """Where Spark has written the frames' rows, in parts, and their columns."""
-        url = f"{self._folder}/{secrets.token_hex(6)}"
+        url = f"{self._folder}/{name}"
         for frame in frames:
             native = nw.to_native(frame)
             native.write.mode("append").parquet(spark_url(url))
