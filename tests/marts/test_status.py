@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -106,6 +106,8 @@ _touches = st.lists(st.dictionaries(st.integers(0, 9), st.just(1), min_size=1, m
     after=st.integers(0, 3),
     ahead=st.booleans(),
 )
+@example(touches=[{0: 1}, {2: 1}], published={0: 1, 1: 2, 2: 2}, before=0, after=1, ahead=False)
+@example(touches=[{0: 1}, {2: 1}, {1: 1}], published={0: 1, 1: 2, 2: 2}, before=0, after=1, ahead=False)
 @budget(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_fresh_through_agrees_with_the_definition(
     *,
@@ -116,6 +118,22 @@ def test_fresh_through_agrees_with_the_definition(
     after: int,
     ahead: bool,
 ) -> None:
+    def days(through: int) -> tuple[list[tuple[int, int]], range]:
+        """Changes of input days up to a batch, and the output days as of it."""
+        changes = [(n, batch) for batch, touched in enumerate(touches[:through], 1) for n in touched]
+        seen = {n for n, _ in changes}
+        spanned = range(min(seen, default=0), max(seen, default=-1) + 1)
+        changes += [(n, min(batch for m, batch in changes if m > n)) for n in spanned if n not in seen]
+        return changes, range(spanned.start, spanned.stop + (before if ahead and seen else 0))
+
+    def fresh(through: int) -> bool:
+        changes, outputs = days(through)
+        return all(
+            o in stands and not any(o - before <= n <= o + after and batch > stands[o] for n, batch in changes)
+            for o in outputs
+        )
+
+    stands = {o: through for o, through in published.items() if o in days(through)[1]}
     with pytest.MonkeyPatch.context() as patch, engine(settings.url("owner")).begin() as connection:
         for table in ("batch", "change", "published_day"):
             connection.execute(text(f"TRUNCATE control.{table}"))
@@ -124,19 +142,9 @@ def test_fresh_through_agrees_with_the_definition(
         patch.setattr(tiny.Stock, "mart", replace(tiny.Stock.mart, ahead=ahead))
         for batch, touched in enumerate(touches, 1):
             tiny.touch(settings, batch, touched, event_type="inventory")
-        for n, through in published.items():
+        for n, through in stands.items():
             tiny.publish_days(settings, "stock", [n], through, fingerprint(settings, tiny.Stock()))
         _, found = status(settings)
-
-    def fresh(through: int) -> bool:
-        changes = [(n, batch) for batch, touched in enumerate(touches[:through], 1) for n in touched]
-        seen = [n for n, _ in changes]
-        outputs = range(min(seen), max(seen) + 1 + (before if ahead else 0)) if seen else range(0)
-        return all(
-            o in published and not any(o - before <= n <= o + after and batch > published[o] for n, batch in changes)
-            for o in outputs
-        )
-
     assert found["fresh_through"] == max(n for n in range(len(touches) + 1) if all(fresh(m) for m in range(n + 1)))
 
 

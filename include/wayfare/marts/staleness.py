@@ -38,7 +38,7 @@ WITH touched AS (
     generate_series(0, span.last - span.first) AS n
 ), input AS (
   SELECT day, rows, first_batch, last_batch,
-    CASE WHEN last_batch IS NULL THEN min(first_batch) OVER (ORDER BY day DESC) END AS over_in
+    nullif(min(first_batch) OVER (ORDER BY day DESC), first_batch) AS over_in
   FROM calendar LEFT JOIN touched USING (day)
 ), output AS (
   SELECT day, date_trunc(:every, day)::date AS output_on, input.rows, first_batch, over_in, through_batch, fingerprint,
