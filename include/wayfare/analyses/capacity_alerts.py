@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import narwhals as nw
 
+from wayfare.analyses.alerts import LEVELS, alert_levels
 from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, key, measure, stock
-from wayfare.analyses.expressions import (
-    Frame,
-    days_between,
-    integer,
-    plus_days,
-    rounded,
-)
-from wayfare.analyses.pickup import completed, pickup
+from wayfare.analyses.expressions import Frame, days_between, plus_days, rounded
+from wayfare.analyses.pickup import completed, last_heard, pickup
 from wayfare.analyses.probability import normal_cdf, normal_density, shortfall, spread
 from wayfare.analyses.sales import used_units
 from wayfare.contracts.events import BOOKING, CANCELLATION, INVENTORY
@@ -26,8 +22,6 @@ HISTORY, REBUILT = 49, 7
 """Days of sales behind the numbers of one day, and days before it that its alert level remembers."""
 COMPARABLES = 3
 ASSUMED_K = 0.3
-LEVELS = ("none", "watch", "high", "full")
-RAISED_AT, DROPPED_BELOW = (0.5, 0.8, 0.95), (0.4, 0.7, 0.9)
 _DEPARTURE = ("as_of_on", "resource_id", "service_on")
 
 
@@ -134,10 +128,13 @@ class CapacityAlerts(BehaviorAnalysis):
     def analyze(self, given: Inputs) -> Frame:
         """One row per as-of day and departure to come."""
         looks = nw.concat(
-            [given.days.select(as_of_on=plus_days("output_on", -back)) for back in range(REBUILT + 1)]
+            [given.days.select(output_on=plus_days("output_on", -back)) for back in range(REBUILT + 1)]
         ).unique()
-        states = given.keep(_states(given, looks))
-        return _with_levels(states, given.days).select(*self.mart.all_columns)
+        sold = given.keep(_sold(given))
+        snapshots, heard = given.keep(_snapshots(given)), given.keep(last_heard(given, sold))
+        states = replace(given, days=looks).by_days(lambda some: _states(some, sold, snapshots, heard))
+        levels = alert_levels(states, given.days, REBUILT)
+        return states.join(levels, on=list(_DEPARTURE)).select(*self.mart.all_columns)
 
     def totals(self, given: Inputs) -> Frame:
         """Units on the books of departures to come that have a snapshot."""
@@ -158,13 +155,18 @@ class CapacityAlerts(BehaviorAnalysis):
         )
 
 
-def _states(given: Inputs, looks: Frame) -> Frame:
-    """Every departure to come on each day looked from: what is sold, what is expected, and how likely it fills up."""
-    sold = (
+def _sold(given: Inputs) -> Frame:
+    """Changes of what is on the books of a departure, a row for each day."""
+    return (
         used_units(given)
         .group_by("resource_id", "product", "service_on", "changed_on", "since_on")
         .agg(nw.col("units").sum().cast(nw.Int64()))
     )
+
+
+def _states(given: Inputs, sold: Frame, snapshots: Frame, heard: Frame) -> Frame:
+    """Every departure to come on each day looked from: what is sold, what is expected, and how likely it fills up."""
+    looks = given.days.select(as_of_on="output_on")
     booked = (
         sold.with_columns(until_on=nw.min_horizontal(plus_days("since_on", HISTORY), "service_on"))
         .join(looks, how="cross")
@@ -173,23 +175,21 @@ def _states(given: Inputs, looks: Frame) -> Frame:
         .agg(on_the_books=nw.col("units").sum().cast(nw.Int64()))
     )
     departures = (
-        _capacities(given, looks)
+        _capacities(snapshots, looks)
         .join(booked, how="left", on=list(_DEPARTURE))
         .with_columns(nw.col("on_the_books").fill_null(0), days_out=days_between("as_of_on", "service_on"))
     )
     departures = given.keep(departures)
-    sales, over = (given.keep(frame) for frame in completed(given, sold, looks, HISTORY))
+    sales, over = (given.keep(frame) for frame in completed(sold, heard, looks, HISTORY))
     for by in ("resource_id", "product"):
         departures = departures.join(pickup(sales, over, departures, by), how="left", on=["as_of_on", by, "days_out"])
     return _demand(departures)
 
 
-def _capacities(given: Inputs, looks: Frame) -> Frame:
-    """The capacity in force on each day looked from: a snapshot holds until the next one of its location."""
+def _snapshots(given: Inputs) -> Frame:
+    """Capacity and the days on which it was the latest known: a snapshot holds until the next one of its location."""
     following, latest = nw.col("event_on").shift(-1), ["occurred_at", "event_id"]
     is_allotted = (nw.col("on_hand") > 0) & (nw.col("on_hand") < nw.col("capacity"))
-    is_newest = nw.col("revised_on").is_null() | (nw.col("as_of_on") < nw.col("revised_on"))
-    basis = nw.when(nw.col("allotted") > 0).then(nw.lit("own allotment")).otherwise(nw.lit("supplied capacity"))
     return (
         given["inventory"]
         .filter(nw.col("sku").is_null())
@@ -199,12 +199,25 @@ def _capacities(given: Inputs, looks: Frame) -> Frame:
             next_on=following.over("resource_id", "service_on", "location", order_by=latest),
             revised_on=following.over("resource_id", "service_on", order_by=latest),
         )
-        .with_columns(
+        .select(
+            "resource_id",
+            "service_on",
+            "product",
+            "event_on",
+            "revised_on",
             until_on=nw.min_horizontal(plus_days("next_on", -1), plus_days("event_on", HISTORY), "service_on"),
             capacity=nw.when(is_allotted).then(nw.col("on_hand")).otherwise(nw.col("capacity")),
             allotted=is_allotted.cast(nw.Int64()),
         )
-        .join(looks, how="cross")
+    )
+
+
+def _capacities(snapshots: Frame, looks: Frame) -> Frame:
+    """The capacity in force on each day looked from, over all locations."""
+    is_newest = nw.col("revised_on").is_null() | (nw.col("as_of_on") < nw.col("revised_on"))
+    basis = nw.when(nw.col("allotted") > 0).then(nw.lit("own allotment")).otherwise(nw.lit("supplied capacity"))
+    return (
+        snapshots.join(looks, how="cross")
         .filter(nw.col("as_of_on") >= nw.col("event_on"), nw.col("as_of_on") <= nw.col("until_on"))
         .group_by(*_DEPARTURE)
         .agg(
@@ -250,53 +263,3 @@ def _demand(departures: Frame) -> Frame:
             expected_spill=rounded(nw.when(sells).then(nw.when(sigma > 0).then(lost).otherwise(certain)), 6),
         )
     )
-
-
-def _with_levels(states: Frame, days: Frame) -> Frame:
-    """The alert level of each output day and the one before, each from the days looked at up to it."""
-    probability, is_sold_out = nw.col("full_probability"), nw.col("load_factor") >= 1
-    is_unknown = probability.is_null() & (nw.col("capacity") > 0)
-    looked = (
-        states.select(
-            *_DEPARTURE,
-            raised=_level(probability, RAISED_AT, is_sold_out),
-            kept=_level(probability, DROPPED_BELOW, is_sold_out | is_unknown),
-        )
-        .join(days.with_columns(from_on=plus_days("output_on", -REBUILT)), how="cross")
-        .filter(nw.col("as_of_on") >= nw.col("from_on"), nw.col("as_of_on") <= nw.col("output_on"))
-        .with_columns(back=days_between("as_of_on", "output_on"))
-    )
-    is_before = nw.col("back") > 0
-    firsts = {}
-    for level in range(1, len(LEVELS)):
-        is_raised, is_dropped = nw.col("raised") >= level, nw.col("kept") < level
-        firsts[f"raised_{level}"] = nw.when(is_raised).then(nw.col("back")).min()
-        firsts[f"dropped_{level}"] = nw.when(is_dropped).then(nw.col("back")).min()
-        firsts[f"raised_before_{level}"] = nw.when(is_raised & is_before).then(nw.col("back")).min()
-        firsts[f"dropped_before_{level}"] = nw.when(is_dropped & is_before).then(nw.col("back")).min()
-    levels = (
-        looked.group_by("output_on", "resource_id", "service_on")
-        .agg(**firsts)
-        .select(
-            "resource_id", "service_on", as_of_on="output_on", alert_level=_named(""), previous_level=_named("_before")
-        )
-    )
-    return states.join(levels, on=list(_DEPARTURE))
-
-
-def _level(probability: nw.Expr, thresholds: tuple[float, ...], is_sold_out: nw.Expr) -> nw.Expr:
-    watch, high, full = thresholds
-    level = nw.when(probability >= watch).then(integer(1)).otherwise(integer(0))
-    level = nw.when(probability >= high).then(integer(2)).otherwise(level)
-    return nw.when((probability >= full) | is_sold_out).then(integer(3)).otherwise(level)
-
-
-def _named(when: str) -> nw.Expr:
-    """The highest level raised on a later day than it was last dropped."""
-    name = nw.lit(LEVELS[0])
-    for level, reached in enumerate(LEVELS[1:], 1):
-        raised, dropped = nw.col(f"raised{when}_{level}"), nw.col(f"dropped{when}_{level}")
-        name = (
-            nw.when((raised < dropped) | (~raised.is_null() & dropped.is_null())).then(nw.lit(reached)).otherwise(name)
-        )
-    return name

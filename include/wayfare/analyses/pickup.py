@@ -14,14 +14,29 @@ from wayfare.analyses.expressions import Frame, days_between, integer, plus_days
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
 
-_HEARD = ("resource_id", "product", "service_on")
+_DEPARTURE = ("resource_id", "product", "service_on")
 
 
-def completed(given: Inputs, sold: Frame, looks: Frame, history: int) -> tuple[Frame, Frame]:
+def last_heard(given: Inputs, sold: Frame) -> Frame:
+    """The last day up to its service on which a departure was sold or seen: resource_id, product, service_on, heard_on.
+
+    `sold` has the columns of `used_units`.
+    """
+    seen = given["inventory"].filter(nw.col("sku").is_null()).select(*_DEPARTURE, since_on="event_on")
+    return (
+        nw.concat([sold.select(*_DEPARTURE, "since_on"), seen])
+        .filter(nw.col("since_on") <= nw.col("service_on"))
+        .group_by(*_DEPARTURE)
+        .agg(heard_on=nw.col("since_on").max())
+    )
+
+
+def completed(sold: Frame, heard: Frame, looks: Frame, history: int) -> tuple[Frame, Frame]:
     """What departures that are over sold at each day out, and how far out the history of each of them reaches.
 
-    As looked at on each `as_of_on` of `looks`, with `history` days before it. `sold` has the columns of `used_units`. A
-    departure is over from the day after its service, and known while a sale or snapshot of it is in the history.
+    As looked at on each `as_of_on` of `looks`, with `history` days before it. `sold` has the columns of `used_units`,
+    `heard` those of `last_heard`. A departure is over from the day after its service, and known while a sale or
+    snapshot of it is in the history.
 
     Returns
     -------
@@ -30,23 +45,18 @@ def completed(given: Inputs, sold: Frame, looks: Frame, history: int) -> tuple[F
         product, service_on, reach: days out).
     """
     looks = looks.with_columns(opens_on=plus_days("as_of_on", -history))
-    is_over = (nw.col("as_of_on") > nw.col("service_on")) & (nw.col("opens_on") <= nw.col("since_on"))
+    is_over = nw.col("as_of_on") > nw.col("service_on")
     sales = (
         sold.filter(nw.col("changed_on") <= nw.col("service_on"))
         .join(looks, how="cross")
-        .filter(is_over)
+        .filter(is_over, nw.col("opens_on") <= nw.col("since_on"))
         .with_columns(at=days_between("changed_on", "service_on"))
-        .group_by("as_of_on", "resource_id", "product", "service_on", "at")
+        .group_by("as_of_on", *_DEPARTURE, "at")
         .agg(units=nw.col("units").sum().cast(nw.Int64()))
     )
-    seen = given["inventory"].filter(nw.col("sku").is_null()).select(*_HEARD, since_on="event_on")
     over = (
-        nw.concat([sold.select(*_HEARD, "since_on"), seen])
-        .filter(nw.col("since_on") <= nw.col("service_on"))
-        .group_by(*_HEARD)
-        .agg(nw.col("since_on").max())
-        .join(looks, how="cross")
-        .filter(is_over)
+        heard.join(looks, how="cross")
+        .filter(is_over, nw.col("opens_on") <= nw.col("heard_on"))
         .with_columns(reach=days_between("opens_on", "service_on"))
         .filter(nw.col("reach") >= 0)
     )
