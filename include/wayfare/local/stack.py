@@ -8,7 +8,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import psutil
@@ -34,6 +34,7 @@ class Stack:
     postgres: EmbeddedPostgres
     supervisor: Supervisor
     secrets: Secrets
+    undo: contextlib.ExitStack
 
     @property
     def ui(self) -> str:
@@ -47,9 +48,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stop Airflow, then the database."""
-        self.supervisor.stop()
-        self.postgres.stop()
-        _pid_file(self.settings.home).unlink(missing_ok=True)
+        self.undo.close()
 
 
 def start(settings: Settings, say: Callable[[str], None]) -> Stack:
@@ -74,12 +73,11 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stack:
         postgres.start()
         settings = _prepare_databases(settings, postgres, secrets)
         supervisor = _supervisor(settings, postgres, secrets, say)
-        stack = Stack(settings, postgres, supervisor, secrets)
         undo.callback(supervisor.stop)
         supervisor.start()
+        stack = Stack(settings, postgres, supervisor, secrets, undo)
         _wait_for_airflow(stack)
-        undo.pop_all()
-    return stack
+        return replace(stack, undo=undo.pop_all())
 
 
 def _supervisor(
