@@ -54,7 +54,7 @@ def _administer(server: EmbeddedPostgres, statement: str) -> None:
 @contextmanager
 def _installation(postgres: EmbeddedPostgres, home: Path) -> Iterator[Settings]:
     name = f"t_{secrets.token_hex(6)}"
-    _administer(postgres, f"CREATE DATABASE {name} TEMPLATE template_wayfare")
+    _administer(postgres, f"CREATE DATABASE {name} TEMPLATE template_wayfare STRATEGY file_copy")
     with pytest.MonkeyPatch.context() as patch:
         for variable in [v for v in os.environ if v.startswith("WAYFARE_")]:
             patch.delenv(variable)
