@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -168,12 +167,6 @@ def _sold(given: Inputs) -> Frame:
 def _states(given: Inputs, sold: Frame, snapshots: Frame, heard: Frame) -> Frame:
     """Every departure to come on each day looked from: what is sold, what is expected, and how likely it fills up."""
     looks = given.days.select(as_of_on="output_on")
-    first_on, last_on = nw.lit(given.first_on), nw.lit(given.last_on)
-    opens_on = nw.lit(given.first_on - dt.timedelta(HISTORY))
-    # Engines pair every row that is left with every day looked from.
-    sold = sold.filter(nw.col("since_on") >= opens_on, nw.col("changed_on") <= last_on)
-    heard = heard.filter(nw.col("heard_on") >= opens_on, nw.col("service_on") < last_on)
-    snapshots = snapshots.filter(nw.col("until_on") >= first_on, nw.col("event_on") <= last_on)
     booked = (
         sold.with_columns(until_on=nw.min_horizontal(plus_days("since_on", HISTORY), "service_on"))
         .join(looks, how="cross")
