@@ -84,7 +84,7 @@ def inputs(
         frame=made.of_table,
         keep_all=lambda parts: made.kept(parts, _name()),
         keeping=lambda: keeping(made),
-        days_at_once=max(1, min(Inputs.days_at_once, REPEATED_ROWS // max(1, rows))),
+        days_at_once=_days_at_once(rows),
     )
 
 
@@ -108,6 +108,12 @@ def days_of(chunk: Chunk) -> pa.Table:
 
 def _name() -> str:
     return f"kept_{secrets.token_hex(8)}"
+
+
+def _days_at_once(rows: int) -> int:
+    """Output days for which `rows` are repeated at once: all where that is little, as planning is paid each time."""
+    most = REPEATED_ROWS // max(1, rows)
+    return max(1, min(Inputs.days_at_once, most), most // 10)
 
 
 def _extent(settings: Settings, chunk: Chunk) -> tuple[dt.date, int]:
