@@ -8,7 +8,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
@@ -39,7 +39,7 @@ class Stack:
     @property
     def ui(self) -> str:
         """Address of the Airflow UI."""
-        return f"http://127.0.0.1:{self.settings.port}"
+        return _ui(self.settings)
 
     @property
     def bi_url(self) -> str:
@@ -75,9 +75,8 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stack:
         supervisor = _supervisor(settings, postgres, secrets, say)
         undo.callback(supervisor.stop)
         supervisor.start()
-        stack = Stack(settings, postgres, supervisor, secrets, undo)
-        _wait_for_airflow(stack)
-        return replace(stack, undo=undo.pop_all())
+        _wait_for_airflow(settings)
+        return Stack(settings, postgres, supervisor, secrets, undo.pop_all())
 
 
 def _supervisor(
@@ -139,9 +138,7 @@ def _pid_file(home: Path) -> Path:
 def _claim(settings: Settings) -> None:
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     if remembered(_pid_file(settings.home)) is not None:
-        raise ConfigurationError(
-            f"Wayfare already runs here: http://127.0.0.1:{settings.port}; stop it with `wayfare down`"
-        )
+        raise ConfigurationError(f"Wayfare already runs here: {_ui(settings)}; stop it with `wayfare down`")
     stop_leftovers(settings.home / "logs")
     _require_free(settings.port, "WAYFARE_PORT")
     remember(_pid_file(settings.home), psutil.Process())
@@ -176,13 +173,17 @@ def _prepare_databases(settings: Settings, postgres: EmbeddedPostgres, secrets: 
     return settings
 
 
-def _wait_for_airflow(stack: Stack, *, timeout: float = 180.0) -> None:
+def _ui(settings: Settings) -> str:
+    return f"http://127.0.0.1:{settings.port}"
+
+
+def _wait_for_airflow(settings: Settings, *, timeout: float = 180.0) -> None:
     """Wait until every component reports itself healthy, by the body of the health page."""
     deadline = time.monotonic() + timeout
     waiting = "api-server"
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{stack.ui}/api/v2/monitor/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"{_ui(settings)}/api/v2/monitor/health", timeout=5) as answer:
                 health = json.load(answer)
         except (urllib.error.URLError, OSError, ValueError):
             time.sleep(0.5)
@@ -192,4 +193,4 @@ def _wait_for_airflow(stack: Stack, *, timeout: float = 180.0) -> None:
             return
         waiting = ", ".join(ill)
         time.sleep(0.5)
-    raise ServiceError(f"Airflow is not healthy after {timeout:.0f} s ({waiting}): read {stack.settings.home / 'logs'}")
+    raise ServiceError(f"Airflow is not healthy after {timeout:.0f} s ({waiting}): read {settings.home / 'logs'}")
