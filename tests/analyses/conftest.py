@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import uuid
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +119,6 @@ class Runner:
             service_level=service_level,
             frame=self.frame,
             keep_all=self._kept,
-            keeping=lambda: nullcontext(self._kept),
             days_at_once=40,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import fsspec
@@ -113,6 +114,20 @@ def test_the_more_a_window_holds_the_fewer_days_are_taken_at_once(
             [(0, first), (1, last)],
             [(0, first), (1, last)],
         ]
+
+
+@pytest.mark.parametrize(("days_of_rows", "passes"), [(120, 1), (110, 2)])
+def test_few_rows_are_repeated_for_more_days_at_once(
+    days_of_rows: int, passes: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(settings, 1, [event("search", "2026-03-01")])
+    chunk = replace(CHUNK, days=tuple(dt.date(2026, 3, day) for day in range(1, 13)))
+    snapshots.extract(settings, chunk)
+    monkeypatch.setattr(engines.frames, "REPEATED_ROWS", days_of_rows)
+    number = itertools.count()
+    with session(settings) as connection:
+        rows = inputs(connection, settings, chunk).by_days(lambda few: few.days.with_columns(n=nw.lit(next(number))))
+        assert nw.to_native(rows).aggregate("count(*), count(DISTINCT n)").fetchall() == [(12, passes)]
 
 
 def test_tests_and_what_refers_to_tests_are_left_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

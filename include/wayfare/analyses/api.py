@@ -199,8 +199,8 @@ class Inputs:
     """A lazy frame of the same engine over an Arrow table: for what was computed outside of it."""
     keep_all: Keep = lambda frames: nw.concat(list(frames))
     """The rows of all the frames as one, each computed when it comes, and kept."""
-    keeping: Callable[[], AbstractContextManager[Keep]] = lambda: nullcontext(Inputs.keep_all)
-    """A `keep_all` of its own, which holds what it keeps until the context ends."""
+    keeping: Callable[[Keep], AbstractContextManager[Keep]] = nullcontext
+    """In place of a `keep_all`, one that holds what it keeps until the context ends."""
     days_at_once: int = 10
     """How many output days `by_days` takes at a time: fewer, the more rows each of them repeats."""
 
@@ -224,7 +224,7 @@ class Inputs:
         for start in range(0, len(days), self.days_at_once):
             first_on, last_on = days[start], days[start : start + self.days_at_once][-1]
             some = self.days.filter(nw.col("output_on") >= nw.lit(first_on), nw.col("output_on") <= nw.lit(last_on))
-            with self.keeping() as keep_all:
+            with self.keeping(self.keep_all) as keep_all:
                 yield compute(replace(self, days=some, first_on=first_on, last_on=last_on, keep_all=keep_all))
 
 

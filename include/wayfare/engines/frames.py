@@ -83,7 +83,7 @@ def inputs(
         service_level=settings.service_level,
         frame=made.of_table,
         keep_all=lambda parts: made.kept(parts, _name()),
-        keeping=lambda: keeping(made),
+        keeping=lambda _: keeping(made),
         days_at_once=_days_at_once(rows),
     )
 
