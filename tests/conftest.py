@@ -12,7 +12,6 @@ import psycopg
 import pytest
 
 import brokers
-import spark_server
 import stores
 from wayfare.local import postgres as local
 from wayfare.settings import Settings, get_settings
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from e2e.installation import Installation
-    from spark_server import SparkServer
     from wayfare.local.postgres import EmbeddedPostgres
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -101,13 +99,6 @@ def fresh_installation(
 ) -> Callable[[], AbstractContextManager[Settings]]:
     """For a test that needs several installations: makes one, which ends with the block."""
     return lambda: _installation(postgres, tmp_path_factory.mktemp("installation"))
-
-
-@pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkServer]:
-    """A Spark Connect server of the session's own."""
-    with spark_server.running(tmp_path_factory.mktemp("spark")) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

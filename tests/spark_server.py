@@ -53,15 +53,10 @@ SMALL = {
 
 @dataclass(frozen=True)
 class SparkServer:
-    """A server that runs: its `sc://` address, its process and what it writes."""
+    """A server that runs: its `sc://` address and its process."""
 
     url: str
     process: subprocess.Popen[bytes]
-    output: Path
-
-    def jobs(self) -> int:
-        """How many jobs it has run so far."""
-        return self.output.read_text().count("DAGScheduler: Got job")
 
 
 @contextmanager
@@ -95,7 +90,7 @@ def running(folder: Path, memory: str = "1g", *, small: bool = True) -> Iterator
 
     try:
         until(has_started, 300, lambda: output.read_text()[-4000:], 0.1)
-        yield SparkServer(f"sc://127.0.0.1:{port}", process, output)
+        yield SparkServer(f"sc://127.0.0.1:{port}", process)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

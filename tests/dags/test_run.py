@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
 
-    from spark_server import SparkServer
     from wayfare.settings import Settings
 
 STEPS = {"extract", "validate", "analyze", "audit", "publish"}
@@ -96,23 +95,6 @@ def test_events_become_published_answers(
     assert states == {"plan": Counter(success=1)} | {step: Counter(success=2) for step in STEPS}
     days = "SELECT output_from::text AS day FROM control.publication WHERE output_from = output_to ORDER BY 1"
     assert _query(settings, days) == [{"day": "2026-03-02"}, {"day": "2026-03-03"}]
-
-
-def test_a_run_may_compute_on_spark(
-    bag: DagBag, settings: Settings, spark: SparkServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage(settings, 1, _sales(1, 2, 2))
-    monkeypatch.setenv("WAYFARE_ENGINE", "spark")
-    monkeypatch.setenv("WAYFARE_SPARK_REMOTE", spark.url)
-    get_settings.cache_clear()
-    before = spark.jobs()
-
-    run, _ = _run(bag)
-
-    assert run.state == "success"
-    assert spark.jobs() > before
-    items = "SELECT booked_on::text, items FROM bi.economic_results ORDER BY booked_on"
-    assert _query(settings, items) == [{"booked_on": "2026-03-01", "items": 1}, {"booked_on": "2026-03-02", "items": 2}]
 
 
 def test_a_refusal_publishes_nothing_and_is_not_retried(bag: DagBag, settings: Settings) -> None:

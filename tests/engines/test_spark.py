@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import fsspec
 import narwhals as nw
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
+import spark_server
 from snapshots.example_analyses import Demand
 from snapshots.staged_events import event, stage
 from wayfare import landing, marts, simulator, snapshots, storage
@@ -26,12 +28,12 @@ from wayfare.analyses.registry import analyses
 from wayfare.doctor import spark as examination
 from wayfare.engines import analyze, result_url
 from wayfare.errors import DataError
+from wayfare.pipeline import bring_up_to_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from spark_server import SparkServer
     from wayfare.analyses.api import BehaviorAnalysis, Inputs
     from wayfare.settings import Settings
 
@@ -41,8 +43,10 @@ QUARANTINED, VINTAGES = 3, 4
 
 
 @pytest.fixture(scope="module")
-def remote(spark: SparkServer) -> str:
-    return spark.url
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Spark Connect server of this module's own."""
+    with spark_server.running(tmp_path_factory.mktemp("spark")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +151,14 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return math.isclose(a, b, rel_tol=RELATIVE_ERROR, abs_tol=RELATIVE_ERROR)
     return bool(a == b)
+
+
+def test_a_mart_is_published(settings: Settings, remote: str) -> None:
+    stage(settings, 1, [event("booking", f"2026-03-0{day}") for day in (1, 2, 2)])
+    list(bring_up_to_date(_on_spark(settings, remote), "economic_results"))
+    with psycopg.connect(settings.url("owner")) as connection:
+        items = connection.execute("SELECT items FROM bi.economic_results ORDER BY booked_on").fetchall()
+    assert items == [(1,), (2,)]
 
 
 CHUNK = Chunk("demand", (dt.date(2026, 3, 1), dt.date(2026, 3, 2)), 1, "f")

@@ -10,7 +10,7 @@ import pytest
 
 from snapshots.staged_events import event, stage
 from wayfare.analyses.chunk import Chunk
-from wayfare.errors import ConfigurationError
+from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.settings import get_settings
 
 if TYPE_CHECKING:
@@ -77,6 +77,20 @@ def test_data_docs_are_where_the_link_leads() -> None:
 def test_other_code_than_was_planned_with_computes_nothing(settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match="economic_results: this worker has other code or settings"):
         _operator("AnalyzeOperator").step(settings, CHUNK, {})
+
+
+def test_analyze_computes_on_the_engine_of_the_settings(
+    settings: Settings, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wayfare_airflow.operators import AnalyzeOperator, PlanOperator
+
+    monkeypatch.setenv("WAYFARE_ENGINE", "spark")
+    monkeypatch.setenv("WAYFARE_SPARK_REMOTE", f"sc://127.0.0.1:{free_port}")
+    get_settings.cache_clear()
+    stage(settings, 1, [event("booking", "2026-03-01")])
+    (chunk,) = PlanOperator(task_id="plan", analysis="economic_results").execute({"params": {}})
+    with pytest.raises(ServiceError, match=f"the Spark Connect server 127.0.0.1:{free_port} does not answer"):
+        AnalyzeOperator(task_id="analyze", chunk=chunk).execute({})
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -155,8 +155,7 @@ class SparkFrames:
         for frame in frames:
             native = nw.to_native(frame)
             native.write.mode("append").parquet(spark_url(url))
-            schema = native.schema
-        return url, schema
+        return url, native.schema
 
     def _read(self, files: list[str], columns: str) -> DataFrame:
         if not files:

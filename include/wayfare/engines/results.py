@@ -55,9 +55,9 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
     with session(settings) as connection, _frames(settings, connection, url) as frames:
         given = inputs(connection, settings, chunk, frames)
         try:
-            result = analysis.analyze(given)
-            _check_columns(analysis, result.collect_schema().names())
-            rows = _mart_rows(connection, analysis, frames.to_relation(result), chunk)
+            found = frames.to_relation(analysis.analyze(given))
+            _check_columns(analysis, found.columns)
+            rows = _mart_rows(connection, analysis, found, chunk)
             storage.write_atomic(url, lambda temporary: rows.write_parquet(temporary, compression="zstd"))
         except (duckdb.BinderException, duckdb.CatalogException) as error:
             raise DeclarationError(f"analysis {analysis.name} asks DuckDB for what it has not: {error}") from error

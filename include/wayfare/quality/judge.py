@@ -1,7 +1,8 @@
 """Judging one table by one suite, and finding every event that breaks a rule.
 
-A suite is judged in two passes. The first asks for row-level rules whether they hold: Great Expectations bundles all
-of them into one query. The second asks for the details of what did not hold, and for the rules about whole tables.
+A suite is judged in two passes. The first asks whether rules hold of which that is all there is to know: Great
+Expectations bundles the row-level ones into one query. The second, where anything is left, asks for the details of what
+did not hold, and for rules that see a number.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # Uniqueness is the table's property: no single row breaks it, so none could be set aside.
 _WHOLE_TABLE = ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique")
+_COLUMNS = ("ExpectTableColumnsToMatchSet", "ExpectTableColumnsToMatchOrderedList")
 _DETAILS = {"result_format": "COMPLETE", "partial_unexpected_count": 20, "return_unexpected_index_query": False}
 
 
@@ -84,9 +86,12 @@ def judge(source: Any, suite: Suite, columns: Sequence[str]) -> Judgment:
     asset = source.add_table_asset(suite.asset, table_name=suite.asset)
     batch = asset.add_batch_definition_whole_table("all").get_batch()
     name = suite.declared.replace(".", " ")
-    quick = [e for e in built if _row_rule(e)]
+    quick = [e for e in built if _row_rule(e) or type(e).__name__ in (ROWS, *_COLUMNS)]
     result = batch.validate(gx.ExpectationSuite(name, expectations=quick), result_format="BOOLEAN_ONLY")
     _refuse_crashes(batch, result, built, suite)
+    for one in result.results:
+        if suite.expects[_number(one)].expectation in _COLUMNS:
+            one.result = {"observed_value": list(columns)}  # the page is not rendered without
     found = {_number(r): r for r in result.results if r.success}
     if rest := [e for n, e in enumerate(built) if n not in found]:
         details = batch.validate(gx.ExpectationSuite(name, expectations=rest), result_format=_DETAILS)
@@ -125,7 +130,7 @@ def _verdict(asset: str, expect: Expect, result: Any) -> Verdict:
     unexpected = result.result.get("unexpected_count")
     if not result.result and expect.arguments.get("mostly", 1) == 1:
         unexpected = 0  # it held in the first pass, which counts nothing
-    if expect.expectation == ROWS:
+    elif expect.expectation == ROWS:
         unexpected = int(observed)
         observed = result.result.get("details", {}).get("unexpected_rows", [])[:20]
     return Verdict(asset, expect, bool(result.success), unexpected, observed)
