@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from wayfare.errors import ConfigurationError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -32,3 +34,11 @@ def select(
     finally:
         for name in tables:
             connection.unregister(name)
+
+
+def too_little_memory(what: str, told: object) -> ConfigurationError:
+    """The error where `what` took more memory than DuckDB is given, with what DuckDB told."""
+    return ConfigurationError(
+        f"{what} takes more memory than DuckDB is given; raise WAYFARE_DUCKDB_MEMORY_LIMIT or lower "
+        f"WAYFARE_CHUNK_ROWS: {told}"
+    )

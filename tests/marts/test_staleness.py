@@ -16,6 +16,7 @@ from marts.tiny import day
 from wayfare.analyses.api import Every, Window
 from wayfare.errors import ConfigurationError, DeclarationError
 from wayfare.marts import plan
+from wayfare.marts import publish as publish_result
 from wayfare.marts.fingerprint import fingerprint
 from wayfare.staging.database import engine
 
@@ -40,8 +41,8 @@ def planned(settings: Settings, **options: object) -> list[int]:
     return [(d - tiny.START).days for c in chunks for d in c.days]
 
 
-def publish(settings: Settings, days: Iterable[int], through: int) -> None:
-    tiny.publish_days(settings, "sales", days, through, fingerprint(settings, tiny.Sales()))
+def publish(settings: Settings, days: Iterable[int], through: int, rows: int = 0) -> None:
+    tiny.publish_days(settings, "sales", days, through, fingerprint(settings, tiny.Sales()), rows)
 
 
 def test_without_events_nothing_is_stale(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +120,21 @@ def test_a_new_fingerprint_makes_every_day_stale(settings: Settings, monkeypatch
     assert planned(settings) == []
     declare(monkeypatch, after=1)
     assert planned(settings) == [0, 1]
+
+
+def test_a_day_that_is_an_output_day_no_more_is_emptied_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(monkeypatch, before=2, ahead=True)
+    tiny.touch(settings, 1, {0: 1, 1: 1})
+    publish(settings, range(3), through=1, rows=1)
+    publish(settings, [3], through=1)
+    declare(monkeypatch, before=2)
+    (chunk,) = plan(settings, "sales")
+    assert chunk.days == (day(0), day(1), day(2))
+    tiny.write_result(settings, chunk, [])
+    publish_result(settings, chunk, run_id="test")
+    assert planned(settings) == []
 
 
 def test_bounds_restrict_and_force_adds(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,13 +77,15 @@ def touch(settings: Settings, batch_id: int, rows: Mapping[int, int], *, event_t
             )
 
 
-def publish_days(settings: Settings, analysis: str, days: Iterable[int], through: int, fingerprint: str) -> None:
-    """Record days as published without publishing anything."""
+def publish_days(
+    settings: Settings, analysis: str, days: Iterable[int], through: int, fingerprint: str, rows: int = 0
+) -> None:
+    """Record days as published, with `rows` each, without publishing anything."""
     with engine(settings.url("owner")).begin() as connection:
         for n in days:
             connection.execute(
-                text("INSERT INTO control.published_day VALUES (:a, :d, 1, :t, :f, 0)"),
-                {"a": analysis, "d": day(n), "t": through, "f": fingerprint},
+                text("INSERT INTO control.published_day VALUES (:a, :d, 1, :t, :f, :rows)"),
+                {"a": analysis, "d": day(n), "t": through, "f": fingerprint, "rows": rows},
             )
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from wayfare import duck, storage
-from wayfare.errors import ConfigurationError
 from wayfare.storage import ABANDONED
 
 if TYPE_CHECKING:
@@ -50,10 +49,7 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             yield connection
         except duckdb.OutOfMemoryException as error:
-            raise ConfigurationError(
-                f"DuckDB: {settings.duckdb_memory_limit} of memory is too little; raise WAYFARE_DUCKDB_MEMORY_LIMIT or"
-                f" lower WAYFARE_CHUNK_ROWS: {error}"
-            ) from error
+            raise duck.too_little_memory("this step", error) from error
 
 
 def _remove_abandoned(spill_dir: Path) -> None:

@@ -2,7 +2,8 @@
 
 State is compared, events are not trusted: a day is stale when it was never published, when an input day in its window
 changed in a later batch than the one it was published through, or when its fingerprint differs. An input day without
-events changes once: in the first batch with an event of a later day, from which on it is known to be over.
+events changes once: in the first batch with an event of a later day, from which on it is known to be over. A published
+day that is an output day no more, because the analysis reads less or looks less far ahead, is computed once more.
 """
 
 from __future__ import annotations
@@ -56,7 +57,12 @@ output day stands on."""
 _STATE = text(f"""{DAYS}
 SELECT output_on, coalesce(sum(rows), 0)::bigint AS rows,
   bool_or(coalesce(changed_in > through_batch OR fingerprint <> :fingerprint, through_batch IS NULL)) AS stale
-FROM output GROUP BY output_on ORDER BY output_on
+FROM output GROUP BY output_on
+UNION ALL
+SELECT output_on, 0, true FROM control.published_day
+WHERE analysis = :analysis AND rows > 0 AND fingerprint <> :fingerprint AND output_on = date_trunc(:every, output_on)
+  AND output_on NOT IN (SELECT output_on FROM output)
+ORDER BY output_on
 """)  # noqa: S608 - the interpolated text is a constant
 
 

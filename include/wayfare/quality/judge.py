@@ -11,7 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wayfare.errors import ConfigurationError, DeclarationError, ServiceError
+from wayfare import duck
+from wayfare.errors import DeclarationError, ServiceError
 from wayfare.quality.context import great_expectations
 from wayfare.quality.suites import QUERY, ROWS, build, text_of
 
@@ -165,10 +166,7 @@ def _refuse_crashes(batch: Any, result: Any, built: tuple[Any, ...], suite: Suit
 def _refusal(what: str, message: str) -> WayfareError:
     """Great Expectations reports whatever was raised as a text, which begins with the name of DuckDB's exception."""
     if "OutOfMemoryException" in message:
-        return ConfigurationError(
-            f"{what} takes more memory than DuckDB is given; raise WAYFARE_DUCKDB_MEMORY_LIMIT or lower "
-            f"WAYFARE_CHUNK_ROWS: {message}"
-        )
+        return duck.too_little_memory(what, message)
     if "IOException" in message or "HTTPException" in message:
         return ServiceError(f"{what} could not read its files: {message}")
     return DeclarationError(f"{what} cannot be computed on DuckDB: {message}; write it as {ROWS} with a query")
