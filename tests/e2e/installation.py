@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 from e2e.native import pause_all_but
 from waiting import until
 from wayfare.local.postgres import free_port
@@ -66,7 +68,8 @@ class Installation:
 
     def wait_until_published(self) -> None:
         """Return once all of `ANALYSES` are published and the UI answers."""
-        until(lambda: all(r["stale_days"] == 0 and r["rows"] for r in self.status()), 480, self.status, pause=1)
+        until(lambda: self.published() == set(ANALYSES), 480, self.status, pause=1)
+        until(lambda: all(r["stale_days"] == 0 and r["rows"] for r in self.status()), 480, self.status, pause=3)
         until(self._answers, 180, self.output.read_text, pause=0.5)
 
     def _answers(self) -> bool:
@@ -75,14 +78,21 @@ class Installation:
         except OSError:
             return False
 
+    def published(self) -> set[str]:
+        """The analyses that were ever published: asked of the database, because `status` takes a second each time."""
+        with psycopg.connect(self._database()) as connection:
+            return {name for (name,) in connection.execute("SELECT DISTINCT analysis FROM control.publication")}
+
     def status(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self.run("status", "--json").stdout)
         return [row for row in found if row["analysis"] in ANALYSES]
 
     def _pause_others(self) -> bool:
+        return pause_all_but(ANALYSES, self._database().rsplit("/", 1)[0] + "/airflow")
+
+    def _database(self) -> str:
         secrets = dict(line.split("=", 1) for line in (self.home / "secrets.env").read_text().splitlines())
-        url = secrets["WAYFARE_DATABASE_URL"].strip("'\"").rsplit("/", 1)[0] + "/airflow"
-        return pause_all_but(ANALYSES, url)
+        return secrets["WAYFARE_DATABASE_URL"].strip("'\"")
 
     def pid(self, name: str) -> int:
         return int((self.home / "logs" / f"{name}.pid").read_text().split()[0])

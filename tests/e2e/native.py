@@ -32,10 +32,10 @@ PORTS = {"postgres": 5432, "redis": 6379, "api-server": 8080, "collector": 8000,
 
 
 def pause_all_but(analyses: tuple[str, ...], metadata_url: str) -> bool:
-    """Pause the other DAGs in Airflow's metadata; False while it does not know every DAG."""
+    """Let these DAGs run and no other, in Airflow's metadata; False while it does not know every DAG."""
     with psycopg.connect(metadata_url) as connection:
         known = connection.execute("SELECT count(*) FROM dag WHERE dag_id = 'traffic_anomalies'").fetchone()
-        connection.execute("UPDATE dag SET is_paused = true WHERE dag_id <> ALL (%s)", [list(analyses)])
+        connection.execute("UPDATE dag SET is_paused = dag_id <> ALL (%s)", [list(analyses)])
     return known == (1,)
 
 

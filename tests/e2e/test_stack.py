@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_the_scheduler_publishes_though_processes_are_killed(landed: Installation) -> None:
-    until(lambda: any(row["rows"] for row in landed.status()), 180, landed.status, pause=1)
+    until(landed.published, 180, landed.status, pause=0.5)
     assert forks_preloaded(landed.pid("scheduler"))
     for name in ("scheduler", "triggerer", "api-server"):
         os.kill(landed.pid(name), signal.SIGKILL)

@@ -15,7 +15,7 @@ from wayfare.snapshots import schema
 from wayfare.staging.database import engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import duckdb
 
@@ -66,9 +66,10 @@ def register(
     return judged
 
 
-def quarantined(connection: duckdb.DuckDBPyConnection, judged: Iterable[str]) -> pa.Table:
+def quarantined(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     """The events set aside: event_type, event_on, event_id (16 bytes), rule."""
-    days = " UNION ALL ".join(f"SELECT '{name}' AS event_type, event_on, event_id FROM {name}" for name in judged)  # noqa: S608 - names come from the contracts
+    named = connection.execute("SELECT DISTINCT event_type FROM quarantined").fetchall()
+    days = " UNION ALL ".join(f"SELECT '{name}' AS event_type, event_on, event_id FROM {name}" for (name,) in named)  # noqa: S608 - names come from the contracts
     nothing = "SELECT '' AS event_type, NULL::date AS event_on, NULL::uuid AS event_id"
     return connection.sql(
         "SELECT DISTINCT event_type, event_on, CAST(event_id AS blob) AS event_id, rule "  # noqa: S608 - as above

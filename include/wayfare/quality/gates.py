@@ -58,7 +58,7 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
         records.record_verdicts(settings, chunk, "input", _verdicts(judgments), {**judged, "volume": len(files)})
         aside = connection.table("quarantined").order("ALL")
         write_atomic(f"{chunk.folder(settings.storage)}/quarantine.parquet", aside.write_parquet)
-        records.record_quarantine(settings, chunk, files, events.quarantined(connection, judged))
+        records.record_quarantine(settings, chunk, files, events.quarantined(connection))
         (quarantined,) = connection.execute("SELECT count(DISTINCT event_id) FROM quarantined").fetchone() or (0,)
         broken = connection.execute(_BROKEN).fetchall()
     rows = sum(judged.values())
