@@ -43,9 +43,9 @@ _VALUES = {
 
 
 def write_days(connection: duckdb.DuckDBPyConnection, folder: Path, rows: int) -> list[str]:
-    """Day files of bookings; one of 100,000 has a price that no booking has."""
+    """Day files of bookings; one of 100,000 has fewer units than none."""
     empty = connection.from_arrow(schema(BOOKING).empty_table())
-    special = {"product": "'hotel'", "price": "CASE WHEN i % 100_000 = 7 THEN 2_000_000_000_000 ELSE i % 100_000 END"}
+    special = {"product": "'hotel'", "units": "CASE WHEN i % 100_000 = 7 THEN -1 ELSE 1 + i % 9 END"}
     values = [f'{special.get(n, _VALUES[str(t)])} AS "{n}"' for n, t in zip(empty.columns, empty.types, strict=True)]
     urls = []
     for day in range(DAYS):

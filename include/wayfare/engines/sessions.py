@@ -43,7 +43,7 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
             force_compression="uncompressed",  # of what is kept: read once or twice, it is not worth packing
         ) as connection,
     ):
-        connection.execute("SET parquet_metadata_cache = true")
+        connection.execute("SET GLOBAL parquet_metadata_cache = true")  # for its cursors too
         if not storage.is_local(settings.storage):
             connection.register_filesystem(storage.AskedOnce(storage.filesystem(settings.storage)[0]))
         try:
