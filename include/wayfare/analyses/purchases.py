@@ -13,6 +13,8 @@ from wayfare.analyses.bookings import bookings, known_on
 from wayfare.analyses.expressions import Frame, days_between, integer, sum_if_complete, when_or_zero
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     import pandas as pd
     import pyarrow as pa
 
@@ -63,7 +65,7 @@ def histories(given: Inputs, changes: Frame, before: int) -> Frame:
 def expected(customers: Frame, given: Inputs, ahead: int) -> tuple[Frame, Frame]:
     """What the models expect of each of the `histories` in `ahead` days, and how they did on the hold-out of each day.
 
-    Fitted per as-of day; the histories are laid out in memory, each once with its number of customers.
+    Fitted per as-of day, whose histories are laid out in memory, each once with its number of customers.
     Of a day whose hold-out could not be tried nothing is expected.
 
     Returns
@@ -72,13 +74,24 @@ def expected(customers: Frame, given: Inputs, ahead: int) -> tuple[Frame, Frame]
         Histories (the columns `HISTORY`) with alive_probability, expected_purchases and expected_purchase_margin;
         as-of days with the columns `HOLDOUT`, of all customers who had bought before it together.
     """
-    seen = (
+    import pyarrow as pa
+
+    seen = given.keep(
         customers.filter(~nw.col("repeat_purchases").is_null())
         .group_by(*HISTORY, *_BEFORE)
         .agg(n=nw.len(), margin_after=sum_if_complete("margin_after").cast(nw.Int64()))
     )
-    forecasts, holdouts = _fitted(seen.collect(backend="pyarrow").to_native(), ahead)
+    days = given.days.collect(backend="pyarrow")["output_on"].to_list()
+    fitted = [_fitted(_of_day(seen, day), day, ahead) for day in days]
+    forecasts, holdouts = (pa.concat_tables(tables) for tables in zip(*fitted, strict=True))
     return given.frame(forecasts), given.frame(holdouts)
+
+
+def _of_day(seen: Frame, day: dt.date) -> pd.DataFrame:
+    """The histories of an as-of day, in an order of their own: one sum of floats is not like another."""
+    rows: pa.Table = seen.filter(nw.col("as_of_on") == nw.lit(day)).collect(backend="pyarrow").to_native()
+    frame: pd.DataFrame = rows.drop_columns("as_of_on").to_pandas()
+    return frame.sort_values([*HISTORY[1:], *_BEFORE])
 
 
 def _with_holdout(known: Frame, days: Frame, before: int) -> Frame:
@@ -126,29 +139,30 @@ def _added_up(purchases: Frame) -> Frame:
     )
 
 
-def _fitted(seen: pa.Table, ahead: int) -> tuple[pa.Table, pa.Table]:
-    """The two tables of `expected`, from each history of a few as-of days with its number of customers."""
+def _fitted(seen: pd.DataFrame, day: dt.date, ahead: int) -> tuple[pa.Table, pa.Table]:
+    """The two tables of `expected` for an as-of day, from each of its histories with its number of customers."""
     import numpy as np
     import pandas as pd
     import pyarrow as pa
 
     from wayfare.analyses.models import btyd
 
-    keys = [("as_of_on", pa.date32()), *((name, pa.int64()) for name in HISTORY[1:])]
-    forecasts = [pa.schema([*keys, *((name, pa.float64()) for name in btyd.FORECAST)]).empty_table()]
-    holdouts = [pa.schema([("as_of_on", pa.date32()), *((name, pa.float64()) for name in HOLDOUT)]).empty_table()]
-    frame = seen.to_pandas(date_as_object=False).sort_values([*HISTORY, *_BEFORE])
-    for as_of_on, day in frame.groupby("as_of_on"):
-        outcome = _held_out(day)
-        found: dict[str, Any] = dict.fromkeys(btyd.FORECAST, np.nan)
-        if np.isfinite(outcome["holdout_expected_purchases"]):
-            history = btyd.Histories(*(day[name].to_numpy(float) for name in (*HISTORY[1:], "n")))
-            found = btyd.forecast(history, ahead)
-        forecast = day[list(HISTORY)].assign(**found).drop_duplicates(list(HISTORY))
-        holdout = pd.DataFrame([{"as_of_on": as_of_on, **outcome}])
-        for tables, made in ((forecasts, forecast), (holdouts, holdout)):
-            tables.append(pa.Table.from_pandas(made, tables[0].schema, preserve_index=False))
-    return pa.concat_tables(forecasts), pa.concat_tables(holdouts)
+    on, keys = ("as_of_on", pa.date32()), [(name, pa.int64()) for name in HISTORY[1:]]
+    kinds = (
+        pa.schema([on, *keys, *((name, pa.float64()) for name in btyd.FORECAST)]),
+        pa.schema([on, *((name, pa.float64()) for name in HOLDOUT)]),
+    )
+    if seen.empty:
+        return kinds[0].empty_table(), kinds[1].empty_table()
+    outcome = _held_out(seen)
+    found: dict[str, Any] = dict.fromkeys(btyd.FORECAST, np.nan)
+    if np.isfinite(outcome["holdout_expected_purchases"]):
+        history = btyd.Histories(*(seen[name].to_numpy(float) for name in (*HISTORY[1:], "n")))
+        found = btyd.forecast(history, ahead)
+    forecast = seen[list(HISTORY[1:])].assign(as_of_on=day, **found).drop_duplicates(list(HISTORY[1:]))
+    made = (forecast, pd.DataFrame([{"as_of_on": day, **outcome}]))
+    first, second = (pa.Table.from_pandas(m, kind, preserve_index=False) for m, kind in zip(made, kinds, strict=True))
+    return first, second
 
 
 def _held_out(day: pd.DataFrame) -> dict[str, float]:
@@ -157,7 +171,7 @@ def _held_out(day: pd.DataFrame) -> dict[str, float]:
 
     from wayfare.analyses.models import btyd
 
-    known = day[day["purchases_before"] > 0].drop(columns="as_of_on").astype(float)
+    known = day[day["purchases_before"] > 0].astype(float)
     length, n, came = float(day["holdout_days"].iloc[0]), known["n"], known["purchases_after"]
     history = btyd.Histories(
         x=known["purchases_before"].to_numpy() - 1,
