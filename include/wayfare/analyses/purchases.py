@@ -88,7 +88,7 @@ def expected(customers: Frame, given: Inputs, ahead: int) -> tuple[Frame, Frame]
 
 
 def _of_day(seen: Frame, day: dt.date) -> pd.DataFrame:
-    """The histories of an as-of day, in an order of their own: one sum of floats is not like another."""
+    """The histories of an as-of day, in order: sums of floats depend on it."""
     rows: pa.Table = seen.filter(nw.col("as_of_on") == nw.lit(day)).collect(backend="pyarrow").to_native()
     frame: pd.DataFrame = rows.drop_columns("as_of_on").to_pandas()
     return frame.sort_values([*HISTORY[1:], *_BEFORE])

@@ -60,8 +60,8 @@ SELECT output_on, coalesce(sum(rows), 0)::bigint AS rows,
 FROM output GROUP BY output_on
 UNION ALL
 SELECT output_on, 0, true FROM control.published_day
-WHERE analysis = :analysis AND rows > 0 AND fingerprint <> :fingerprint AND output_on = date_trunc(:every, output_on)
-  AND output_on NOT IN (SELECT output_on FROM output)
+WHERE analysis = :analysis AND rows > 0 AND fingerprint <> :fingerprint
+  AND output_on = date_trunc(:every, output_on)::date AND output_on NOT IN (SELECT output_on FROM output)
 ORDER BY output_on
 """)  # noqa: S608 - the interpolated text is a constant
 
