@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def connect(**config: str | bool | float | list[str]) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB in memory with the given configuration.
 
-    The zone is set after connecting: until then the extension that knows zones is not loaded.
+    The zone, its cursors' too, is set after connecting: until then the extension that knows zones is not loaded.
     """
     connection = duckdb.connect(":memory:", config=config)
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")
     return connection
 

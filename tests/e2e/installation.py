@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from dotenv import dotenv_values
 
 from e2e.native import pause_all_but
 from waiting import until
@@ -91,8 +92,7 @@ class Installation:
         return pause_all_but(ANALYSES, self._database().rsplit("/", 1)[0] + "/airflow")
 
     def _database(self) -> str:
-        secrets = dict(line.split("=", 1) for line in (self.home / "secrets.env").read_text().splitlines())
-        return secrets["WAYFARE_DATABASE_URL"].strip("'\"")
+        return dotenv_values(self.home / "secrets.env")["WAYFARE_DATABASE_URL"] or ""
 
     def pid(self, name: str) -> int:
         return int((self.home / "logs" / f"{name}.pid").read_text().split()[0])

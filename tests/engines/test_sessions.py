@@ -29,6 +29,12 @@ def test_a_session_has_the_limits_of_the_settings_and_works_in_utc(settings: Set
     }
 
 
+def test_what_a_session_is_set_to_its_cursors_are(settings: Settings) -> None:
+    asked = "SELECT current_setting('TimeZone'), current_setting('parquet_metadata_cache')"
+    with session(settings) as connection:
+        assert connection.cursor().execute(asked).fetchall() == [("UTC", True)]
+
+
 def test_a_session_spills_past_its_memory_and_cleans_up(settings: Settings) -> None:
     small = settings.model_copy(update={"duckdb_memory_limit": "60MB", "duckdb_threads": 1})
     with session(small) as connection:

@@ -208,6 +208,10 @@ class Inputs:
         """The events of one type."""
         return self.events[event_type]
 
+    def output_days(self) -> list[dt.date]:
+        """The output days, in order: for what is done day by day."""
+        return sorted(self.days.collect(backend="pyarrow")["output_on"].to_list())
+
     def keep(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """The same frame, computed once and kept: for one that is costly and used more than once."""
         return self.keep_all([frame])
@@ -220,7 +224,7 @@ class Inputs:
         return self.keep_all(self._by_days(compute))
 
     def _by_days(self, compute: Callable[[Inputs], nw.LazyFrame[Any]]) -> Iterator[nw.LazyFrame[Any]]:
-        days = sorted(self.days.collect(backend="pyarrow")["output_on"].to_list())
+        days = self.output_days()
         for start in range(0, len(days), self.days_at_once):
             first_on, last_on = days[start], days[start : start + self.days_at_once][-1]
             some = self.days.filter(nw.col("output_on") >= nw.lit(first_on), nw.col("output_on") <= nw.lit(last_on))

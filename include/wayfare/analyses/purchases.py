@@ -81,8 +81,7 @@ def expected(customers: Frame, given: Inputs, ahead: int) -> tuple[Frame, Frame]
         .group_by(*HISTORY, *_BEFORE)
         .agg(n=nw.len(), margin_after=sum_if_complete("margin_after").cast(nw.Int64()))
     )
-    days = given.days.collect(backend="pyarrow")["output_on"].to_list()
-    fitted = [_fitted(_of_day(seen, day), day, ahead) for day in days]
+    fitted = [_fitted(_of_day(seen, day), day, ahead) for day in given.output_days()]
     forecasts, holdouts = (pa.concat_tables(tables) for tables in zip(*fitted, strict=True))
     return given.frame(forecasts), given.frame(holdouts)
 
@@ -148,21 +147,20 @@ def _fitted(seen: pd.DataFrame, day: dt.date, ahead: int) -> tuple[pa.Table, pa.
     from wayfare.analyses.models import btyd
 
     on, keys = ("as_of_on", pa.date32()), [(name, pa.int64()) for name in HISTORY[1:]]
-    kinds = (
-        pa.schema([on, *keys, *((name, pa.float64()) for name in btyd.FORECAST)]),
-        pa.schema([on, *((name, pa.float64()) for name in HOLDOUT)]),
-    )
+    forecasts = pa.schema([on, *keys, *((name, pa.float64()) for name in btyd.FORECAST)])
+    holdouts = pa.schema([on, *((name, pa.float64()) for name in HOLDOUT)])
     if seen.empty:
-        return kinds[0].empty_table(), kinds[1].empty_table()
+        return forecasts.empty_table(), holdouts.empty_table()
     outcome = _held_out(seen)
     found: dict[str, Any] = dict.fromkeys(btyd.FORECAST, np.nan)
     if np.isfinite(outcome["holdout_expected_purchases"]):
         history = btyd.Histories(*(seen[name].to_numpy(float) for name in (*HISTORY[1:], "n")))
         found = btyd.forecast(history, ahead)
     forecast = seen[list(HISTORY[1:])].assign(as_of_on=day, **found).drop_duplicates(list(HISTORY[1:]))
-    made = (forecast, pd.DataFrame([{"as_of_on": day, **outcome}]))
-    first, second = (pa.Table.from_pandas(m, kind, preserve_index=False) for m, kind in zip(made, kinds, strict=True))
-    return first, second
+    return (
+        pa.Table.from_pandas(forecast, forecasts, preserve_index=False),
+        pa.Table.from_pandas(pd.DataFrame([{"as_of_on": day, **outcome}]), holdouts, preserve_index=False),
+    )
 
 
 def _held_out(day: pd.DataFrame) -> dict[str, float]:

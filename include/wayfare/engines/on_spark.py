@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     import duckdb
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import StructType
 
     from wayfare.contracts import EventType
     from wayfare.settings import Settings
@@ -133,8 +132,11 @@ class SparkFrames:
 
     def kept(self, frames: Iterable[nw.LazyFrame[Any]], name: str) -> nw.LazyFrame[Any]:
         """The frames' rows as files, from which what follows is planned anew: gRPC takes no plan that only grows."""
-        url, schema = self._written(frames, name)
-        return nw.from_native(self._session.read.schema(schema).parquet(spark_url(url)))
+        url = spark_url(f"{self._folder}/{name}")
+        for frame in frames:
+            native = nw.to_native(frame)
+            native.write.mode("append").parquet(url)
+        return nw.from_native(self._session.read.schema(native.schema).parquet(url))
 
     def forget(self, names: Collection[str]) -> None:
         """Remove the files."""
@@ -146,16 +148,9 @@ class SparkFrames:
         native = nw.to_native(frame)
         if not hasattr(native, "sparkSession"):
             return self._connection.from_arrow(nw.from_native(native, eager_only=True).to_arrow())
-        parts = storage.children(self._written([frame], secrets.token_hex(6))[0])
-        return self._connection.read_parquet([part for part in parts if part.endswith(".parquet")])
-
-    def _written(self, frames: Iterable[nw.LazyFrame[Any] | nw.DataFrame[Any]], name: str) -> tuple[str, StructType]:
-        """Where Spark has written the frames' rows, in parts, and their columns."""
-        url = f"{self._folder}/{name}"
-        for frame in frames:
-            native = nw.to_native(frame)
-            native.write.mode("append").parquet(spark_url(url))
-        return url, native.schema
+        url = f"{self._folder}/{secrets.token_hex(6)}"
+        native.write.parquet(spark_url(url))
+        return self._connection.read_parquet([part for part in storage.children(url) if part.endswith(".parquet")])
 
     def _read(self, files: list[str], columns: str) -> DataFrame:
         if not files:

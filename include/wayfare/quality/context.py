@@ -44,7 +44,9 @@ def datasource(connection: duckdb.DuckDBPyConnection) -> Iterator[Any]:
     It reads views as they are (`create_temp_table=False`): DuckDB then decodes only the columns that a rule names, and
     all row counts of one suite come from one query. As temporary tables the same checks copy every column first.
     """
-    from wayfare.quality.dialect import URL, shared
+    from duckdb_sqlalchemy import ConnectionWrapper
+
+    from wayfare.quality.dialect import URL
 
     gx = great_expectations()
     base = importlib.import_module("great_expectations.data_context.types.base")
@@ -55,7 +57,10 @@ def datasource(connection: duckdb.DuckDBPyConnection) -> Iterator[Any]:
     )
     context = gx.get_context(mode="ephemeral", project_config=quiet)
     source = context.data_sources.add_sql(
-        "duckdb", connection_string=URL, create_temp_table=False, kwargs={"creator": lambda: shared(connection)}
+        "duckdb",
+        connection_string=URL,
+        create_temp_table=False,
+        kwargs={"creator": lambda: ConnectionWrapper(connection.cursor())},
     )
     try:
         yield source

@@ -6,14 +6,9 @@ result is buffered as soon as it is there. Results of expectations are aggregate
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from duckdb_sqlalchemy import ConnectionWrapper, Dialect, DuckDBExecutionContext
+from duckdb_sqlalchemy import Dialect, DuckDBExecutionContext
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
-
-if TYPE_CHECKING:
-    import duckdb
 
 URL = "wayfare+duckdb://"
 
@@ -38,10 +33,3 @@ class BufferingDialect(Dialect):
 
 
 registry.register("wayfare.duckdb", __name__, "BufferingDialect")
-
-
-def shared(connection: duckdb.DuckDBPyConnection) -> ConnectionWrapper:
-    """A DBAPI connection to the same database as `connection`; session settings do not come along, so UTC is set."""
-    cursor = connection.cursor()
-    cursor.execute("SET TimeZone = 'UTC'")
-    return ConnectionWrapper(cursor)

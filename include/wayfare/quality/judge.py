@@ -92,7 +92,7 @@ def judge(source: Any, suite: Suite, columns: Sequence[str]) -> Judgment:
     _refuse_crashes(batch, result, built, suite)
     for one in result.results:
         if suite.expects[_number(one)].expectation in _COLUMNS:
-            one.result = {"observed_value": list(columns)}  # the page is not rendered without
+            one.result = {"observed_value": list(columns)}  # what is recorded, and the page shows
     found = {_number(r): r for r in result.results if r.success}
     if rest := [e for n, e in enumerate(built) if n not in found]:
         details = batch.validate(gx.ExpectationSuite(name, expectations=rest), result_format=_DETAILS)
