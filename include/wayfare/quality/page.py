@@ -33,7 +33,7 @@ def rendered(title: str, run_name: str, judgments: Sequence[Judgment]) -> str:
         result.suite_name = title
         result.meta["run_id"] = RunIdentifier(run_name=run_name, run_time=dt.datetime.now(dt.UTC))
         for one in result.results:
-            one.result = _escaped(one.result or _nothing_unexpected(one))
+            one.result = _escaped(one.result)
         document = ValidationResultsPageRenderer(run_info_at_end=True).render(result)
         for section in document.sections:
             _name(section, judgment.verdicts[0].asset)
@@ -71,12 +71,6 @@ def _name(section: Any, asset: str) -> None:
             template["tag"] = _HEADINGS[template["tag"]]
         if subheader is not None:
             subheader.string_template["styling"]["params"].pop("expectation_suite_name", None)
-
-
-def _nothing_unexpected(result: Any) -> dict[str, Any]:
-    """What the first pass, which says only whether a rule holds, found out about a rule that allows no exception."""
-    holds = result.success and result.expectation_config.kwargs.get("mostly", 1) == 1
-    return {"unexpected_percent": 0.0} if holds else {}
 
 
 def _escaped(value: Any) -> Any:
