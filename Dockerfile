@@ -5,7 +5,7 @@ FROM python:3.13.16-slim-trixie@sha256:3dd7cc108ec1493442514f5c2a871af6af0ec31d7
 RUN useradd --create-home --uid 10001 wayfare && install --directory --owner wayfare /var/lib/wayfare
 WORKDIR /opt/wayfare
 
-COPY requirements.txt ./
+COPY requirements-production.txt requirements.txt
 COPY scripts/bootstrap.py scripts/
 RUN python scripts/bootstrap.py \
     && VIRTUAL_ENV=.venv .venv/bin/uv pip sync --no-cache --require-hashes --compile-bytecode requirements.txt

@@ -50,7 +50,7 @@ image: .venv/.ready  ## build the container image and run the compose file's ser
 env:  ## write .env with generated secrets for docker-compose.yaml
 	@$(PYTHON) scripts/make_env.py
 
-lock: .venv/.ready  ## compile requirements.txt and requirements-spark.txt from their .in
+lock: .venv/.ready  ## compile requirements.txt, -production.txt and -spark.txt from their .in
 	@$(BIN)/python scripts/lock.py
 
 lock-check: .venv/.ready

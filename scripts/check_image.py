@@ -103,7 +103,7 @@ def check_context(podman: Podman) -> None:
     recipe = podman.folder / "Context"
     recipe.write_text("FROM scratch\nCOPY . /\n")
     build(podman, "context", "--file", str(recipe), "--ignorefile", str(PROJECT / ".dockerignore"))
-    wanted = [*CODE, "pyproject.toml", "requirements.txt", "scripts/bootstrap.py"]
+    wanted = [*CODE, "pyproject.toml", "requirements-production.txt", "scripts/bootstrap.py"]
     listed = ["git", "-C", str(PROJECT), "ls-files", "--cached", "--others", "--exclude-standard", "--", *wanted]
     tracked = {name for name in ran(listed).splitlines() if (PROJECT / name).exists()}
     with podman.mounted("context") as root:

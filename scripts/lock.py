@@ -9,13 +9,18 @@ import tempfile
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-LOCKS = ("requirements", "requirements-spark")
+LOCKS: dict[str, list[str]] = {
+    "requirements": [],
+    "requirements-production": ["--constraints", "requirements.txt"],
+    "requirements-spark": [],
+}
+"""Names of the locks, and what each is compiled with: what runs in production is what was tested."""
 
 
 def main(arguments: list[str]) -> int:
     """Compile beside the lock, starting from it, and compare or replace."""
     stale = []
-    for name in LOCKS:
+    for name, given in LOCKS.items():
         lock = PROJECT / f"{name}.txt"
         with tempfile.TemporaryDirectory() as folder:
             fresh = Path(folder) / lock.name
@@ -24,7 +29,7 @@ def main(arguments: list[str]) -> int:
             subprocess.run(
                 [
                     Path(sys.executable).with_name("uv"), "pip", "compile", "--quiet", "--universal",
-                    "--generate-hashes", "--python-version", "3.11", "--no-header", f"{name}.in", "-o", fresh,
+                    "--generate-hashes", "--python-version", "3.11", "--no-header", *given, f"{name}.in", "-o", fresh,
                 ],
                 cwd=PROJECT,
                 check=True,
