@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 ARGS ?=
 
-.PHONY: run down test chaos lint bench image env lock lock-check docs docs-check pictures clean help
+.PHONY: setup run down test chaos lint bench image env lock lock-check docs docs-check pictures clean help
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,8 @@ help:  ## list these targets
 	@$(UV) venv --quiet --clear --python $(PYTHON) .venv-spark
 	@VIRTUAL_ENV=.venv-spark $(UV) pip sync --quiet --require-hashes requirements-spark.txt
 	@touch $@
+
+setup: .venv/.ready  ## set up .venv, or bring it to the lock, and start nothing
 
 run: .venv/.ready  ## set up, start everything, land a demo, publish every analysis (ARGS=--exit: then stop)
 	@$(BIN)/wayfare up --demo $(ARGS)

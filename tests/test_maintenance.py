@@ -81,18 +81,22 @@ def test_leftovers_of_killed_writers_go(anywhere: Settings) -> None:
     assert storage.exists(being_written)
 
 
-def test_old_verdicts_go(settings: Settings) -> None:
+def test_old_verdicts_go_but_the_last_of_each_gate(settings: Settings) -> None:
     now = dt.datetime.now(dt.UTC)
     with psycopg.connect(settings.url("owner")) as connection:
-        for age in (10, 29, 31, 300):
+        for gate, age in (("input", 10), ("input", 29), ("input", 31), ("input", 300), ("output", 32), ("output", 40)):
             connection.execute(
                 "INSERT INTO control.validation (analysis, gate, chunk, asset, expectation, severity, success, message,"
-                " judged_at) VALUES ('a', 'input', 'k', 'search', 'E', 'info', true, 'm', %s)",
-                (now - dt.timedelta(days=age),),
+                " judged_at) VALUES ('a', %s, %s, 'search', 'E', 'info', true, 'm', %s)",
+                (gate, f"chunk{age}", now - dt.timedelta(days=age)),
             )
 
-    assert maintenance.prune(settings, keep_days=30) == {"files": 0, "verdicts": 2}
+    assert maintenance.prune(settings, keep_days=30) == {"files": 0, "verdicts": 3}
     assert maintenance.prune(settings, keep_days=30) == {"files": 0, "verdicts": 0}
+
+    with psycopg.connect(settings.url("owner")) as connection:
+        left = connection.execute("SELECT gate, chunk FROM control.validation ORDER BY 1, 2").fetchall()
+    assert left == [("input", "chunk10"), ("input", "chunk29"), ("output", "chunk32")]
 
 
 def test_an_empty_installation_has_nothing_to_prune(anywhere: Settings) -> None:

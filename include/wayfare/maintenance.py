@@ -1,6 +1,7 @@
 """Removes what the pipeline no longer needs: hand-over folders, superseded day files, XComs, leftovers, old verdicts.
 
-Everything removed can be made again from staging, except verdicts (`control.validation`) and XComs, which are only old.
+Everything removed can be made again from staging, except verdicts (`control.validation`) and XComs, which are only old;
+what each gate of an analysis said last is kept.
 """
 
 from __future__ import annotations
@@ -11,15 +12,21 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete
+from sqlalchemy import text
 
 from wayfare.errors import ConfigurationError
 from wayfare.staging import database
-from wayfare.staging.tables import validation
 from wayfare.storage import files, filesystem, sweep
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
+
+_PRUNE_VERDICTS = text("""
+DELETE FROM control.validation WHERE judged_at < :before AND (analysis, gate, chunk) NOT IN (
+  SELECT DISTINCT ON (analysis, gate) analysis, gate, chunk FROM control.validation
+  ORDER BY analysis, gate, judged_at DESC, validation_id DESC
+)
+""")
 
 
 def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
@@ -39,7 +46,7 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
     storage = settings.storage
     removed = sweep(storage) + sum(part(storage, before) for part in (_prune_work, _prune_superseded, _prune_xcoms))
     with database.engine(settings.url("pipeline")).begin() as connection:
-        verdicts = connection.execute(delete(validation).where(validation.c.judged_at < before)).rowcount
+        verdicts = connection.execute(_PRUNE_VERDICTS, {"before": before}).rowcount
     return {"files": removed, "verdicts": verdicts}
 
 

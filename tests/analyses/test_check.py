@@ -36,7 +36,7 @@ class Wrong(BehaviorAnalysis):
     [
         "owner is empty",
         "reads holds 'search'",
-        "window has negative days",
+        "window is Window(before=-1, after=0)",
         "mart.day is 'bookd_on' (did you mean 'booked_on'?)",
         "mart column 'Channel' is not snake_case",
         "mart column 'net_minor' ends in _minor",

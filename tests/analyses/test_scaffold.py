@@ -50,9 +50,9 @@ sys.exit(pytest.main(["-p", "no:cacheprovider", "--rootdir", {str(tmp_path)!r}, 
     assert "1 passed" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["RepeatBookers", "9lives", "a__b", ""])
+@pytest.mark.parametrize("name", ["RepeatBookers", "9lives", "a__b", "", "top_10_routes", "class"])
 def test_a_bad_name_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="snake_case"):
+    with pytest.raises(ConfigurationError, match="name of a module and of a class"):
         scaffold.write(name, tmp_path)
 
 

@@ -284,6 +284,7 @@ def test_with_a_queue_events_are_queued_and_landed(
     token: str,
     settings: Settings,
     rabbitmq: Broker,
+    postgres: EmbeddedPostgres,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from pydantic import SecretStr
@@ -300,6 +301,13 @@ def test_with_a_queue_events_are_queued_and_landed(
         assert statuses(running.post(event("travel"), token)) == ["rejected"]
         assert statuses(running.post(event("search", 9, source="gds", adults=-1), token)) == ["rejected"]
         assert running.client.get("/health").json() == {"database": "ok", "queue": "ok"}
+        postgres.stop()
+        try:
+            assert statuses(running.post(event("search", 0), token)) == ["queued"]
+            well = running.client.get("/health")
+            assert (well.status_code, well.json()) == (200, {"database": "does not answer", "queue": "ok"})
+        finally:
+            postgres.start()
         rabbitmq.stop()
         assert running.client.get("/health").status_code == 503
         away = running.post(event("search", 50), token)

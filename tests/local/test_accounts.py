@@ -6,14 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import psycopg
+import pytest
 
+from wayfare.errors import ConfigurationError
 from wayfare.local import accounts, postgres
+from wayfare.settings import Settings
+from wayfare.staging import database
 
 MACHINES = 6
+PASSWORDS = dict.fromkeys(accounts.ROLES, "secret-of-this-test")
 
 
 def test_several_machines_make_them_at_once() -> None:
-    passwords = dict.fromkeys(accounts.ROLES, "secret-of-this-test")
     with postgres.temporary_server() as server, ThreadPoolExecutor(MACHINES) as machines:
         together = Barrier(MACHINES)
 
@@ -21,7 +25,7 @@ def test_several_machines_make_them_at_once() -> None:
             together.wait()
             accounts.create_databases(server.url())
             together.wait()
-            accounts.set_passwords(server.url(), passwords)
+            accounts.set_passwords(server.url(), PASSWORDS)
 
         for made in [machines.submit(make) for _ in range(MACHINES)]:
             try:
@@ -29,5 +33,25 @@ def test_several_machines_make_them_at_once() -> None:
             except BaseException:
                 together.abort()
                 raise
-        with psycopg.connect(server.url("airflow", "airflow", passwords["airflow"])) as connection:
+        with psycopg.connect(server.url("airflow", "airflow", PASSWORDS["airflow"])) as connection:
             assert connection.execute("SELECT current_user").fetchone() == ("airflow",)
+
+
+def test_an_owner_need_not_be_a_superuser() -> None:
+    with postgres.temporary_server() as server:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+            connection.execute("CREATE ROLE agency LOGIN PASSWORD 'x' CREATEDB CREATEROLE")
+            connection.execute("CREATE ROLE nobody LOGIN PASSWORD 'x'")
+        owner = server.url("wayfare", "agency", "x")
+        for _ in range(2):
+            accounts.create_databases(owner)
+            database.migrate(Settings(home=server.data.parent, database_url=owner))
+            accounts.set_passwords(owner, PASSWORDS)
+        for role, name in (("airflow", "airflow"), ("wayfare_landing", "wayfare")):
+            with psycopg.connect(server.url(name, role, PASSWORDS[role])) as connection:
+                assert connection.execute("SELECT current_user").fetchone() == (role,)
+        with psycopg.connect(server.url("airflow", "airflow", PASSWORDS["airflow"])) as connection:
+            connection.execute("CREATE TABLE metadata ()")
+        with pytest.raises(ConfigurationError, match=r"account nobody of WAYFARE_DATABASE_URL: .*CREATEROLE"):
+            accounts.set_passwords(server.url("wayfare", "nobody", "x"), PASSWORDS)
+        database.engine(owner).dispose()

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from landing.sample_events import query
+from landing.sample_events import event, query, write
 from waiting import until
 from wayfare.errors import ServiceError
+from wayfare.landing import land
 from wayfare.local import demo
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wayfare.settings import Settings
 
 
@@ -35,3 +38,11 @@ def test_a_simulation_that_was_interrupted_begins_anew(settings: Settings, monke
         demo.land_and_wait(settings, Console(quiet=True), timeout=0)
     assert query(settings, "SELECT count(DISTINCT event_on) FROM staging.view") == [(2,)]
     assert [f.name for f in settings.home.glob("demo*")] == ["demo"]
+
+
+def test_no_demo_is_landed_among_other_events(settings: Settings, tmp_path: Path) -> None:
+    land(settings, [write(tmp_path / "own.jsonl", [event()])])
+    with pytest.raises(ServiceError, match="still stale"):
+        demo.land_and_wait(settings, Console(quiet=True), timeout=0)
+    assert query(settings, "SELECT count(*) FROM staging.identity") == [(1,)]
+    assert list(settings.home.glob("demo*")) == []

@@ -6,14 +6,16 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
+from wayfare.errors import ConfigurationError
 from wayfare.local import stack
 from wayfare.local.postgres import EmbeddedPostgres
 from wayfare.local.supervisor import remember
-from wayfare.settings import Settings
+from wayfare.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
 
 
 def test_down_stops_what_a_killed_supervisor_left(tmp_path_factory: pytest.TempPathFactory, free_port: int) -> None:
@@ -31,3 +33,17 @@ def test_down_stops_what_a_killed_supervisor_left(tmp_path_factory: pytest.TempP
     scheduler.wait()
     assert not postgres.running()
     assert not stack.stop_running(settings)
+
+
+def test_urls_of_another_server_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home: Path = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("WAYFARE_HOME", str(home))
+    monkeypatch.setenv("WAYFARE_LANDING_URL", "postgresql://wayfare_landing@db.example/wayfare")
+    monkeypatch.delenv("WAYFARE_DATABASE_URL", raising=False)
+    get_settings.cache_clear()
+    with pytest.raises(ConfigurationError, match=r"^WAYFARE_LANDING_URL: another server"):
+        stack.start(Settings(home=home, database_port=free_port), print)
+    get_settings.cache_clear()
+    assert not EmbeddedPostgres(home / "postgres", free_port, "").running()

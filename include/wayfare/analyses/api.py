@@ -205,7 +205,16 @@ class Inputs:
     """How many output days `by_days` takes at a time: fewer, the more rows each of them repeats."""
 
     def __getitem__(self, event_type: str) -> nw.LazyFrame[Any]:
-        """The events of one type."""
+        """The events of one type.
+
+        Raises
+        ------
+        DeclarationError
+            The analysis does not read it.
+        """
+        if event_type not in self.events:
+            known = ", ".join(sorted(self.events))
+            raise DeclarationError(f"given[{event_type!r}]: name that event type in `reads`, which has {known}")
         return self.events[event_type]
 
     def output_days(self) -> list[dt.date]:

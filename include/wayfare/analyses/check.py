@@ -43,8 +43,8 @@ def _inputs(analysis: BehaviorAnalysis) -> Iterator[str]:
     for event_type in reads:
         if not isinstance(event_type, EventType):
             yield f"reads holds {event_type!r}; write an event type of wayfare.contracts.events"
-    if min(analysis.window.before, analysis.window.after) < 0:
-        yield "window has negative days; write how many days before and after, like Window(before=7)"
+    if not all(isinstance(days, int) and days >= 0 for days in (analysis.window.before, analysis.window.after)):
+        yield f"window is {analysis.window}; write how many days before and after, like Window(before=7)"
 
 
 def _mart(analysis: BehaviorAnalysis) -> Iterator[str]:

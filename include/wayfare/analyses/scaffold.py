@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from typing import TYPE_CHECKING
 
@@ -91,10 +92,10 @@ def write(name: str, root: Path) -> list[Path]:
     Raises
     ------
     ConfigurationError
-        The name is not snake_case, is taken, or `root` is not the project.
+        The name is not snake_case, is Python's own or taken, or `root` is not the project.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
-        raise ConfigurationError(f"{name!r} is not snake_case; write a name like repeat_bookers")
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*", name) or keyword.iskeyword(name):
+        raise ConfigurationError(f"{name!r} is no name of a module and of a class; write one like repeat_bookers")
     if name in analyses():
         raise ConfigurationError(f"an analysis is called {name} already; choose another name")
     folder = root / "include" / "wayfare" / "analyses"
@@ -103,7 +104,7 @@ def write(name: str, root: Path) -> list[Path]:
     values = {
         "name": name,
         "title": name.replace("_", " ").capitalize(),
-        "class_name": name.title().replace("_", ""),
+        "class_name": "".join(word.capitalize() for word in name.split("_")),
     }
     files = {
         folder / f"{name}.py": _ANALYSIS,

@@ -60,7 +60,8 @@ def _stop(_number: int, _frame: object) -> None:
 def migrate() -> None:
     """Create or extend schema, accounts and Airflow's metadata on a PostgreSQL of your own.
 
-    WAYFARE_DATABASE_URL is the owner's; each account's password comes from the environment.
+    WAYFARE_DATABASE_URL is the owner's; each account's password comes from the environment. The UI's accounts are
+    written where AIRFLOW__CORE__AUTH_MANAGER is FAB's.
     """
     import os
 
@@ -79,7 +80,8 @@ def migrate() -> None:
     database.migrate(settings)
     accounts.set_passwords(owner, passwords)
     accounts.migrate_airflow(os.environ, settings.home / "logs" / "airflow-migrate.log")
-    accounts.write_accounts(os.environ)
+    if "FabAuthManager" in os.environ.get("AIRFLOW__CORE__AUTH_MANAGER", ""):
+        accounts.write_accounts(os.environ)
     typer.echo("Schema, accounts and Airflow's metadata are up to date")
 
 

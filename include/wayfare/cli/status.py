@@ -27,7 +27,7 @@ def status(
         return
     table = Table()
     for heading in ("analysis", "rows", "last day", "fresh through batch", "stale days", "published (UTC)", "audit"):
-        table.add_column(heading, justify="right" if heading in {"rows", "stale days"} else "left")
+        table.add_column(heading, justify="right" if heading in {"rows", "stale days"} else "left", overflow="fold")
     for row in found:
         table.add_row(
             str(row["analysis"]),

@@ -121,7 +121,7 @@ def _packages() -> Finding:
     ]
     if other:
         found = ", ".join(other[:5]) + (f" and {len(other) - 5} more" if len(other) > 5 else "")
-        return failed("versions.packages", found, "install what is locked: `make run` does, or rebuild the image")
+        return failed("versions.packages", found, "install what is locked: `make setup`, or rebuild the image")
     return ok("versions.packages", f"{len(wanted)} packages are as locked")
 
 

@@ -13,7 +13,8 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from wayfare.errors import ServiceError
+from wayfare.errors import ConfigurationError, ServiceError
+from wayfare.settings import PROJECT
 from wayfare.staging.connections import SESSION, patience
 from wayfare.staging.database import MIGRATION_LOCK
 
@@ -28,7 +29,15 @@ ROLES = ("wayfare_landing", "wayfare_pipeline", "wayfare_bi", "airflow")
 
 @contextlib.contextmanager
 def _administering(url: str) -> Iterator[psycopg.Connection]:
-    """A connection of its own, on which processes that administer the same database wait for each other."""
+    """A connection of its own, on which processes that administer the same database wait for each other.
+
+    Raises
+    ------
+    ConfigurationError
+        The account of `url` may not do that.
+    ServiceError
+        PostgreSQL does not answer.
+    """
     try:
         connection = psycopg.connect(url, autocommit=True, **patience(url))
     except psycopg.OperationalError as error:
@@ -36,7 +45,13 @@ def _administering(url: str) -> Iterator[psycopg.Connection]:
     with connection:
         connection.execute(SESSION)
         connection.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
-        yield connection
+        try:
+            yield connection
+        except psycopg.errors.InsufficientPrivilege as error:
+            told = f"account {connection.info.user} of WAYFARE_DATABASE_URL: {' '.join(str(error).split())}"
+            raise ConfigurationError(
+                f"{told}; make it a superuser, or let it create databases and roles (CREATEDB, CREATEROLE)"
+            ) from error
 
 
 def _on_database(url: str, database: str) -> str:
@@ -59,6 +74,8 @@ def set_passwords(url: str, passwords: Mapping[str, str]) -> None:
         for role, password in passwords.items():
             verb = "ALTER ROLE {} LOGIN PASSWORD {}" if role in roles else "CREATE ROLE {} LOGIN PASSWORD {}"
             connection.execute(sql.SQL(verb).format(sql.Identifier(role), sql.Literal(password)))
+        if not connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = CURRENT_USER").fetchall()[0][0]:
+            connection.execute("GRANT airflow TO CURRENT_USER WITH INHERIT TRUE, SET TRUE")
         connection.execute("ALTER DATABASE airflow OWNER TO airflow")
         connection.execute("ALTER SCHEMA public OWNER TO airflow")
 
@@ -91,8 +108,12 @@ def write_accounts(environment: Mapping[str, str]) -> None:
     ServiceError
         It failed; the message ends with what Airflow said.
     """
+    path = os.pathsep.join(filter(None, [str(PROJECT / "plugins"), environment.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-m", "wayfare_airflow.users"], env=dict(environment), capture_output=True, text=True
+        [sys.executable, "-m", "wayfare_airflow.users"],
+        env={**environment, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
     )
     if done.returncode != 0:
         raise ServiceError(f"Airflow's accounts could not be written: {done.stderr[-2000:]}")

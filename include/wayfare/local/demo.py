@@ -12,8 +12,12 @@ from rich.table import Table
 
 from wayfare import landing, marts, simulator
 from wayfare.errors import ServiceError
+from wayfare.marts import staleness
+from wayfare.staging.database import transaction
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from wayfare.local.stack import Stack
@@ -29,7 +33,8 @@ _COLUMNS_SHOWN = 8
 def land_and_wait(settings: Settings, console: Console, *, timeout: float = 1_200.0) -> None:
     """Simulate and land the demo, then wait until the scheduler has published every analysis.
 
-    Events that were landed by an earlier run are duplicates and change nothing.
+    Events that were landed by an earlier run are duplicates and change nothing. Where there are other events and no
+    demo, none is landed among them.
 
     Raises
     ------
@@ -37,15 +42,10 @@ def land_and_wait(settings: Settings, console: Console, *, timeout: float = 1_20
         Some analysis is still stale after `timeout` seconds.
     """
     folder = settings.home / "demo"
-    if not folder.exists():
-        console.print(f"Simulating {DAYS} days of {CUSTOMERS:,} customers")
-        partial = folder.with_name("demo.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        simulator.simulate(partial, days=DAYS, customers=CUSTOMERS, seed=SEED)
-        partial.rename(folder)
-    console.print("Landing them")
-    landed = landing.land(settings, sorted(str(f) for f in folder.rglob("*") if f.is_file()))
-    console.print(f"  {landed.told('lines read')}")
+    if folder.exists() or not _has_events(settings):
+        _land(settings, folder, console)
+    else:
+        console.print("Events are landed here, which are not the demo's: no demo is landed among them")
     deadline = time.monotonic() + timeout
     shown: dict[str, int] = {}
     while time.monotonic() < deadline:
@@ -59,6 +59,23 @@ def land_and_wait(settings: Settings, console: Console, *, timeout: float = 1_20
         time.sleep(2)
     behind = ", ".join(name for name, days in shown.items() if days)
     raise ServiceError(f"still stale after {timeout:.0f} s: {behind}; look at their runs in the Airflow UI")
+
+
+def _has_events(settings: Settings) -> bool:
+    with transaction(settings.url("pipeline")) as connection:
+        return staleness.latest_batch(connection) > 0
+
+
+def _land(settings: Settings, folder: Path, console: Console) -> None:
+    if not folder.exists():
+        console.print(f"Simulating {DAYS} days of {CUSTOMERS:,} customers")
+        partial = folder.with_name("demo.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        simulator.simulate(partial, days=DAYS, customers=CUSTOMERS, seed=SEED)
+        partial.rename(folder)
+    console.print("Landing them")
+    landed = landing.land(settings, sorted(str(f) for f in folder.rglob("*") if f.is_file()))
+    console.print(f"  {landed.told('lines read')}")
 
 
 def show_marts(stack: Stack, console: Console) -> None:

@@ -156,17 +156,21 @@ def _require_free(port: int, variable: str) -> None:
 def _prepare_databases(settings: Settings, postgres: EmbeddedPostgres, secrets: Secrets) -> Settings:
     """Create both databases and every account; the settings then know their URLs."""
     accounts.create_databases(postgres.url())
-    remember_urls(
-        settings.home,
-        {
-            "WAYFARE_DATABASE_URL": postgres.url(),
-            "WAYFARE_LANDING_URL": postgres.url(user="wayfare_landing", password=secrets.landing),
-            "WAYFARE_PIPELINE_URL": postgres.url(user="wayfare_pipeline", password=secrets.pipeline),
-            "WAYFARE_BI_URL": postgres.url(user="wayfare_bi", password=secrets.bi),
-        },
-    )
+    urls = {
+        "database_url": postgres.url(),
+        "landing_url": postgres.url(user="wayfare_landing", password=secrets.landing),
+        "pipeline_url": postgres.url(user="wayfare_pipeline", password=secrets.pipeline),
+        "bi_url": postgres.url(user="wayfare_bi", password=secrets.bi),
+    }
+    remember_urls(settings.home, {f"WAYFARE_{name.upper()}": url for name, url in urls.items()})
     get_settings.cache_clear()
     settings = get_settings()
+    if elsewhere := [name for name, url in urls.items() if getattr(settings, name).get_secret_value() != url]:
+        names = ", ".join(f"WAYFARE_{name.upper()}" for name in elsewhere)
+        raise ConfigurationError(
+            f"{names}: another server than the one `wayfare up` starts; take it out of the environment and .env, or "
+            "run Airflow on that server yourself (docs/operations.md, On servers of your own)"
+        )
     database.migrate(settings)
     passwords = {role: getattr(secrets, role.removeprefix("wayfare_")) for role in accounts.ROLES}
     accounts.set_passwords(postgres.url(), passwords)

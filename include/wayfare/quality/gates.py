@@ -70,7 +70,8 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
         )
         reasons += [f"{name}: {n:,} events break {rule}; first: {', '.join(ids)}" for name, rule, n, ids in broken]
     advice = (
-        "mend them at their source and land again, or correct the rule in expect_input, then run the analysis again"
+        "correct the rule in expect_input, or let more be set aside (WAYFARE_QUARANTINE_SHARE), then run the analysis "
+        "again; events that are staged stay as they are, so have their source mended for those to come"
     )
     _refuse(chunk, "input", reasons, page, advice)
     return {"rows": rows, "quarantined": quarantined, "warnings": _warnings(judgments), "docs": page}
