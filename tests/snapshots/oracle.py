@@ -30,13 +30,12 @@ def _sales(bookings: list[Row], purchases: list[Row]) -> list[Row]:
     return [first[k] for k in sorted(first)]
 
 
-def _targets(event: Row, items: list[Row], purchases: list[Row], gone: Any) -> list[tuple[Row, int]]:
-    """Sales that a cancellation is about, with the units it asks for."""
+def _targets(event: Row, hit: list[Row], items: list[Row], purchases: list[Row], gone: Any) -> list[tuple[Row, int]]:
+    """Sales that a cancellation is about, with the units it asks for: `hit` it names, the others were sold by then."""
     if event["purchase_id"]:
-        return [(p, event["units"]) for p in purchases if p["key"] == event["purchase_id"]]
+        return [(p, event["units"]) for p in hit]
     alone = len(items) == 1
     if event["item_id"]:
-        hit = [i for i in items if i["key"] == event["item_id"]]
         asked = [(i, event["units"]) for i in hit]
         own = [p for p in purchases if p["item_id"] == event["item_id"] or (alone and p["item_id"] is None)]
     else:
@@ -53,9 +52,12 @@ def _cancel(event: Row, sales: list[Row], asked: dict[Any, int]) -> list[Row]:
 
     items = [s for s in sales if s["kind"] == "booking"]
     purchases = [s for s in sales if s["kind"] == "purchase"]
+    named = [s for s in sales if (s["kind"], s["key"]) == _named(event)]
+    sold_by = max([event["occurred_at"], *sorted(s["occurred_at"] for s in items or purchases)[:1]])
+    items, purchases = ([s for s in of if s["occurred_at"] <= sold_by] for of in (items, purchases))
     rows = []
     penalty = event["penalty"] or 0
-    for sale, units in _targets(event, items, purchases, lambda s, n: asked[id_of(s)] + n >= s["units"]):
+    for sale, units in _targets(event, named, items, purchases, lambda s, n: asked[id_of(s)] + n >= s["units"]):
         before = min(sale["units"], asked[id_of(sale)])
         asked[id_of(sale)] += units
         after = min(sale["units"], asked[id_of(sale)])

@@ -32,6 +32,14 @@ def _purchase(purchase_id: str = "P", item_id: str | None = None, **more: Any) -
     return event("purchase", "2026-03-01", purchase_id=purchase_id, item_id=item_id, **more)
 
 
+def _sold_on(day: int, item_id: str) -> Event:
+    return event("booking", f"2026-03-0{day}", item_id=item_id, units=1, price=100)
+
+
+def _late_purchase(day: int) -> Event:
+    return event("purchase", f"2026-03-0{day}", purchase_id="L")
+
+
 def _cancellation(day: int, units: int = 1, **more: Any) -> Event:
     return event("cancellation", f"2026-03-0{day}", units=units, **more)
 
@@ -56,6 +64,38 @@ CASES: dict[str, tuple[list[Event], list[Taken]]] = {
     "without item_id a booking of several items goes whole, with its purchases": (
         [_booking("1", 2), _booking("2"), _purchase("P", "2"), _purchase("Q"), _cancellation(2)],
         [("1", 2, 100, 0, 100), ("2", 1, 100, 0, 100), ("P", 1, 10, 0, 10), ("Q", 1, 10, 0, 10)],
+    ),
+    "what is sold after a cancellation of the whole stays": (
+        [
+            _booking("1"),
+            _cancellation(2),
+            *(_sold_on(5, item) for item in ("2", "3")),
+            _purchase("P"),
+            _late_purchase(6),
+        ],
+        [("1", 1, 100, 0, 100), ("P", 1, 10, 0, 10)],
+    ),
+    "part of a booking's only item stays a part when another is added": (
+        [_booking("1", 4), _cancellation(2), _sold_on(5, "2"), _cancellation(6, item_id="1", units=3)],
+        [("1", 1, 25, 0, 25), ("1", 3, 75, 0, 75)],
+    ),
+    "the next cancellation of the whole takes what was added": (
+        [_booking("1"), _cancellation(2), _sold_on(5, "2"), _cancellation(6)],
+        [("1", 1, 100, 0, 100), ("1", 0, 0, 0, 0), ("2", 1, 100, 0, 100)],
+    ),
+    "what is named is cancelled whenever it was sold": (
+        [
+            _booking("1"),
+            _sold_on(5, "2"),
+            _late_purchase(6),
+            _cancellation(2, item_id="2"),
+            _cancellation(3, purchase_id="L"),
+        ],
+        [("2", 1, 100, 0, 100), ("L", 1, 10, 0, 10)],
+    ),
+    "a cancellation said to be before everything is of what was sold first": (
+        [_sold_on(5, "1"), _sold_on(6, "2"), _cancellation(4)],
+        [("1", 1, 100, 0, 100)],
     ),
     "an only item's purchases go with its last unit": (
         [_booking(units=2), _purchase("P"), _cancellation(2), _cancellation(3)],

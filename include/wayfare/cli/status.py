@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array, one object per analysis.")] = False,
 ) -> None:
     """Show for each analysis how many days are stale, through which batch it is fresh, and its last audit."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
@@ -25,9 +26,10 @@ def status(
     if as_json:
         typer.echo(json.dumps(found, default=str))
         return
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
     for heading in ("analysis", "rows", "last day", "fresh through batch", "stale days", "published (UTC)", "audit"):
-        table.add_column(heading, justify="right" if heading in {"rows", "stale days"} else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if heading in {"rows", "stale days"} else "left"
+        table.add_column(heading, justify=justify, no_wrap=heading in {"analysis", "rows", "last day"})
     for row in found:
         table.add_row(
             str(row["analysis"]),
@@ -38,4 +40,7 @@ def status(
             f"{row['published_at']:%Y-%m-%d %H:%M}" if row["published_at"] else "-",
             str(row["audit"] or "-"),
         )
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    console.print(table)

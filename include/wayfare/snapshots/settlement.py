@@ -2,11 +2,13 @@
 
 A sale is one (booking_id, item_id) of bookings or one (booking_id, purchase_id) of purchases; of several events under
 one key, the first that is not a test is the sale. What events take back is settled per sale in the order
-(occurred_at, event_id) and never exceeds what was sold; test events are settled among themselves. Test sales of a
-booking that also has real ones are apart from it: what names one of them is about them, everything else is not. All
-amounts of a row are in `item_currency`: a refund is attached to the sale it names, or to the booking's first, among
-those sold in the refund's currency. Part of an item's units takes `price * units taken / units`, rounded toward zero
-as a running total, so that all parts together are the price.
+(occurred_at, event_id) and never exceeds what was sold; test events are settled among themselves. A cancellation that
+names no sale is about those sold by then, or together with the booking's first item if it is said to be earlier: what
+is added to a booking later is not cancelled already. Test sales of a booking that also has real ones are apart from it:
+what names one of them is about them, everything else is not. All amounts of a row are in `item_currency`: a refund is
+attached to the sale it names, or to the booking's first, among those sold in the refund's currency. Part of an item's
+units takes `price * units taken / units`, rounded toward zero as a running total, so that all parts together are the
+price.
 """
 
 from __future__ import annotations
@@ -81,22 +83,29 @@ sale AS MATERIALIZED (
 """  # noqa: S608 - the interpolated names are the constants below
 
 _LEDGER = f"""
-size AS (
-  SELECT scope_id, count(*) AS items FROM sale WHERE item_kind = 'booking' GROUP BY scope_id
+first_sale AS (
+  SELECT scope_id, coalesce(min(item_booked_at) FILTER (WHERE item_kind = 'booking'), min(item_booked_at)) AS sold_at
+  FROM sale GROUP BY scope_id
 ),
 cancelled AS MATERIALIZED (
-  SELECT coalesce(t.scope_id, s.scope_id) AS scope_id, coalesce(z.items, 0) AS items, c.event_id, c.occurred_at,
-    coalesce(c.is_test, false) AS is_test, c.item_id, c.purchase_id, c.units::bigint AS asked,
-    coalesce(c.penalty, 0) AS penalty, c.currency
+  SELECT coalesce(t.scope_id, s.scope_id) AS scope_id, c.event_id, c.occurred_at,
+    greatest(c.occurred_at, f.sold_at) AS sold_by, coalesce(c.is_test, false) AS is_test, c.item_id, c.purchase_id,
+    c.units::bigint AS asked, coalesce(c.penalty, 0) AS penalty, c.currency
   FROM scope s {_of_scope("cancellation")} c
   {_of_tests("c")}
-  LEFT JOIN size z ON z.scope_id = coalesce(t.scope_id, s.scope_id)
+  LEFT JOIN first_sale f ON f.scope_id = coalesce(t.scope_id, s.scope_id)
+),
+size AS (
+  SELECT c.scope_id, c.event_id, count(*) AS items
+  FROM cancelled c JOIN sale i ON i.scope_id = c.scope_id AND i.item_kind = 'booking' AND i.item_booked_at <= c.sold_by
+  GROUP BY c.scope_id, c.event_id
 ),
 item_asked AS (
   SELECT c.*, i.item_kind, i.item_key, i.item_units,
-    CASE WHEN c.item_id IS NULL AND c.items > 1 THEN i.item_units ELSE c.asked END AS asks
-  FROM cancelled c JOIN sale i ON i.scope_id = c.scope_id AND i.item_kind = 'booking'
-    AND c.purchase_id IS NULL AND (c.item_id IS NULL OR c.item_id = i.item_key)
+    CASE WHEN c.item_id IS NULL AND z.items > 1 THEN i.item_units ELSE c.asked END AS asks
+  FROM cancelled c JOIN size z USING (scope_id, event_id)
+  JOIN sale i ON i.scope_id = c.scope_id AND i.item_kind = 'booking' AND c.purchase_id IS NULL
+    AND (i.item_key = c.item_id OR c.item_id IS NULL AND i.item_booked_at <= c.sold_by)
 ),
 item_taken AS MATERIALIZED (
   SELECT scope_id, event_id, occurred_at, is_test, penalty, currency, item_kind, item_key,
@@ -114,10 +123,12 @@ purchase_asked AS (
   FROM cancelled c
   JOIN sale p ON p.scope_id = c.scope_id AND p.item_kind = 'purchase'
   LEFT JOIN gone g ON g.scope_id = c.scope_id AND g.event_id = c.event_id
+  LEFT JOIN size z ON z.scope_id = c.scope_id AND z.event_id = c.event_id
   WHERE CASE
     WHEN c.purchase_id IS NOT NULL THEN p.item_key = c.purchase_id
+    WHEN p.item_booked_at > c.sold_by THEN false
     WHEN c.item_id IS NULL THEN coalesce(g.is_gone, true)
-    ELSE g.is_gone AND (p.of_item = c.item_id OR p.of_item IS NULL AND c.items = 1)
+    ELSE g.is_gone AND (p.of_item = c.item_id OR p.of_item IS NULL AND z.items = 1)
   END
 ),
 purchase_taken AS (
