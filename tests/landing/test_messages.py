@@ -30,10 +30,23 @@ def test_lines_and_arrays_hold_the_same_events(events: list[dict[str, str]]) -> 
 
 
 def test_what_cannot_be_split_is_one_event() -> None:
-    for body in (b"[1,", b"[\xff]", b"\x00\n\x01", b'{\n "a": 1}', b"[" * 100_000):
+    for body in (b"[1,", b"[\xff] 1", b"[[1}", b'["', b"\x00\n\x01", b'{\n "a": 1}', b"[" * 100_000):
         assert list(events_of(body, "application/json")) == [Event(1, body)]
     assert list(events_of(b" \r\n", None)) == []
     assert list(events_of(b"a\r\n\nb", "Application/X-NDJSON; charset=utf-8")) == [Event(1, b"a\r"), Event(3, b"b")]
+
+
+_NESTED = st.recursive(st.none() | st.text(max_size=4), lambda v: st.lists(v) | st.dictionaries(st.text(), v))
+_DEEP = b'{"a":' + b'[{"b":' * 600 + b"1" + b"}]" * 600 + b"}"
+_DAMAGED = st.sampled_from([rb'{"note": "half \ud83d, cut]"}', _DEEP, b'{"\xff": "}"}', rb'"\\\x"'])
+
+
+@given(st.lists(_NESTED.map(lambda v: json.dumps(v).encode()), max_size=5), _DAMAGED, st.integers(0, 5))
+@examples(max_examples=60, deadline=None)
+def test_a_damaged_element_costs_itself_alone(good: list[bytes], damaged: bytes, place: int) -> None:
+    elements = [*good[:place], damaged, *good[place:]]
+    body = b" [" + b" ,".join(elements) + b"]\n"
+    assert [e.raw.strip() for e in events_of(body, None)] == elements
 
 
 def test_a_large_body_of_values_too_short_for_events_is_not_split() -> None:

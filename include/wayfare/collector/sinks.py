@@ -167,18 +167,23 @@ _QUEUED = Outcome("queued")
 
 def _messages(events: Sequence[Event]) -> Iterator[tuple[bytes, str]]:
     """Bodies and content types: arrays of what is JSON, everything else by itself."""
-    array, size = list[bytes](), 0
+    array, size = list[bytes](), 1
     for event in events:
         if not _is_json(event.raw):
             yield event.raw, "application/octet-stream"
             continue
-        if array and size + len(event.raw) > _MESSAGE_BYTES:
-            yield b"[" + b",".join(array) + b"]", "application/json"
-            array, size = [], 0
+        added = len(event.raw) + 1  # with the comma or the bracket after it
+        if array and size + added > _MESSAGE_BYTES:
+            yield _packed(array), "application/json"
+            array, size = [], 1
         array.append(event.raw)
-        size += len(event.raw)
+        size += added
     if array:
-        yield b"[" + b",".join(array) + b"]", "application/json"
+        yield _packed(array), "application/json"
+
+
+def _packed(array: list[bytes]) -> bytes:
+    return b"[" + b",".join(array) + b"]" if len(array) > 1 else array[0]
 
 
 def _is_json(raw: bytes) -> bool:

@@ -5,7 +5,8 @@ A body holds one event, an array of events, or one event per line where its cont
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal, Self
@@ -29,6 +30,10 @@ LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/js
 
 _VALUE_BYTES = 8
 """Bytes of a body for each comma or line, at least: a value of an event, with its name, is longer than that."""
+
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*+(?:"|\Z)|[\[\]{},]', re.DOTALL)
+_BRACKETS = 1_000_000
+_NESTING = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 
 Status = Literal["landed", "duplicate", "conflict", "rejected", "queued"]
 
@@ -74,10 +79,30 @@ def _parts(body: bytes, content_type: str | None) -> Iterable[bytes]:
         return [body]
     if lines:
         return (line.removesuffix(b"\n") for line in BytesIO(body))
-    if body.lstrip()[:1] == b"[":
-        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return map(bytes, msgspec.json.decode(body, type=list[msgspec.Raw]))
-    return [body]
+    if body.lstrip()[:1] != b"[":
+        return [body]
+    try:
+        return map(bytes, msgspec.json.decode(body, type=list[msgspec.Raw]))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _split(body)
+
+
+def _split(body: bytes) -> list[bytes]:
+    """The elements of an array of which one is damaged or nested too deep, so that it costs itself alone.
+
+    A body of nothing but brackets would take seconds, and is one event.
+    """
+    if sum(map(body.count, _NESTING)) > _BRACKETS:
+        return [body]
+    start, depth, parts = body.index(b"[") + 1, 1, list[bytes]()
+    for found in _TOKEN.finditer(body, start):
+        depth += _NESTING.get(found[0], 0)
+        if depth == 0 or (depth == 1 and found[0] == b","):
+            parts.append(body[start : found.start()])
+            start = found.end()
+        if depth == 0:
+            break
+    return [body] if depth or body[start:].strip() else parts
 
 
 def media_type(content_type: str | None) -> str:
