@@ -6,7 +6,7 @@ sold AS MATERIALIZED (
     SELECT
         event_id AS sale_id, date_trunc('week', event_on)::DATE AS booked_week_on, product, booking_id, item_id,
         occurred_at AS sold_at, event_on AS booked_on, greatest(event_on, least(start_on, event_on + 740)) AS over_on,
-        round(price * to_reporting)::BIGINT AS value
+        round(greatest(price, 0) * to_reporting)::BIGINT AS value
     FROM booking SEMI JOIN days ON output_on = date_trunc('week', event_on)::DATE
         LEFT JOIN rates ON rates.currency = booking.currency AND rate_on = event_on
 ),
@@ -14,7 +14,7 @@ taken AS MATERIALIZED (
     SELECT
         sale_id, booked_week_on, sold.product, reversed_units, item_units,
         least(greatest(event_on, item_booked_on), over_on) AS left_on,
-        (left_on - booked_on) // 7 AS age_weeks, round(reversed_price * to_reporting)::BIGINT AS taken
+        (left_on - booked_on) // 7 AS age_weeks, round(greatest(reversed_price, 0) * to_reporting)::BIGINT AS taken
     FROM cancellation AS c JOIN sold ON (sold.booking_id, sold.item_id, sold_at) = (c.booking_id, item_key, item_booked_at)
         LEFT JOIN rates ON rates.currency = item_currency AND rate_on = item_booked_on
     WHERE item_kind = 'booking' AND event_on - item_booked_on BETWEEN -1 AND 770 AND reversed_units > 0

@@ -35,7 +35,7 @@ horizon AS (
     SELECT greatest((SELECT max(event_on) FROM booking), (SELECT max(event_on) FROM cancellation)) AS last_on
 ),
 cells AS (
-    SELECT m.cohort_on, month_on::DATE AS month_on, last_day(month_on) <= last_on AS is_over
+    SELECT m.cohort_on, month_on::DATE AS month_on, last_day(month_on) < last_on AS is_over
     FROM (SELECT DISTINCT month_on AS cohort_on FROM made) AS m, horizon,
         generate_series(m.cohort_on, last_on, INTERVAL 1 MONTH) AS g (month_on)
 )

@@ -55,6 +55,14 @@ def test_cancellation_and_no_show_compete(runner: Runner) -> None:
     assert (first["cancellation_rate_by_value"], second["no_show_incidence_by_value"]) == (0.25, 0.25)
 
 
+def test_a_credit_has_no_value(runner: Runner) -> None:
+    items = [booked(1), booked(2, price=-90)]
+    events = {"booking": items, "cancellation": [given_back(items[0], 1)]}
+    (first, *_) = runner.analyze(ANALYSIS, events, WEEKS[:1], rates=RATES, horizon=MONDAY + dt.timedelta(60))
+    assert (first["at_risk"], first["cancelled"], first["at_risk_minor"], first["cancelled_minor"]) == (2, 1, 101, 101)
+    assert (first["cancellation_rate"], first["cancellation_rate_by_value"]) == (0.5, 1.0)
+
+
 def test_part_of_an_item_is_cancelled_by_value_and_all_of_it_by_items(runner: Runner) -> None:
     item = booked(1, units=4)
     events = {"booking": [item], "cancellation": [given_back(item, 1, 1), given_back(item, 15, 3)]}

@@ -66,7 +66,8 @@ class CancellationRisk(BehaviorAnalysis):
       Analysis of Failure Time Data, 2002, ch. 8; Putter, Fiocco & Geskus, Statistics in Medicine 26, 2007): the share
       that is cancelled by that age while no-shows are no-shows. Censored items count as at risk in their last week.
     - By value the same of the price paid: part of an item's units cancelled takes its part of the price at its own
-      age, and the rest stays at risk. Prices are converted at the rate of the day of the sale.
+      age, and the rest stays at risk. Prices are converted at the rate of the day of the sale; a credit, whose price is
+      negative, has no value.
     - Seen are the 740 days from each sale, and what is told up to 30 days later; a cancellation dated before its sale
       counts at the sale, one dated more than a day before it does not.
     """
@@ -157,8 +158,12 @@ def _sold(given: Inputs) -> Frame:
         sold_at="occurred_at",
         booked_on="event_on",
         over_on=nw.max_horizontal("event_on", nw.min_horizontal("start_on", "seen_to")),
-        value=converted(nw.col("price")),
+        value=_value("price"),
     )
+
+
+def _value(price: str) -> nw.Expr:
+    return converted(when_or_zero(nw.col(price) > 0, nw.col(price)))
 
 
 def _of_items(events: Frame) -> Frame:
@@ -174,7 +179,7 @@ def _taken(given: Inputs, sold: Frame) -> Frame:
     cancelled = _of_items(given["cancellation"]).with_columns(currency="item_currency")
     return (
         with_rate(cancelled, given.rates, "item_booked_on")
-        .select(*_SOLD, "event_on", "reversed_units", "item_units", taken=converted(nw.col("reversed_price")))
+        .select(*_SOLD, "event_on", "reversed_units", "item_units", taken=_value("reversed_price"))
         .join(sold, on=list(_SOLD))
         .with_columns(left_on=nw.max_horizontal("booked_on", nw.min_horizontal("event_on", "over_on")))
         .with_columns(age_weeks=days_between("booked_on", "left_on") // 7)

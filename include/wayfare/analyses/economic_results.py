@@ -54,7 +54,7 @@ MART = Mart(
         "commission_minor": minor("Commission due from suppliers, less that of units cancelled this day"),
         "fee_minor": minor("The agency's fees within the price, less those of units cancelled this day"),
         "margin_minor": minor("net - cost"),
-        "cancelled_items": count("Items from which this day's cancellations gave back units, and unknown ones"),
+        "cancelled_items": count("Cancellations of an item this day that gave back units, and those of unknown items"),
         "cancelled_units": count("Units given back this day"),
         "completed_items": count("Items that traveled, by the travel's own day, and unknown ones"),
         "completed_minor": minor("Price of the units that traveled"),
@@ -66,6 +66,7 @@ MART = Mart(
 )
 _REPORTING = ("gross_reporting_minor", "net_reporting_minor", "margin_reporting_minor")
 _COMPUTED = ("bookings", *_REPORTING)
+_CURRENCIES = {"column_A": "currency", "column_B": "item_currency", "ignore_row_if": "either_value_is_missing"}
 _DEAR = Expect("ExpectColumnValuesToBeBetween", {"column": "price", "max_value": 10**12}, severity="warning")
 """Only a warning: in minor units of some currencies that is an ordinary sale."""
 _SUMS = tuple(name for name in MART.columns if name not in {"net_minor", "margin_minor", *_COMPUTED})
@@ -78,8 +79,9 @@ class EconomicResults(BehaviorAnalysis):
     day, in the row of the product, currency and market of the item it refers to (a refund in its own currency). So a
     published day changes only when events of that day arrive late, and `net` can be negative.
 
-    - `net = gross_before_cancellations - cancellations - refunds`. A refund that pays out a cancellation takes nothing
-      off a second time; `refunded` is the cash that left, whatever the reason.
+    - `net = gross_before_cancellations - cancellations - refunds`. A refund that pays out a cancellation of its
+      booking, of whichever item, takes nothing off a second time; `refunded` is the cash that left, whatever the
+      reason. A refund in a currency that nothing of its booking was sold in counts nothing, and the input gate warns.
     - `margin = net - cost`; cost, commission and fee of cancelled units are taken back on the day of the cancellation.
     - Ancillaries have rows of their own (`line` = ancillary, `product` = category).
     - An event whose sale has not been landed yet counts as one item of product `unknown`, with amounts of 0, until the
@@ -107,6 +109,7 @@ class EconomicResults(BehaviorAnalysis):
         "cancellation": (
             Expect("ExpectColumnValuesToNotBeNull", {"column": "item_kind", "mostly": 0.99}, severity="warning"),
         ),
+        "refund": (Expect("ExpectColumnPairValuesToBeEqual", _CURRENCIES, severity="warning"),),
     }
     expect_output = (
         *(

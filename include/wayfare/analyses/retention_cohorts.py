@@ -39,7 +39,7 @@ class RetentionCohorts(BehaviorAnalysis):
     - Returned are those of the cohort with a net booking made in exactly that month, one of which a unit is left;
       in month 0 the first booking itself counts. Returned or later are those with one in that month or any after it,
       as far as is known: who skips a month is not lost yet (the rolling retention of product analytics).
-    - A month that is not over on the last day of events has a row, whose returned customers and rates are null.
+    - A month that is not over before the last day of events has a row, whose returned customers and rates are null.
     - Bookings without a customer belong to no cohort. They are counted in month 0 of the month they were made in; so
       customers and these bookings together are all that was booked.
     """
@@ -182,7 +182,7 @@ def _cells(made: Frame, given: Inputs) -> Frame:
                 "month_on": pa.array(months, pa.date32()),
                 "place": pa.array(range(len(months)), pa.int64()),
                 "months_left": pa.array(range(len(months), 0, -1), pa.int64()),
-                "is_over": pa.array([month.last(m) <= given.horizon for m in months], pa.bool_()),
+                "is_over": pa.array([month.last(m) < given.horizon for m in months], pa.bool_()),
             }
         )
     )
