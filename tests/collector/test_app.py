@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
+import re
 import secrets
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -149,6 +151,19 @@ def test_sizes_and_encodings(collector: Collector, token: str) -> None:
     chunked = collector.client.post("/v1/events", content=iter([big]), headers={"authorization": f"Bearer {token}"})
     assert chunked.status_code == 413
     assert "wayfare_collector_held_bytes 0.0" in collector.client.get("/metrics").text
+
+
+def test_a_client_that_hangs_up_within_its_body_is_counted(collector: Collector, token: str) -> None:
+    def refused() -> float:
+        found = re.search(r'requests_total\{code="400"\} (\S+)', collector.client.get("/metrics").text)
+        return float(found[1]) if found else 0
+
+    before, url = refused(), collector.client.base_url
+    with socket.create_connection((url.host, url.port or 80)) as connection:
+        head = f"POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 100\r\n\r\n"
+        connection.sendall(head.encode() + b'{"a":')
+        time.sleep(0.2)
+    until(lambda: refused() == before + 1)
 
 
 def test_a_producer_beyond_its_rate_waits(collector: Collector, settings: Settings) -> None:

@@ -16,6 +16,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from sqlalchemy import text
+from starlette.requests import ClientDisconnect
 
 from wayfare.collector import producers
 from wayfare.collector.batcher import Batcher
@@ -116,6 +117,8 @@ class _Collector:
                     body = await read_body(request, reservation)
             except TimeoutError:
                 raise Refusal(408, "too_slow", f"the body took more than {_BODY_SECONDS:.0f} s") from None
+            except ClientDisconnect:
+                raise Refusal(400, "cut_short", "the connection ended within the body") from None
             events = list(islice(events_of(body, content_type), MAX_EVENTS + 1))
             bucket.spend(len(events))
             if not events:
