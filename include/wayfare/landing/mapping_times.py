@@ -33,7 +33,7 @@ _LOCAL = "[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]{1,
 
 
 def _strptime(of: Expression, formats: Any) -> str:
-    """SQL of text read by one of some formats."""
+    """SQL of text read by the first format that fits, as TIMESTAMP: in UTC where it has an offset, else as written."""
     listed = formats if isinstance(formats, list) else [formats]
     for form in listed:
         try:
@@ -44,7 +44,9 @@ def _strptime(of: Expression, formats: Any) -> str:
             raise Mistake(f"format {form!r} is not understood: {error}") from None
     if not listed:
         raise Mistake("format needs at least one")
-    return f"CAST(try_strptime({of.text}, [{', '.join(literal(form) for form in listed)}]) AS TIMESTAMP)"
+    # Given a list, try_strptime keeps the offset of one row for later rows that have none.
+    read = (f"CAST(try_strptime({of.text}, {literal(form)}) AS TIMESTAMP)" for form in listed)
+    return f"coalesce({', '.join(read)})"
 
 
 def _written(formats: Any) -> str:
