@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from landing.test_mapping import BASE, run
 
 if TYPE_CHECKING:
@@ -37,3 +39,18 @@ def test_a_row_is_read_by_its_own_offset_alone(tmp_path: Path) -> None:
     assert column(tmp_path, value, [noon, night, "soon", noon]) == [
         "2026-03-29T12:00:00.000000Z", "2026-03-28T23:30:00.000000Z", "not_an_instant", "2026-03-29T12:00:00.000000Z"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("part", "cells"),
+    [
+        ("year", ["20261", "2026.5", "-2026", "026x"]),
+        ("month", ["123", "7.6", "13", "0", "+3", "Marchy"]),
+        ("day", ["311", "15.5", "32", "0", "3 1", "1e1"]),
+    ],
+)
+def test_parts_that_are_no_day_are_refused_and_not_cut(tmp_path: Path, part: str, cells: list[str]) -> None:
+    parts = {"year": "2026", "month": "3", "day": "31"}
+    value = ", ".join(f'{name} = "{"{a}" if name == part else whole}"' for name, whole in parts.items())
+    found = column(tmp_path, f"{{ {value} }}", [*cells, parts[part], f"{parts[part]}.00"])
+    assert found == ["not_a_date"] * len(cells) + ["2026-03-31"] * 2

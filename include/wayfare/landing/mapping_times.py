@@ -65,12 +65,16 @@ def _date(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     return derived([of], sql, "date", "not_a_date", f"is not a date written {_written(spec['format'])}")
 
 
+def _digits(part: Expression, most: int) -> str:
+    """SQL of a part of a date as digits, `most` of them; NULL where it is anything else. A float's 7.0 is a 7."""
+    return f"nullif(regexp_extract({part.text}, '^([0-9]{{1,{most}}})(\\.0+)?$', 1), '')"
+
+
 def _year(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     year, month, day = (scope.inner(spec, key) for key in ("year", "month", "day"))
     positions = (f"list_position({[m[:n] for m in _MONTHS]}, lower({month.text}))" for n in (9, 3))
-    number = f"coalesce(TRY_CAST({month.text} AS INTEGER), {', '.join(positions)})"
-    padded = f"lpad({year.text}, 4, '0'), lpad(CAST({number} AS VARCHAR), 2, '0'), lpad({day.text}, 2, '0')"
-    sql = f"TRY_CAST(concat_ws('-', {padded}) AS DATE)"
+    number = f"coalesce(TRY_CAST({_digits(month, 2)} AS INTEGER), {', '.join(positions)})"
+    sql = f"TRY_CAST(lpad({_digits(year, 4)}, 4, '0') || '-' || {number} || '-' || {_digits(day, 2)} AS DATE)"
     return derived([year, month, day], sql, "date", "not_a_date", "is not a day of the calendar")
 
 
