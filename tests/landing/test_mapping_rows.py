@@ -64,6 +64,29 @@ def test_what_json_holds_inside_is_named_by_its_path(tmp_path: Path) -> None:
     assert rows(file, Layout()) == [{"id": "b1", "guest.home.country": "PT", "paid": "true"}]
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_name_with_a_dot_is_a_column_before_it_is_inside_an_object(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"data.{suffix}"
+    written = [
+        {"id": "1", "guest.country": "PT", "guest": {"country": "ES"}},
+        {"id": "2", "guest.country": None, "guest": {"country": "FR"}},
+        {"id": "3", "guest.country": "", "guest": {"country": "DE"}},
+    ]
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(written), file)
+    else:
+        file.write_text("".join(json.dumps(row) + "\n" for row in written), "utf-8")
+    assert [row.get("guest.country") for row in rows(file, Layout())] == ["PT", "FR", ""]
+
+
+def test_what_cannot_be_read_by_its_path_is_no_column(tmp_path: Path) -> None:
+    file = tmp_path / "data.jsonl"
+    file.write_text(json.dumps({"id": "1", "a.b": {"c": 1}, "d": {"e.f": 2, "g": 3}}), "utf-8")
+    assert rows(file, Layout()) == [{"id": "1", "d.g": "3"}]
+    (lines,) = read(str(file), Layout(), 9, lambda _: None)
+    assert lines.header == "id,d.g"
+
+
 def test_lines_are_counted_from_the_top_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "data.csv"
     file.write_text('exported\nid,note\n1,"two\nlines"\n2,\n', "utf-8")

@@ -117,21 +117,32 @@ def _decoded(raw: bytes, encoding: str) -> str | None:
 def cells(connection: duckdb.DuckDBPyConnection, lines: Lines) -> tuple[pa.Table, dict[int, Fault]]:
     """Columns `line`, c0, c1, ..: the cells of each row that could be read; and the faults of others, by line."""
     names = next(csv.reader([lines.header or ""]))
-    pointers = [_pointer(name, nested=lines.format != "csv") for name in names]
-    columns = ", ".join(f"cells[{i + 1}] AS c{i}" for i in range(len(names)))
+    pointers, columns = _columns(names, nested=lines.format != "csv")
     connection.register("foreign_rows", lines.table.select(["line", "json"]))
     judged = "SELECT line, json, CASE WHEN json_valid(json) THEN json_type(json) END AS type FROM foreign_rows "
     connection.execute(f"CREATE OR REPLACE TEMP TABLE judged AS {judged} WHERE trim(json, ' \t\r\n') <> ''")
     connection.unregister("foreign_rows")
     wrong = connection.sql("SELECT line FROM judged WHERE type IS DISTINCT FROM 'OBJECT'").fetchall()
-    sql = f"SELECT line, {columns} FROM (SELECT line, json_extract_string(json, $pointers) AS cells FROM judged "  # noqa: S608 - c<n>
-    sql += "WHERE type = 'OBJECT')"
+    found = "SELECT line, json_extract_string(json, $pointers) AS cells FROM judged WHERE type = 'OBJECT'"
+    sql = f"SELECT {', '.join(['line', *columns])} FROM ({found})"  # noqa: S608 - generated names
     return connection.sql(sql, params={"pointers": pointers}).to_arrow_table(), {line: _NO_OBJECT for (line,) in wrong}
 
 
-def _pointer(name: str, *, nested: bool) -> str:
-    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-    return pointer.replace(".", "/") if nested else pointer
+def _columns(names: Sequence[str], *, nested: bool) -> tuple[list[str], list[str]]:
+    """JSON pointers to the cells of a row; and SQL of each of c0, c1, .. from the list `cells` that these lead to."""
+    pointers, columns = list[str](), list[str]()
+    for i, name in enumerate(names):
+        found = _pointers(name, nested=nested)
+        places = range(len(pointers) + 1, len(pointers) + len(found) + 1)
+        columns.append(f"coalesce({', '.join(f'cells[{place}]' for place in places)}) AS c{i}")
+        pointers += found
+    return pointers, columns
+
+
+def _pointers(name: str, *, nested: bool) -> list[str]:
+    """Where the JSON of a row holds a column: under its very name, else, where that has a dot, inside an object."""
+    own = "/" + name.replace("~", "~0").replace("/", "~1")
+    return [own, own.replace(".", "/")] if nested and "." in name else [own]
 
 
 def _csv(layout: Layout, stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
@@ -186,15 +197,18 @@ def _header(names: Sequence[str]) -> str:
 def _names(texts: pa.ChunkedArray) -> list[str]:
     """The names in the first rows of JSON; what is inside an object is named `guest.country`.
 
-    A name with a NUL character is none: the rows that are refused could not be kept with it.
+    A name with a NUL character is none: the rows that are refused could not be kept with it. Nor is one with a dot of
+    its own in or around an object: it could not be told from the names of objects.
     """
     names: dict[str, None] = {}
 
     def collect(value: dict[str, Any], prefix: str) -> None:
         for key, inner in value.items():
+            if "\0" in key or ("." in key and (prefix or isinstance(inner, dict))):
+                continue
             if isinstance(inner, dict):
                 collect(inner, f"{prefix}{key}.")
-            elif "\0" not in prefix + key:
+            else:
                 names[prefix + key] = None
 
     for text in texts.slice(0, _SAMPLE).to_pylist():
