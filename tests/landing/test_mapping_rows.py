@@ -112,6 +112,39 @@ def test_a_file_that_is_written_another_way_says_what_to_declare(tmp_path: Path,
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("end", [b"\x31", "\udc00x,1\n".encode("utf-16-le", "surrogatepass")])
+def test_utf16_that_breaks_off_or_holds_half_a_pair_is_damaged(tmp_path: Path, end: bytes) -> None:
+    file = tmp_path / "data.csv"
+    file.write_bytes("id,name\n1,a\n".encode("utf-16") + end)
+    with pytest.raises(DataError, match=r"data\.csv: 'utf-16.*' codec can't decode .*mend the file"):
+        rows(file, Layout())
+
+
+@pytest.mark.parametrize("name", ["Guest\nname", "Guest\rname", "Guest\r\nname"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_name_may_hold_what_ends_a_line(tmp_path: Path, suffix: str, name: str) -> None:
+    file = tmp_path / f"data.{suffix}"
+    with file.open("w", encoding="utf-8", newline="") as written:
+        if suffix == "csv":
+            csv.writer(written).writerows([["id", name], ["1", "Ann"]])
+        else:
+            json.dump({"id": "1", name: "Ann"}, written)
+    assert rows(file, Layout()) == [{"id": "1", name: "Ann"}]
+
+
+@pytest.mark.parametrize("before", [0, 1_000])
+def test_a_row_nested_too_deeply_is_refused_alone_wherever_it_is(tmp_path: Path, before: int) -> None:
+    file = tmp_path / "data.jsonl"
+    wide = json.dumps({"id": "1", "all": [[]] * 2_000})
+    deep = '{"id": "2", "all": ' + "[" * 2_000 + "]" * 2_000 + "}"
+    file.write_text("\n".join([*['{"id": "0"}'] * before, wide, deep, wide]), "utf-8")
+    (lines,) = read(str(file), Layout(), 2_000, lambda _: None)
+    with duck.connect(threads=1) as connection:
+        table, faults = cells(connection, lines)
+    assert {line: fault.reason for line, fault in faults.items()} == {before + 2: "bad_json"}
+    assert sorted(table["line"].to_pylist())[-2:] == [before + 1, before + 3]
+
+
 def test_columns_without_a_name_are_known_by_their_place(tmp_path: Path) -> None:
     file = tmp_path / "data.csv"
     file.write_text("id,amount,,\n1,2,,x\n", "utf-8")
@@ -123,6 +156,8 @@ def test_columns_without_a_name_are_known_by_their_place(tmp_path: Path) -> None
     [
         ('delimiter = ";;"', "file.delimiter: ';;' is not one character"),
         ('encoding = "utf9"', "file.encoding: 'utf9' is not an encoding"),
+        ('encoding = "base64"', "file.encoding: 'base64' is not an encoding of text; write one like utf-8"),
+        ('encoding = "utf-8\\u0000"', "is not an encoding of text"),
         ('format = "xml"', "file.format: 'xml' is not a format"),
         ("skip = -1", "file.skip: -1 is not a number of lines"),
         ('columns = "a,b"', "file.columns: needs a list"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SAMPLE = 1_000
+_DEEP = 500
+"""Brackets in a row from which on it may be nested too deeply."""
+
 _DELIMITERS = (";", "\t", "|", ",")
 _ZIP = b"PK\x03\x04"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NOT_READABLE = Fault("not_utf8", 'is not UTF-8; say how it is encoded, like file.encoding = "cp1252"')
+_TOO_DEEP = Fault("bad_json", "is nested too deeply; flatten it at its source and import it again")
 _NO_OBJECT = Fault("bad_json", "is no JSON object; mend it at its source and import it again")
 _TEXT = {"format": "csv, jsonl or parquet", "delimiter": "one character", "encoding": "like utf-8, cp1252 or utf-16"}
 KEYS = (*_TEXT, "skip", "columns")
@@ -76,9 +81,11 @@ def _check(key: str, value: Any) -> None:
         raise Mistake("needs a list of names")
     if key == "encoding":
         try:
-            codecs.lookup(value)
-        except LookupError:
-            raise Mistake(f"{value!r} is not an encoding; write one like utf-8, cp1252, latin-1 or utf-16") from None
+            io.TextIOWrapper(io.BytesIO(), value)
+        except (LookupError, ValueError):
+            raise Mistake(
+                f"{value!r} is not an encoding of text; write one like utf-8, cp1252, latin-1 or utf-16"
+            ) from None
 
 
 def read(source: str, layout: Layout, rows: int, progress: Callable[[int], None]) -> Iterator[Lines]:
@@ -123,9 +130,26 @@ def cells(connection: duckdb.DuckDBPyConnection, lines: Lines) -> tuple[pa.Table
     connection.execute(f"CREATE OR REPLACE TEMP TABLE judged AS {judged} WHERE trim(json, ' \t\r\n') <> ''")
     connection.unregister("foreign_rows")
     wrong = connection.sql("SELECT line FROM judged WHERE type IS DISTINCT FROM 'OBJECT'").fetchall()
-    found = "SELECT line, json_extract_string(json, $pointers) AS cells FROM judged WHERE type = 'OBJECT'"
+    deep = _too_deep(connection)
+    found = "SELECT line, json_extract_string(json, $pointers) AS cells FROM judged "
+    found += "WHERE type = 'OBJECT' AND line NOT IN (SELECT unnest($deep))"
     sql = f"SELECT {', '.join(['line', *columns])} FROM ({found})"  # noqa: S608 - generated names
-    return connection.sql(sql, params={"pointers": pointers}).to_arrow_table(), {line: _NO_OBJECT for (line,) in wrong}
+    read = connection.sql(sql, params={"pointers": pointers, "deep": deep}).to_arrow_table()
+    return read, {line: _NO_OBJECT for (line,) in wrong} | dict.fromkeys(deep, _TOO_DEEP)
+
+
+def _too_deep(connection: duckdb.DuckDBPyConnection) -> list[int]:
+    """Lines of `judged` that are nested more deeply than Python follows: landing refuses events like that, too."""
+    sql = "SELECT line, json FROM judged WHERE strlen(json) - strlen(replace(replace(json, '[', ''), '{', '')) > $deep"
+    deep = []
+    for line, text in connection.sql(sql, params={"deep": _DEEP}).fetchall():
+        try:
+            msgspec.json.decode(text)
+        except RecursionError:
+            deep.append(line)
+        except msgspec.DecodeError:
+            continue
+    return deep
 
 
 def _columns(names: Sequence[str], *, nested: bool) -> tuple[list[str], list[str]]:
@@ -190,8 +214,8 @@ def _tidy(source: str, found: list[str] | Fault) -> list[str]:
 
 def _header(names: Sequence[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(names)
-    return line.getvalue()
+    csv.writer(line).writerow(names)  # only what ends a line is quoted, so that the end is taken off later
+    return line.getvalue().removesuffix("\r\n")
 
 
 def _names(texts: pa.ChunkedArray) -> list[str]:
@@ -212,12 +236,10 @@ def _names(texts: pa.ChunkedArray) -> list[str]:
                 names[prefix + key] = None
 
     for text in texts.slice(0, _SAMPLE).to_pylist():
-        try:
+        with suppress(msgspec.DecodeError, RecursionError):
             value = msgspec.json.decode(text or "{}")
-        except msgspec.DecodeError:
-            continue
-        if isinstance(value, dict):
-            collect(value, "")
+            if isinstance(value, dict):
+                collect(value, "")
     return list(names)
 
 

@@ -83,7 +83,7 @@ def read(
     try:
         with _open(source, progress) as stream, _seekable(stream, form) as readable:
             yield from (reader or FORMATS[form])(readable, name, rows)
-    except (OSError, EOFError, zlib.error, pa.ArrowException, duckdb.Error) as error:
+    except (OSError, EOFError, zlib.error, pa.ArrowException, duckdb.Error, UnicodeError) as error:
         raise DataError(
             f"{source}: {error}; what was read before that is landed, mend the file and land it again"
         ) from error
