@@ -113,6 +113,7 @@ def test_a_row_becomes_an_event(tmp_path: Path) -> None:
         ({"price": "nan"}, "not_a_number", "price 'nan'"),
         ({"price": "9" * 16}, "not_a_number", "price"),
         ({"price": "10.5", "currency": "JPY"}, "too_fine", "price '10.5'"),
+        ({"price": "9" * 15, "currency": "CLF"}, "out_of_range", "price '999999999999999': comes to more minor units"),
         ({"currency": "ZZZ"}, "unknown_currency", "currency 'ZZZ': is not an ISO 4217 currency"),
         ({"lead": "9999999"}, "not_a_date", "99,999 days"),
         ({"id": ""}, "missing", "line 2, id: is absent, but key of a booking needs it"),
@@ -233,6 +234,7 @@ def test_a_value_is(tmp_path: Path, value: str, columns: dict[str, str], expecte
         ('{ sum = ["{a}"] }', {"a": "96.30000000000001"}, "over nine decimals"),
         ('{ extract = "[0-9]+", of = "{a}" }', {"a": "none"}, "a 'none': does not match '[0-9]+'"),
         ('{ date = "{a}", format = ["%d-%b-%y", "%Y"] }', {"a": "x"}, "is not a date written %d-%b-%y or %Y"),
+        ('{ money = "{a}", currency = "CLF", round = true }', {"a": "-" + "9" * 15}, "comes to more minor units than"),
         ('{ unix = "{a}" }', {"a": "1700000000500"}, "divide milliseconds by 1000"),
     ],
 )

@@ -25,6 +25,9 @@ from wayfare.landing.mapping_values import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_MOST = "9e18"
+"""Minor units that a BIGINT holds, rounded down."""
+
 
 def _number(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     of = scope.inner(spec, "number")
@@ -103,11 +106,14 @@ def _money(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     of, currency = as_number(scope.inner(spec, "money")), scope.inner(spec, "currency")
     exponent, unknown = _exponent(currency)
     factor = f"CAST(10 ** {exponent} AS DECIMAL(5, 0))"
-    rounded = f"CAST(round({of.sql} * {factor}) AS BIGINT)"
-    exact = rounded if spec.get("round") else f"CASE WHEN {of.sql} * {factor} = {rounded} THEN {rounded} END"
+    minor = f"{of.sql} * {factor}"
+    exact = "true" if spec.get("round") else f"{minor} = round({minor})"
+    sql = f"CASE WHEN abs({minor}) < {_MOST} AND {exact} THEN CAST(round({minor}) AS BIGINT) END"
     says = "is finer than the currency's minor unit; give the money round = true if it may be rounded"
-    money = derived([of], exact, "whole", "too_fine", says)
-    return replace(money, checks=(*checks_of([of, currency], *unknown), money.checks[-1]))
+    money = derived([of], sql, "whole", "too_fine", says)
+    says = "comes to more minor units than can be kept; mend the amount or its currency at their source"
+    much = Check(f"abs({minor}) >= {_MOST}", of.text, "out_of_range", of.label, says)
+    return replace(money, checks=(*checks_of([of, currency], *unknown, much), money.checks[-1]))
 
 
 def _exponent(currency: Expression) -> tuple[str, tuple[Check, ...]]:
