@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from wayfare.errors import DataError, DeclarationError
-from wayfare.landing import rejections, replay
+from wayfare.landing import land, rejections, replay
 from wayfare.landing.mapping_files import import_files
 from wayfare.staging.database import engine
 from wayfare.staging.tables import STAGED
@@ -116,6 +116,41 @@ def test_a_refused_row_that_counts_no_more_is_settled(settings: Settings, mappin
     assert (landed.read, landed.landed, landed.rejected) == (2, 1, 1)
     assert [r["line"] for r in rejections(settings)] == [3]
     assert replay(settings).rejected == 1
+
+
+def test_a_row_is_kept_for_each_way_in_which_it_is_refused(settings: Settings, mapping: Path, tmp_path: Path) -> None:
+    data, other = tmp_path / "shop.csv", tmp_path / "other.toml"
+    data.write_text(HEADER + "b1,soon,FAO,7,no,\n", encoding="utf-8")
+    other.write_text(MAPPING.replace('key = "{id}"', 'key = "{id}/2"'), encoding="utf-8")
+    land(settings, [str(data)])
+    for file in (mapping, other) * 2:
+        assert import_files(settings, str(file), [str(data)]).rejected == 1
+    assert [r["format"] for r in rejections(settings)] == [f"mapping:{other}", f"mapping:{mapping}", "csv"]
+    for file in (mapping, other):
+        file.write_text(file.read_text(encoding="utf-8").replace('"{day}"', '"2026-01-02"'), encoding="utf-8")
+    assert replay(settings).landed == 2
+    assert [r["format"] for r in rejections(settings)] == ["csv"]
+
+
+def test_a_row_left_out_and_wanted_again_is_open_again(settings: Settings, mapping: Path, tmp_path: Path) -> None:
+    data = tmp_path / "shop.csv"
+    data.write_text(HEADER + "b1,soon,FAO,7,no,test\n", encoding="utf-8")
+    import_files(settings, str(mapping), [str(data)])
+    mapping.write_text(MAPPING.replace("[common]", 'when = { note = { not = "test" } }\n[common]'), encoding="utf-8")
+    replay(settings)
+    assert rejections(settings) == []
+    mapping.write_text(MAPPING.replace('"{day}"', '"{place}"'), encoding="utf-8")
+    assert import_files(settings, str(mapping), [str(data)]).rejected == 1
+    (row,) = rejections(settings)
+    assert "place 'FAO'" in row["message"]
+
+
+def test_a_row_of_which_two_events_are_refused_is_kept_once(settings: Settings, mapping: Path, tmp_path: Path) -> None:
+    data = tmp_path / "shop.csv"
+    data.write_text(HEADER + "b1,2026-01-02,QQQ,7,yes,\n", encoding="utf-8")
+    mapping.write_text(MAPPING.replace("fields.units = 1", "fields.units = -1"), encoding="utf-8")
+    assert import_files(settings, str(mapping), [str(data)]).rejected == 2
+    assert [(r["line"], r["event_type"]) for r in rejections(settings)] == [(2, "booking")]
 
 
 def test_a_replay_knows_encoding_and_line_of_the_first_time(settings: Settings, tmp_path: Path) -> None:

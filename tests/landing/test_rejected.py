@@ -87,6 +87,35 @@ def test_what_stays_bad_stays_open_with_its_new_reason(settings: Settings, tmp_p
     assert [(r["reason"], r["field"]) for r in rejections(settings)] == [("conflict", "event_id")]
 
 
+def test_what_was_settled_and_is_refused_again_is_open_again(settings: Settings, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [event(destination="QQQ")])
+    land(settings, [path])
+    (first,) = rejections(settings)
+    assert replay(settings, contracts=LENIENT).landed == 1
+    for _ in range(2):
+        assert land(settings, [path]).rejected == 1
+    (again,) = rejections(settings)
+    assert (again["rejection_id"], again["raw"], again["batch_id"]) == (first["rejection_id"], first["raw"], 3)
+    assert query(settings, "SELECT batch_id, rejected FROM control.batch ORDER BY 1") == [(1, 1), (2, 0), (3, 1)]
+    assert replay(settings, contracts=LENIENT).duplicates == 1
+    assert rejections(settings) == []
+
+
+@pytest.mark.parametrize("key", [None, "k" * 32])
+def test_a_row_refused_under_two_headers_is_kept_under_each(
+    settings: Settings, tmp_path: Path, key: str | None
+) -> None:
+    settings = _keyed(settings, key) if key else settings
+    path, header = tmp_path / "a.csv", ",".join(event())
+    for line in (header.replace("destination", "destinaton"), header, header):
+        path.write_text(line + "\n" + ",".join(map(str, event(destination="QQQ").values())) + "\n", "utf-8")
+        assert land(settings, [str(path)]).rejected == 1
+    right, wrong = rejections(settings)
+    assert (right["header"], right["reason"]) == (header, "unknown_place")
+    assert (wrong["header"], wrong["reason"]) == (header.replace("destination", "destinaton"), "missing_field")
+    assert replay(settings, contracts=LENIENT) == Landed(read=2, landed=1, rejected=1)
+
+
 def test_a_replay_reads_every_format(settings: Settings, tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

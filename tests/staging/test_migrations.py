@@ -19,6 +19,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from psycopg import sql
 from sqlalchemy import MetaData, text
 
 from landing.sample_events import query
@@ -115,6 +116,24 @@ def test_an_installation_of_the_first_release_is_upgraded_with_its_events(empty:
     assert replay(empty).read == 4
     assert query(empty, "SELECT DISTINCT sealed FROM staging.rejection") == [(False,)]
     assert query(empty, "SELECT timezone FROM control.installation") == [("UTC",)]
+
+
+_BEFORE_0006 = """
+INSERT INTO staging.rejection (batch_id, source, format, line, reason, message, raw, header, raw_digest)
+  SELECT 1, {source}, 'csv', 2, 'missing_field', 'm', {raw}, {header}, md5({raw})::uuid;
+INSERT INTO control.batch VALUES (1, now(), 'x', 0, 0, 0, 1);
+"""
+
+
+def test_a_row_of_csv_refused_before_it_was_known_by_its_header_is_known_again(empty: Settings, tmp_path: Path) -> None:
+    _install(empty, "0005")
+    file, header, raw = tmp_path / "a.csv", "event_type,r\u00e9f\\", b"search,\\\xc3\xa9"
+    file.write_bytes(header.encode() + b"\n" + raw + b"\n")
+    kept = {"source": str(file), "raw": raw, "header": header}
+    _restore(empty, statements=_BEFORE_0006.format_map({n: sql.Literal(v).as_string() for n, v in kept.items()}))
+    database.migrate(empty)
+    assert land(empty, [str(file)]).rejected == 1
+    assert query(empty, "SELECT rejection_id, batch_id FROM staging.rejection") == [(1, 1)]
 
 
 _VINTAGE = """

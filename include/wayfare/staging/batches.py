@@ -62,13 +62,14 @@ ON CONFLICT DO NOTHING
 _REJECT = """
 WITH kept AS (
   INSERT INTO staging.rejection
-    (batch_id, source, format, header, line, event_type, event_id, reason, field, message, raw, raw_digest,
-     sealed)
-  SELECT %s, %s, %s, %s,
-    line, event_type, event_id, reason, field, message, raw, raw_digest,
-    %s
-  FROM refused ORDER BY line
-  ON CONFLICT DO NOTHING RETURNING 1
+    (batch_id, source, format, header, line, event_type, event_id, reason, field, message, raw, raw_digest, sealed)
+  SELECT DISTINCT ON (line, raw_digest) %s, %s, %s, %s,
+    line, event_type, event_id, reason, field, message, raw, raw_digest, %s
+  FROM refused ORDER BY line, raw_digest, ctid
+  ON CONFLICT (source, line, raw_digest) DO UPDATE
+  SET batch_id = excluded.batch_id, event_type = excluded.event_type, event_id = excluded.event_id,
+    reason = excluded.reason, field = excluded.field, message = excluded.message, resolved_batch_id = NULL
+  WHERE rejection.resolved_batch_id IS NOT NULL RETURNING 1
 )
 SELECT count(*) FROM kept
 """
@@ -254,7 +255,7 @@ class _Batch:
                 self._cursor.execute(_TOUCH.format(table=name), {"table": name, "batch_id": batch_id})
 
     def _reject(self, rejections: list[Rejection], batch_id: int) -> int:
-        """Keep what was refused, with its raw line; returns how many were not kept before."""
+        """Keep what was refused, with its raw line; returns how many were not open before."""
         if not rejections:
             return 0
         incoming = self._incoming

@@ -122,15 +122,20 @@ def rejection_table(incoming: Incoming, rejections: list[Rejection]) -> pa.Table
 
 
 def kept_table(incoming: Incoming, rejections: list[Rejection], seal: Seal | None) -> pa.Table:
-    """The same with their raw bytes (no line ending, at most `MAX_RAW`), sealed where there is a seal, and a digest."""
+    """The same with their raw bytes (no line ending, at most `MAX_RAW`), sealed where there is a seal, and a digest.
+
+    The digest is of all that tells how a line is read: of its format and header too, where it has a header.
+    """
     table = rejection_table(incoming, rejections)
     lines = incoming.raw.take(_ordinals(rejections)).to_pylist()
     raws = [raw.removesuffix(b"\n").removesuffix(b"\r")[:MAX_RAW] for raw in lines]
+    read_as = b"" if incoming.header is None else f"{incoming.format}\0{incoming.header}\0".encode()
+    known_by = [read_as + raw for raw in raws]
     if seal:
-        digests = seal.digests(raws)
+        digests = seal.digests(known_by)
         raws = seal.seal(raws, table["line"].to_pylist(), incoming.source, incoming.format, incoming.header)
     else:
-        digests = [hashlib.md5(raw, usedforsecurity=False).digest() for raw in raws]
+        digests = [hashlib.md5(known, usedforsecurity=False).digest() for known in known_by]
     table = table.append_column("raw", pa.array(raws, pa.binary()))
     return table.append_column("raw_digest", pa.array(digests, pa.binary(16)))
 

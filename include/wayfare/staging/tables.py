@@ -99,7 +99,12 @@ rejection = Table(
         "raw", LargeBinary, nullable=False, comment="The line as it came, byte for byte; with its header where sealed."
     ),
     Column("header", Text, comment="For CSV: the header line that names the fields of `raw`."),
-    Column("raw_digest", Uuid, nullable=False, comment="MD5 of raw, or HMAC where sealed: the same line is kept once."),
+    Column(
+        "raw_digest",
+        Uuid,
+        nullable=False,
+        comment="MD5 of raw, after format and header where it has one, or HMAC where sealed: kept once for each.",
+    ),
     Column("resolved_batch_id", BigInteger, comment="The batch in which a replay settled it."),
     Column(
         "sealed",
