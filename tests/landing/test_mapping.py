@@ -316,6 +316,26 @@ def test_a_wrong_mapping_names_the_place_and_the_nearest_name(
     assert str(tmp_path / "m.toml") in str(caught.value)
 
 
+def test_a_column_that_is_not_mentioned_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "m.toml"
+    file.write_text(BOOKING, encoding="utf-8")
+    mapping = Mapping(str(file), ["more", *GOOD, *(f"m.k{i}" for i in range(20_000))])
+    assert mapping.columns == tuple(range(1, 1 + len(GOOD)))
+    cells = {f"c{i}": [cell] for i, cell in enumerate(GOOD.values(), start=1)}
+    with duckdb.connect() as connection:
+        mapping.prepare(connection)
+        rows = pa.table({"line": [1], "at_line": ["1"], "at_file": ["data.jsonl"], **cells})
+        events, faults = mapping.apply(connection, rows)
+    assert (len(events), faults) == (1, {})
+
+
+def test_of_many_columns_a_wrong_name_lists_the_first(tmp_path: Path) -> None:
+    file = tmp_path / "m.toml"
+    file.write_text(BOOKING, encoding="utf-8")
+    with pytest.raises(DeclarationError, match=r"known: @file, @line, due, m\.k0, .* and 903 more$"):
+        Mapping(str(file), [f"m.k{i}" for i in range(1_000)])
+
+
 def test_two_events_of_a_type_need_keys_of_their_own(tmp_path: Path) -> None:
     twice = BOOKING + BOOKING[BOOKING.index("[[events]]") :]
     with pytest.raises(DeclarationError, match=r"events\[1\]: another booking has the key"):

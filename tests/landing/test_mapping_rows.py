@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +171,21 @@ def test_a_wrong_layout_names_the_key(tmp_path: Path, declared: str, words: str)
     with pytest.raises(DeclarationError) as caught:
         layout(str(mapping))
     assert words in str(caught.value)
+
+
+def test_thousands_of_names_that_no_value_mentions_cost_no_time(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(
+        'source = "import:test"\nnamespace = "622ad0e3-41f2-513f-8e45-dd77f4e74562"\n'
+        '[[events]]\ntype = "travel"\nkey = "{id}"\nfields.occurred_at = "2026-01-01T00:00:00Z"\n'
+        'fields.booking_id = "{id}"\nfields.item_id = "{m.k7}"\nfields.outcome = "completed"\n',
+        "utf-8",
+    )
+    row = {"id": "b1", "m": {f"k{i}": i for i in range(4_000)}}
+    (tmp_path / "data.jsonl").write_text(json.dumps(row), "utf-8")
+    began = time.process_time()
+    seen = preview(settings, str(tmp_path / "m.toml"), [str(tmp_path / "data.jsonl")])
+    assert time.process_time() - began < 5
+    assert (seen.problems, [event["item_id"] for event in seen.first]) == ([], ["7"])
 
 
 TICKETS = """

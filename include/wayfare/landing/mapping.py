@@ -61,6 +61,11 @@ class Mapping:
     header
         Column names of the data, in order.
 
+    Attributes
+    ----------
+    columns
+        Positions in the header of the columns that the mapping mentions; others are never read.
+
     Raises
     ------
     DeclarationError
@@ -76,9 +81,6 @@ class Mapping:
 
     def _compile(self, spec: dict[str, Any]) -> None:
         known_keys(spec, _KEYS, ("source", "namespace", "events"))
-        absent = ", ".join(literal(str(a)) for a in ["", *spec.get("absent", [])])
-        cells = [trimmed(f"c{i}") for i in range(len(self.header))]
-        self._row = [f"CASE WHEN {cell} NOT IN ({absent}) THEN {cell} END AS n{i}" for i, cell in enumerate(cells)]
         names = {name: Expression(f"n{i}", "text", name) for i, name in enumerate(self.header)} | _ORIGIN
         lookups = {}
         for index, (name, declared) in enumerate(spec.get("lookups", {}).items()):
@@ -96,6 +98,10 @@ class Mapping:
                     raise Mistake(f"another {event['type']} has the key {event['key']!r}; add what tells them apart")
                 seen.add((event["type"], event["key"]))
         self._checks = list(dict.fromkeys(check for event in self._events for _, check in event.checks))
+        self.columns = tuple(i for i, name in enumerate(self.header) if name in scope.mentioned)
+        absent = ", ".join(literal(str(a)) for a in ["", *spec.get("absent", [])])
+        cells = [(i, trimmed(f"c{i}")) for i in self.columns]
+        self._row = [f"CASE WHEN {cell} NOT IN ({absent}) THEN {cell} END AS n{i}" for i, cell in cells]
 
     def _compile_values(self, scope: Scope, values: dict[str, Any]) -> list[str]:
         """SQL of each named value; from then on it is known as column v<n>."""
@@ -123,8 +129,8 @@ class Mapping:
         connection
             One that `prepare` was called with.
         rows
-            Columns `line` (int64, of which none is there twice), c0, c1, ... (text), one per column of the header, and
-            `at_line`, `at_file` (text), where the row comes from.
+            Columns `line` (int64, of which none is there twice), c<n> (text) for each n of `columns`, and `at_line`,
+            `at_file` (text), where the row comes from.
 
         Returns
         -------
@@ -146,7 +152,7 @@ class Mapping:
         return connection.sql(f"SELECT line, json FROM ({events}) ORDER BY line, turn").to_arrow_table(), faults
 
     def _mapped(self) -> str:
-        sql = f"SELECT line, at_line, at_file, {', '.join(self._row)} FROM source_rows"
+        sql = f"SELECT {', '.join(['line', 'at_line', 'at_file', *self._row])} FROM source_rows"
         for value in self._values:
             sql = f"SELECT *, {value} FROM ({sql})"
         causes: dict[Check, list[str]] = {check: [] for check in self._checks}

@@ -141,7 +141,7 @@ def _mapper(mapping: str) -> Iterator[Callable[[Lines], Lines]]:
 def _events(mapping: Mapping, connection: duckdb.DuckDBPyConnection, lines: Lines) -> Lines:
     numbers, raw = lines.table["line"].combine_chunks(), lines.table["raw"]
     faults = {int(numbers[i].as_py()): fault for i, fault in lines.faults.items()}
-    rows, unread = mapping_rows.cells(connection, lines)
+    rows, unread = mapping_rows.cells(connection, lines, mapping.columns)
     events, failed = mapping.apply(connection, _placed(lines, rows))
     faults |= unread | failed
     if "at_line" in lines.table.column_names:

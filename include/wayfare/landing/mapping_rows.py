@@ -18,7 +18,7 @@ from wayfare.landing.lines import NOT_UTF8, Fault, Lines, repeated
 from wayfare.landing.mapping_values import Mistake, at, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     import duckdb
@@ -121,9 +121,16 @@ def _decoded(raw: bytes, encoding: str) -> str | None:
         return None
 
 
-def cells(connection: duckdb.DuckDBPyConnection, lines: Lines) -> tuple[pa.Table, dict[int, Fault]]:
-    """Columns `line`, c0, c1, ..: the cells of each row that could be read; and the faults of others, by line."""
-    names = next(csv.reader([lines.header or ""]))
+def cells(
+    connection: duckdb.DuckDBPyConnection, lines: Lines, wanted: Iterable[int] | None = None
+) -> tuple[pa.Table, dict[int, Fault]]:
+    """Columns `line`, c0, c1, ..: the cells of each row that could be read; and the faults of others, by line.
+
+    `wanted` are the positions of the columns to read: rows may name thousands, and each costs time.
+    """
+    names = dict(enumerate(next(csv.reader([lines.header or ""]))))
+    if wanted is not None:
+        names = {i: names[i] for i in wanted}
     pointers, columns = _columns(names, nested=lines.format != "csv")
     connection.register("foreign_rows", lines.table.select(["line", "json"]))
     judged = "SELECT line, json, CASE WHEN json_valid(json) THEN json_type(json) END AS type FROM foreign_rows "
@@ -152,10 +159,10 @@ def _too_deep(connection: duckdb.DuckDBPyConnection) -> list[int]:
     return deep
 
 
-def _columns(names: Sequence[str], *, nested: bool) -> tuple[list[str], list[str]]:
-    """JSON pointers to the cells of a row; and SQL of each of c0, c1, .. from the list `cells` that these lead to."""
+def _columns(names: Mapping[int, str], *, nested: bool) -> tuple[list[str], list[str]]:
+    """JSON pointers to the cells of a row; and SQL of each c<n> from the list `cells` that these lead to."""
     pointers, columns = list[str](), list[str]()
-    for i, name in enumerate(names):
+    for i, name in names.items():
         found = _pointers(name, nested=nested)
         places = range(len(pointers) + 1, len(pointers) + len(found) + 1)
         columns.append(f"coalesce({', '.join(f'cells[{place}]' for place in places)}) AS c{i}")

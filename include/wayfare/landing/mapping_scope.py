@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wayfare.landing.mapping_values import (
@@ -38,16 +38,21 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Columns and named values, the relation and columns of each lookup, and the operations of the language."""
+    """Columns and named values, the relation and columns of each lookup, and the operations of the language.
+
+    `mentioned` are the names that were asked for so far.
+    """
 
     names: dict[str, Expression]
     lookups: dict[str, tuple[str, tuple[str, ...]]]
     operations: Mapping[str, Operation]
+    mentioned: set[str] = field(default_factory=set)
 
     def name(self, name: str) -> Expression:
         """The column or named value called `name`."""
         if name not in self.names:
             raise Mistake(f"no column or value is called {name!r}{nearest(name, self.names)}")
+        self.mentioned.add(name)
         return self.names[name]
 
     def value(self, spec: Any) -> Expression:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Type = Literal["text", "number", "whole", "date", "instant", "flag"]
 
 DECIMAL = "DECIMAL(38, 9)"
+_LISTED = 100
 _NUMBER = r"[+-]?[0-9]{1,15}(\.[0-9]{1,9}0*)?"
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
@@ -47,10 +48,13 @@ def trimmed(sql: str) -> str:
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for a wrong name, or the known names."""
+    """`; did you mean 'x'?` for a wrong name, or the known names, of many the first."""
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return f"; known: {', '.join(names[:_LISTED])}{more}"
 
 
 def known_keys(spec: Any, keys: Sequence[str], required: Sequence[str]) -> None:
