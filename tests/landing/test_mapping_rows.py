@@ -137,7 +137,7 @@ def test_a_name_may_hold_what_ends_a_line(tmp_path: Path, suffix: str, name: str
 def test_a_row_nested_too_deeply_is_refused_alone_wherever_it_is(tmp_path: Path, before: int) -> None:
     file = tmp_path / "data.jsonl"
     wide = json.dumps({"id": "1", "all": [[]] * 2_000})
-    deep = '{"id": "2", "all": ' + "[" * 2_000 + "]" * 2_000 + "}"
+    deep = '{"id": "2", "all": ' + "[" * 100_000 + "]" * 100_000 + "}"
     file.write_text("\n".join([*['{"id": "0"}'] * before, wide, deep, wide]), "utf-8")
     (lines,) = read(str(file), Layout(), 2_000, lambda _: None)
     with duck.connect(threads=1) as connection:
