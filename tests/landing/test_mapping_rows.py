@@ -246,6 +246,17 @@ def test_a_lookup_has_one_row_for_a_key(settings: Settings, tmp_path: Path) -> N
         look(settings, tmp_path, flights, "ticket;flight;amount\nT1;7;1\n")
 
 
+def test_a_row_of_a_lookup_that_is_no_row_is_told(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(
+        TICKETS.replace('path = "flights.csv"\nkey = "id"\ndelimiter = ";"', 'path = "flights.jsonl"\nkey = "id"'),
+        "utf-8",
+    )
+    (tmp_path / "flights.jsonl").write_text('{"id":"7","from":"SVO","departs":"","gate":""}\n[8]\n', "utf-8")
+    (tmp_path / "tickets.csv").write_text("ticket;flight;amount\nT1;7;1\n", "utf-8")
+    with pytest.raises(DeclarationError, match=r"lookups.flight: .*flights.jsonl:2: is no JSON object"):
+        preview(settings, str(tmp_path / "m.toml"), [str(tmp_path / "tickets.csv")])
+
+
 def test_a_preview_counts_events_with_the_id_of_another_and_lands_nothing(settings: Settings, tmp_path: Path) -> None:
     flights = "id;from;departs;gate\n7;SVO;2017-09-10 23:50:00+03;\n"
     seen = look(settings, tmp_path, flights, "ticket;flight;amount\nT1;7;1\nT1;7;2\nT2;7;3\n")

@@ -83,10 +83,11 @@ def _from_file(spec: dict[str, Any], folder: Path) -> Lookup:
     with duck.connect(threads=1) as connection:
         for lines in read(str(path), layout, _ROWS, lambda _: None):
             names = tuple(next(csv.reader([lines.header or ""])))
-            if lines.faults:
-                i, fault = next(iter(lines.faults.items()))
-                raise Mistake(f"{path}:{lines.table['line'][i]}: {fault.message}")
-            tables.append(cells(connection, lines)[0])
+            table, unread = cells(connection, lines)
+            if faults := {lines.table["line"][i].as_py(): fault for i, fault in lines.faults.items()} | unread:
+                line = min(faults)
+                raise Mistake(f"{path}:{line}: {faults[line].message}")
+            tables.append(table)
         if not tables:
             raise Mistake(f"{path} has no rows")
         if spec.get("key") not in names:
