@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import subprocess
+import sys
 import uuid
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -16,7 +19,8 @@ from landing.sample_events import event, query
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import DataError
 from wayfare.landing import Landed, land, parquet, rejections, replay
-from wayfare.landing.lines import MAX_RUN_BYTES
+from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES
+from wayfare.settings import PROJECT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,6 +134,86 @@ def test_a_run_holds_no_more_bytes_than_others_though_the_file_holds_a_text_once
     assert [line for lines, _ in runs for line in lines] == list(range(1, 3_501))
     assert max(size for _, size in runs) < 1.1 * MAX_RUN_BYTES
     assert len(runs) < 20
+
+
+_READ = """
+import sys
+from pathlib import Path
+from wayfare.landing import parquet
+with open(sys.argv[1], "rb") as stream:
+    runs = [(len(run.table), len(run.faults)) for run in parquet.read(stream, "a", 200_000)]
+peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024
+print(sum(rows for rows, _ in runs), sum(faults for _, faults in runs), peak)
+"""
+
+
+def test_texts_that_are_kept_once_take_no_memory_for_each_row(settings: Settings, tmp_path: Path) -> None:
+    rows = [event("search", n) for n in range(153)]
+    columns = {name: pa.array([row[name] for row in rows]) for name in rows[0]}
+    texts = pa.array(["x" * 5_000_000, "short"])
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 150 + [1] * 3, pa.int32()), texts)
+    pq.write_table(pa.table({**columns, "own": long, "own_2": long}), tmp_path / "a.parquet", compression="zstd")
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "include")}
+    command = [sys.executable, "-c", _READ, str(tmp_path / "a.parquet")]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    read, too_long, peak = map(int, told.split())
+    assert (read, too_long) == (153, 150)
+    assert peak < 700
+    assert land(settings, [str(tmp_path / "a.parquet")]) == Landed(read=153, landed=3, rejected=150)
+    (kept, *_) = rejections(settings, limit=1)
+    assert (kept["reason"], len(kept["raw"]), kept["raw"][-9:]) == ("line_too_long", MAX_LINE, b"x" * 9)
+
+
+_TEXT = "x" * 300_000
+_ONCE = pa.DictionaryArray.from_arrays(pa.array([None, *[0] * 799], pa.int32()), pa.array([_TEXT]))
+_EACH = range(801)
+
+
+@pytest.mark.parametrize(
+    ("column", "options"),
+    [
+        (_ONCE, {}),
+        (_ONCE, {"data_page_version": "2.0"}),
+        (pa.StructArray.from_arrays([_ONCE], ["a"]), {}),
+        (pa.ListArray.from_arrays(pa.array(_EACH, pa.int32()), _ONCE), {}),
+        (pa.ListArray.from_arrays(pa.array([0, *_EACH], pa.int32()), _ONCE), {}),
+        (pa.array([_TEXT.encode()] * 800, pa.binary(len(_TEXT))), {}),
+        (_ONCE.cast(pa.string()), {"use_dictionary": False, "write_batch_size": 4}),
+        (_ONCE.cast(pa.string()), {"use_dictionary": False, "column_encoding": "DELTA_BYTE_ARRAY"}),
+    ],
+    ids=["dictionary", "version 2", "struct", "list", "empty list", "fixed", "small pages", "delta"],
+)
+def test_so_many_rows_are_unpacked_at_a_time_as_there_is_memory_for(
+    tmp_path: Path, column: pa.Array, options: dict[str, Any]
+) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": column}), path, compression="zstd", store_schema=False, **options)
+    with path.open("rb") as stream:
+        sizes = [batch.nbytes for batch in parquet._batches(stream, pq.ParquetFile(stream), "a", 10_000)]
+    assert len(sizes) > 1
+    assert max(sizes) < 2 * MAX_RUN_BYTES
+
+
+def test_ordinary_rows_are_unpacked_many_at_a_time(tmp_path: Path) -> None:
+    path, numbers = tmp_path / "a.parquet", range(150_000)
+    texts = {f"text_{i}": [f"{n % (1 << i):020}" for n in numbers] for i in range(20)}
+    pq.write_table(pa.table({**texts, "n": numbers, "list": [["a"], None, ["b", "c"]] * 50_000}), path)
+    with path.open("rb") as stream:
+        batches = parquet._batches(stream, pq.ParquetFile(stream), "a", 10_000)
+        assert len(next(batches)) == parquet._PIECE_ROWS
+        assert len(next(parquet.read(stream, "a", 7)).table) == 7
+
+
+def test_pages_too_large_or_damaged_are_a_fault(settings: Settings, tmp_path: Path) -> None:
+    path, texts = tmp_path / "a.parquet", pa.array(["x" * 1_000_000] * 300)
+    pq.write_table(pa.table({"own": texts}), path, compression="zstd", use_dictionary=False)
+    with pytest.raises(DataError, match=r"a\.parquet: in row group 0 a single row takes 300,.*smaller pages"):
+        land(settings, [str(path)])
+    pq.write_table(pa.table({"own": texts[:1]}), path)
+    for header in (bytes(40), b"\x15\x04\x15" + b"\xff" * 40, b"\x1c" * 5_000, b"\x15\x00\x15\x01\x15\x01"):
+        path.write_bytes(b"PAR1" + header + path.read_bytes()[4 + len(header) :])
+        with pytest.raises(DataError, match="a page of column own is damaged"):
+            land(settings, [str(path)])
 
 
 def test_what_is_no_parquet_is_a_fault(settings: Settings, tmp_path: Path) -> None:

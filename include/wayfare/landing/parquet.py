@@ -15,6 +15,7 @@ from wayfare import duck
 from wayfare.contracts import EVENT_TYPES, Kind
 from wayfare.errors import DataError
 from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, NOT_UTF8, Lines, repeated, too_long
+from wayfare.landing.parquet_pages import Pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,8 @@ _STAND_INS = {0xDC00 + byte: 0x10DC00 + byte for byte in range(0x80, 0x100)}
 _BYTES = {stand_in: byte for byte, stand_in in _STAND_INS.items()}
 
 _ROWS = 100_000
-_PIECE_ROWS = 512
-"""Rows unpacked at a time: a text of a megabyte that is kept once may be the cell of each of them."""
+_PIECE_ROWS = 2_048
+"""Rows unpacked at a time, at most."""
 
 
 def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
@@ -36,7 +37,7 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     Raises
     ------
     DataError
-        The file is not Parquet, or names a column twice.
+        The file is not Parquet, names a column twice, or has pages that are damaged or take too much memory.
     """
     try:
         file = pq.ParquetFile(stream)
@@ -47,18 +48,25 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
         raise DataError(f"{source}: names the columns {', '.join(twice)} more than once; write each field once")
     line = 1
     with duck.connect(threads=1) as connection:
-        for run in _runs(file, min(rows, _ROWS)):
+        for run in _runs(_batches(stream, file, source, rows), min(rows, _ROWS)):
             query = f"SELECT {_json(run.schema)} AS json FROM rows"  # noqa: S608  # names are literals
             broken = set[int]()
-            columns = [_readable(column, broken) for column in run.columns]
+            columns = [_readable(_cut(column), broken) for column in run.columns]
             placed = pa.table(columns, [f"c{i}" for i in range(len(names))])  # SQL ignores a name's case
             yield _lines(duck.select(connection, query, rows=placed)["json"], source, line, broken)
             line += len(run)
 
 
-def _runs(file: pq.ParquetFile, rows: int) -> Iterator[pa.Table]:
+def _batches(stream: BinaryIO, file: pq.ParquetFile, source: str, rows: int) -> Iterator[pa.RecordBatch]:
+    pages = Pages(stream, file, source)
+    for group in range(file.num_row_groups):
+        size = pages.rows_at_a_time(group, min(rows, _PIECE_ROWS))
+        yield from file.iter_batches(size, row_groups=[group], use_threads=False)  # of so few rows, threads cost time
+
+
+def _runs(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
     pieces, count, size = list[pa.RecordBatch](), 0, 0
-    for batch in file.iter_batches(min(rows, _PIECE_ROWS), use_threads=False):  # of so few rows, threads cost time
+    for batch in batches:
         for piece in _pieces(batch):
             if pieces and (count + len(piece) > rows or size + piece.nbytes > MAX_RUN_BYTES):
                 yield pa.Table.from_batches(pieces).combine_chunks()
@@ -77,6 +85,15 @@ def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     step = len(plain) // (plain.nbytes // MAX_RUN_BYTES + 1) or 1
     for start in range(0, len(plain), step):
         yield plain.slice(start, step)
+
+
+def _cut(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column; of a cell that is too long for a line only the beginning, which is too long as well."""
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if not (is_text or _is_bytes(column.type)) or (pc.max(pc.binary_length(column)).as_py() or 0) <= MAX_LINE:
+        return column
+    beginnings = pc.binary_slice(column.cast(pa.large_binary()), 0, MAX_LINE)
+    return beginnings.cast(pa.large_string(), safe=False) if is_text else beginnings
 
 
 def _readable(column: pa.ChunkedArray, broken: set[int]) -> pa.ChunkedArray:
