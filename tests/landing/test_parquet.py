@@ -216,6 +216,58 @@ def test_pages_too_large_or_damaged_are_a_fault(settings: Settings, tmp_path: Pa
             land(settings, [str(path)])
 
 
+_DAY = dt.date(2026, 4, 1).toordinal() - dt.date(1970, 1, 1).toordinal()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "good", "bad", "reason"),
+    [
+        *(
+            ("occurred_at", pa.timestamp(unit, "UTC"), 1_772_359_200 * 10**digits, bad, "bad_instant")
+            for unit, digits in (("ms", 3), ("us", 6))
+            for bad in (2**62, 2**63 - 1, -(2**63), 253_402_300_800 * 10**digits)
+        ),
+        ("start_on", pa.date32(), _DAY, 2**31 - 1, "bad_date"),
+        ("own", pa.time32("ms"), 3_600, 2**31 - 1, None),
+        ("own", pa.time64("us"), 3_600_000_000, -1, None),
+        ("own", pa.duration("ms"), 1, 2**63 - 1, None),
+    ],
+)
+def test_a_time_that_is_none_costs_its_own_row(
+    settings: Settings, tmp_path: Path, name: str, kind: pa.DataType, good: int, bad: int, reason: str | None
+) -> None:
+    rows = [event("search", n) for n in range(3)]
+    columns = {column: pa.array([row[column] for row in rows]) for column in rows[0]}
+    whole = pa.array([good, bad, good], pa.int32() if kind.bit_width == 32 else pa.int64())
+    pq.write_table(pa.table({**columns, name: whole.view(kind)}), tmp_path / "a.parquet")
+    landed = land(settings, [str(tmp_path / "a.parquet")])
+    if reason is None:
+        assert landed == Landed(read=3, landed=3)
+        extras = [json.loads(extra)["own"] for (extra,) in query(settings, "SELECT extra FROM staging.search")]
+        assert extras.count(bad) == 1
+    else:
+        assert landed == Landed(read=3, landed=2, rejected=1)
+        (row,) = rejections(settings)
+        assert (row["line"], row["field"], row["reason"]) == (2, name, reason)
+        assert json.loads(row["raw"])[name] == bad
+        assert replay(settings).rejected == 1
+
+
+def test_a_map_is_an_object_and_one_that_repeats_a_key_costs_its_own_row(settings: Settings, tmp_path: Path) -> None:
+    maps = [[("a", 1.5), ('b"', None)], [("a", 1.0), ("a", 2.0)], [], None, [("n", float("nan"))]]
+    rows = [event("search", n) for n in range(len(maps))]
+    columns = {column: pa.array([row[column] for row in rows]) for column in rows[0]}
+    own = pa.array(maps, pa.map_(pa.string(), pa.float64()))
+    by_number = pa.array([[(1, ["x"])]] * len(maps), pa.map_(pa.int32(), pa.list_(pa.string())))
+    pq.write_table(pa.table({**columns, "own": own, "own_2": by_number}), tmp_path / "a.parquet")
+    assert land(settings, [str(tmp_path / "a.parquet")]) == Landed(read=5, landed=4, rejected=1)
+    (row,) = rejections(settings)
+    assert (row["line"], row["reason"]) == (2, "duplicate_key")
+    extras = [json.loads(extra) for (extra,) in query(settings, "SELECT extra FROM staging.search ORDER BY event_on")]
+    assert [extra.get("own") for extra in extras] == [{"a": 1.5, 'b"': None}, {}, None, {"n": None}]
+    assert [extra["own_2"] for extra in extras] == [{"1": ["x"]}] * 4
+
+
 def test_what_is_no_parquet_is_a_fault(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 not really PAR1")
     with pytest.raises(DataError, match="is not Parquet"):

@@ -26,6 +26,7 @@ _STAND_INS = {0xDC00 + byte: 0x10DC00 + byte for byte in range(0x80, 0x100)}
 
 _BYTES = {stand_in: byte for byte, stand_in in _STAND_INS.items()}
 
+_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _ROWS = 100_000
 _PIECE_ROWS = 2_048
 """Rows unpacked at a time, at most."""
@@ -49,10 +50,9 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     line = 1
     with duck.connect(threads=1) as connection:
         for run in _runs(_batches(stream, file, source, rows), min(rows, _ROWS)):
-            query = f"SELECT {_json(run.schema)} AS json FROM rows"  # noqa: S608  # names are literals
             broken = set[int]()
-            columns = [_readable(_cut(column), broken) for column in run.columns]
-            placed = pa.table(columns, [f"c{i}" for i in range(len(names))])  # SQL ignores a name's case
+            placed = _placed(run, broken)
+            query = f"SELECT {_json(run.schema, placed.column_names)} AS json FROM rows"  # noqa: S608  # names are literals
             yield _lines(duck.select(connection, query, rows=placed)["json"], source, line, broken)
             line += len(run)
 
@@ -85,6 +85,46 @@ def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     step = len(plain) // (plain.nbytes // MAX_RUN_BYTES + 1) or 1
     for start in range(0, len(plain), step):
         yield plain.slice(start, step)
+
+
+def _placed(run: pa.Table, broken: set[int]) -> pa.Table:
+    """The cells as c0, c1, .., since SQL ignores a name's case; as n0, .. the numbers of times that it does not have.
+
+    The rows of cells that are not UTF-8 are added to `broken`.
+    """
+    columns = dict[str, pa.ChunkedArray]()
+    for i, column in enumerate(run.columns):
+        columns[f"c{i}"] = _readable(_cut(_listed(column)), broken)
+        if within := _range(column.type):
+            numbers = column.cast(pa.int32() if column.type.bit_width == 32 else pa.int64()).cast(pa.int64())
+            is_time = pc.and_(pc.greater_equal(numbers, within[0]), pc.less_equal(numbers, within[1]))
+            if pc.all(is_time).as_py() is False:
+                columns[f"c{i}"] = pc.if_else(is_time, column, pa.scalar(0, column.type))
+                columns[f"n{i}"] = pc.if_else(is_time, None, numbers)
+    return pa.table(columns)
+
+
+def _range(kind: pa.DataType) -> tuple[int, int] | None:
+    """The first and last number of a kind of time (of days and instants: the years 1 to 9999); None of other kinds."""
+    if pa.types.is_date32(kind):
+        return -719_162, 2_932_896
+    if not (pa.types.is_timestamp(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind)):
+        return None
+    a_second, most = _A_SECOND[kind.unit], 2**63 - 1
+    if pa.types.is_time(kind):
+        return 0, 86_400 * a_second - 1
+    if pa.types.is_timestamp(kind):
+        return max(-62_135_596_800 * a_second, -most), min(253_402_300_800 * a_second - 1, most)
+    longest = min(most // _A_SECOND["us"] * a_second, most)
+    return -longest, longest
+
+
+def _listed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column; where it is of maps, as lists of their entries, since SQL has no map that repeats a key."""
+    if not pa.types.is_map(column.type):
+        return column
+    entry = {"key": column.type.key_type, "value": column.type.item_type}
+    return column.cast(pa.list_(pa.struct(list(entry.items()))))
 
 
 def _cut(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -133,9 +173,13 @@ def _lines(text: pa.ChunkedArray, source: str, first: int, broken: set[int]) -> 
     return Lines(source, "parquet", table, faults)
 
 
-def _json(schema: pa.Schema) -> str:
-    """SQL of one row, whose cells are c0, c1, .., as a JSON object without its nulls."""
-    members = [f"{_literal(json.dumps(f.name) + ':')} || {_value(f, f'c{i}')}" for i, f in enumerate(schema)]
+def _json(schema: pa.Schema, placed: list[str]) -> str:
+    """SQL of one row, whose cells are `placed`, as a JSON object without its nulls."""
+    members = list[str]()
+    for i, field in enumerate(schema):
+        value = _value(field, f"c{i}")
+        value = f"coalesce(CAST(n{i} AS VARCHAR), {value})" if f"n{i}" in placed else value
+        members.append(f"{_literal(json.dumps(field.name) + ':')} || {value}")
     return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"
 
 
@@ -153,6 +197,10 @@ def _value(field: pa.Field, column: str) -> str:
         )
     if pa.types.is_decimal(field.type):
         return f"CAST({column} AS VARCHAR)"
+    if pa.types.is_map(field.type):
+        value = f"coalesce(to_json({_finite('e.value', field.type.item_type)}), 'null')"
+        members = f"list_transform({column}, lambda e: to_json(CAST(e.key AS VARCHAR)) || ':' || {value})"
+        return f"CASE WHEN {column} IS NOT NULL THEN '{{' || array_to_string({members}, ',') || '}}' END"
     return f"to_json({_finite(column, field.type)})"
 
 
