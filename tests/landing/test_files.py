@@ -182,3 +182,24 @@ def test_both_ways_to_type_lines_end_in_one_batch(
     events = [event("travel", 1), event("travel", 29, unknown=1), event("travel", 57, outcome="lost")]
     assert land(settings, [write(tmp_path / "a.jsonl", events)]) == Landed(read=3, landed=2, rejected=1)
     assert query(settings, "SELECT event_on::text, rows FROM control.change") == [("2026-03-02", 2)]
+
+
+def test_days_are_touched_whose_rows_an_event_changes(settings: Settings, tmp_path: Path) -> None:
+    for batch_id, landed in enumerate(("booking", "cancellation", "travel"), start=1):
+        land(settings, [write(tmp_path / f"{batch_id}.jsonl", [event(landed, batch_id)])])
+    land(settings, [write(tmp_path / "4.jsonl", [event("cancellation", 4)])])
+    land(settings, [write(tmp_path / "5.jsonl", [event("booking", 5, item_id="i2")])])
+    changes = query(settings, "SELECT batch_id, event_type, event_on::text, rows FROM control.change ORDER BY 1, 2, 3")
+    assert changes[:3] == [
+        (1, "booking", "2026-03-02", 1),
+        (2, "cancellation", "2026-03-03", 1),
+        (3, "travel", "2026-03-04", 1),
+    ]
+    assert changes[3:] == [
+        (4, "cancellation", "2026-03-03", 0),
+        (4, "cancellation", "2026-03-05", 1),
+        (5, "booking", "2026-03-06", 1),
+        (5, "cancellation", "2026-03-03", 0),
+        (5, "cancellation", "2026-03-05", 0),
+        (5, "travel", "2026-03-04", 0),
+    ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wayfare.analyses.api import BehaviorAnalysis
+from wayfare.analyses.api import BehaviorAnalysis, Expect
 from wayfare.contracts import Field, Kind, Rule
 from wayfare.contracts.events import REFUND, SEARCH
 from wayfare.errors import DeclarationError
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILES = {
-    "__init__.py": "",
+    "__init__.py": "from .deeper import DEPTH\n",
+    "deeper.py": "DEPTH = 3\n",
     "demand.py": '''
 """A module."""
 from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Window, count, key
@@ -46,7 +47,12 @@ class Demand(BehaviorAnalysis):
         grain={"event_on": key("Day.", "date"), "destination": key("Place.")},
         columns={"searches": count("Searches.")},
     )
-    expect_input = {"search": (Expect("ExpectColumnValuesToBeBetween", {"column": "adults", "max_value": 9}),)}
+    expect_input = {
+        "search": (
+            Expect("ExpectColumnValuesToBeBetween", {"column": "adults", "max_value": 9}),
+            Expect("ExpectColumnValuesToBeInSet", {"column": "product", "value_set": {"flight", "hotel", "car"}}),
+        )
+    }
     expect_output = (Expect("ExpectTableRowCountToBeBetween", {"min_value": 1}),)
 
     def analyze(self, given):
@@ -54,10 +60,12 @@ class Demand(BehaviorAnalysis):
         # one row a search
         return tools.counted(given["search"], LIMIT)
 ''',
-    "tools.py": "from agency import deep\n\nunused = 1\n\n\n"
-    "def counted(frame, limit):\n    return deep.filtered(frame).head(limit)\n",
-    "deep.py": "STRICT = []\nSTRICT.append(2)\n\n\ndef filtered(frame):\n    return frame.filter('result_count')\n",
-    "words.py": "LIMIT = 10\n",
+    "tools.py": "from agency import DEPTH, deep\n\nunused = 1\n\n\n"
+    "def counted(frame, limit):\n    return deep.filtered(frame, DEPTH).head(limit)\n",
+    "deep.py": "STRICT = []\nSTRICT.append(2)\n\n\n@STRICT.append\ndef rule(n):\n    return n > 1\n\n\n"
+    "def filtered(frame, depth):\n    return frame.filter('result_count')\n",
+    "words.py": "from typing import TYPE_CHECKING\n\nMÍNIMO = 10\n"
+    "if TYPE_CHECKING:\n    LIMIT: int\nelse:\n    LIMIT = MÍNIMO\n",
     "other.py": "UNRELATED = 1\n",
 }
 
@@ -75,7 +83,7 @@ def analysis(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: tuple[str
     for name, source in FILES.items():
         old, new = changes.get(name.removesuffix(".py"), ("", ""))
         assert old in source
-        (home / "agency" / name).write_text(source.replace(old, new, 1) if old else source)
+        (home / "agency" / name).write_text(source.replace(old, new, 1) if old else source, "utf-8")
     for name in [m for m in sys.modules if m.split(".")[0] == "agency"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(home)
@@ -100,7 +108,7 @@ def analysis(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: tuple[str
         ("demand", '("demand",)', '("demand", "daily")'),
         ("demand", '"min_value": 1', '"min_value": 2'),
         ("other", "UNRELATED = 1", "UNRELATED = 2"),
-        ("tools", "import deep", "import deep, other"),
+        ("tools", "import DEPTH, deep", "import DEPTH, deep, other"),
         ("tools", "unused = 1", "unused = 2"),
         ("tools", "unused = 1", "unused = 1\n\n\ndef another():\n    return unused"),
     ],
@@ -123,7 +131,11 @@ def test_what_changes_no_number_leaves_it(
         ("demand", 'columns={"searches"', 'vintage=True, columns={"searches"'),
         ("demand", 'columns={"searches"', 'version=2, columns={"searches"'),
         ("demand", '"max_value": 9', '"max_value": 8'),
+        ("demand", '"hotel", "car"', '"hotel", "package"'),
         ("words", "10", "11"),
+        ("words", "= MÍNIMO", "= 7"),
+        ("deeper", "3", "4"),
+        ("deep", "n > 1", "n > 2"),
         ("tools", "head(limit)", "tail(limit)"),
         ("deep", "result_count", "adults"),
         ("deep", "'result_count'", "'result_count', STRICT"),
@@ -224,6 +236,16 @@ async def f(a, /, b: int = 1, *c, d=None, **e) -> 'x': # comment
     digest = hashlib.sha256(json.dumps(canonical(ast.parse(source))).encode()).hexdigest()
     # a new Python version that breaks this would make every day of every mart stale
     assert digest == "f3d32fc6367c80350be0a55262de531573b78b70e29e96b4349a151257bf5410"
+
+
+def test_a_value_that_is_another_in_each_process_is_refused(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = analysis(tmp_path, monkeypatch)
+    odd = Expect("ExpectColumnValuesToBeInSet", {"column": "product", "value_set": [object()]})
+    monkeypatch.setattr(type(found), "expect_input", {"search": (odd,)})
+    with pytest.raises(DeclarationError, match="write it as text or a number"):
+        fingerprint(settings, found)
 
 
 def test_an_analysis_without_source_is_refused(settings: Settings) -> None:

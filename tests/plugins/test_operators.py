@@ -74,9 +74,10 @@ def test_data_docs_are_where_the_link_leads() -> None:
     assert link.get_link(task, ti_key=None).endswith(page.removeprefix("s3://bucket/data_"))
 
 
-def test_other_code_than_was_planned_with_computes_nothing(settings: Settings) -> None:
+@pytest.mark.parametrize("operator", ["ValidateOperator", "AnalyzeOperator", "AuditOperator"])
+def test_other_code_than_was_planned_with_does_nothing(settings: Settings, operator: str) -> None:
     with pytest.raises(ConfigurationError, match="economic_results: this worker has other code or settings"):
-        _operator("AnalyzeOperator").step(settings, CHUNK, {})
+        _operator(operator).step(settings, CHUNK, {})
 
 
 def test_analyze_computes_on_the_engine_of_the_settings(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -66,6 +66,21 @@ def test_every_route_is_closed(get: Callable[..., Response]) -> None:
         assert get(path, anonymous=True).status_code == 401, path
         assert get(path, role=None).status_code == 403, path
         assert get(path, role="viewer").status_code in {200, 404}, path
+
+
+@pytest.mark.usefixtures("settings")
+def test_what_is_of_all_analyses_is_closed_to_who_may_read_one(
+    get: Callable[..., Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under FAB, to which a question about no DAG is whether there is any that the user may read."""
+    from airflow.api_fastapi.app import get_auth_manager
+
+    def is_authorized_dag(*, details: Any = None, **_: object) -> bool:
+        return details is None or details.id == "economic_results"
+
+    monkeypatch.setattr(get_auth_manager(), "is_authorized_dag", is_authorized_dag)
+    codes = {path: get(path).status_code for path in [*PAGES, "marts/sessions"]}
+    assert {path for path, code in codes.items() if code != 403} == {PAGES[1], PAGES[3]}
 
 
 @pytest.mark.usefixtures("settings")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
 
-from wayfare.contracts import EVENT_TYPES
 from wayfare.staging.database import engine
 from wayfare.staging.tables import STAGED, batch, change
 
@@ -21,7 +20,10 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 Event = tuple[str, dict[str, Any]]
-_SOLD = ("booking", "purchase", "cancellation", "refund", "travel")
+_SETTLED = ("cancellation", "refund")
+_CARRIES = {"booking": (*_SETTLED, "travel"), "travel": ("travel",)}
+_CARRIES |= dict.fromkeys(("purchase", *_SETTLED), _SETTLED)
+"""Whose rows change with an event of a type."""
 _LANDED_AT = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 _ids = itertools.count(1)
 
@@ -80,13 +82,13 @@ def stage(settings: Settings, batch_id: int, events: Iterable[Event]) -> None:
     """Stage one batch, touching the days of staged events that refer to the bookings it is about."""
     with engine(settings.url("owner")).begin() as connection:
         days: dict[tuple[str, dt.date], int] = {}
-        bookings: set[str] = set()
+        bookings: dict[str, set[str]] = {}
         for event_type, row in events:
             connection.execute(STAGED[event_type].insert().values(batch_id=batch_id, **row))
             key = (event_type, row["event_on"])
             days[key] = days.get(key, 0) + 1
-            if event_type in _SOLD:
-                bookings.add(row["booking_id"])
+            for carrier in _CARRIES.get(event_type, ()):
+                bookings.setdefault(carrier, set()).add(row["booking_id"])
         for key in _referring(connection, bookings):
             days.setdefault(key, 0)
         connection.execute(
@@ -106,10 +108,10 @@ def stage(settings: Settings, batch_id: int, events: Iterable[Event]) -> None:
             )
 
 
-def _referring(connection: Connection, bookings: set[str]) -> Iterable[tuple[str, dt.date]]:
-    for event_type in (e.name for e in EVENT_TYPES.values() if e.refers):
+def _referring(connection: Connection, bookings: dict[str, set[str]]) -> Iterable[tuple[str, dt.date]]:
+    for event_type, ids in bookings.items():
         table = STAGED[event_type]
-        found = connection.execute(select(table.c.event_on).distinct().where(table.c.booking_id.in_(bookings)))
+        found = connection.execute(select(table.c.event_on).distinct().where(table.c.booking_id.in_(ids)))
         yield from ((event_type, day) for (day,) in found)
 
 

@@ -90,6 +90,19 @@ def test_rows_that_are_many_and_texts_that_are_long(cursor: Any) -> None:
     assert out.equals(table.select(out.schema.names))
 
 
+def test_a_line_of_control_characters_comes_out(cursor: Any) -> None:
+    query = rf"SELECT n, repeat('\u0001', {2**20}) FROM generate_series(1, 3) AS n"
+    out = _out(cursor, query, pa.schema([("n", pa.int32()), ("text", pa.string())]))
+    assert out["text"].to_pylist() == [r"\u0001" * 2**20] * 3
+
+
+def test_what_arrow_cannot_read_ends(cursor: Any) -> None:
+    """Whoever sends must not wait for a reader who is gone: there is more to come than a pipe holds."""
+    with pytest.raises(pa.ArrowInvalid, match="invalid value 'x'"):
+        _out(cursor, "SELECT 'x' FROM generate_series(1, 3000000)", pa.schema([("n", pa.int32())]))
+    assert not [t for t in threading.enumerate() if t.name.startswith("copy")]
+
+
 def test_of_nothing_comes_nothing(cursor: Any) -> None:
     assert _out(cursor, "SELECT 1 WHERE false", pa.schema([("n", pa.int32())])).num_rows == 0
 

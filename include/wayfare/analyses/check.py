@@ -86,8 +86,18 @@ def _expectations(analysis: BehaviorAnalysis) -> Iterator[str]:
             yield f"expect_input[{name!r}]: it does not read {name}{_nearest(name, read)}"
         else:
             yield from _columns(f"expect_input[{name!r}]", expected, {*EVENT_TYPES[name].by_name, "event_on", "extra"})
+            yield from _shares(f"expect_input[{name!r}]", expected)
     if hasattr(analysis, "mart"):
         yield from _columns("expect_output", analysis.expect_output, set(analysis.mart.all_columns))
+
+
+def _shares(where: str, expected: tuple[Expect, ...]) -> Iterator[str]:
+    for expect in expected:
+        if expect.severity == "critical" and expect.arguments.get("mostly", 1) < 1:
+            yield (
+                f"{where}: {expect.expectation}: with `mostly`, what is set aside depends on which days are judged "
+                'together; leave it out, or write severity="warning"'
+            )
 
 
 def _columns(where: str, expected: tuple[Expect, ...], columns: Collection[str]) -> Iterator[str]:

@@ -39,7 +39,7 @@ def fingerprint(settings: Settings, analysis: BehaviorAnalysis) -> str:
     Raises
     ------
     DeclarationError
-        The source of the analysis cannot be read.
+        The source of the analysis cannot be read, or a value it declares is not the same in every process.
     """
     code = _reached(_modules(type(analysis)), type(analysis).__name__)
     names = _words(code)
@@ -49,7 +49,17 @@ def fingerprint(settings: Settings, analysis: BehaviorAnalysis) -> str:
         "contracts": {e.name: _contract(e, names) for e in analysis.reads},
         "settings": _settings(settings, names),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for, in one that does not depend on the process."""
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    text = str(value)
+    if " at 0x" in text:
+        raise DeclarationError(f"{text} is declared: write it as text or a number, which every process knows again")
+    return text
 
 
 def canonical(node: Any) -> Any:
@@ -112,12 +122,12 @@ def _modules(analysis: type[BehaviorAnalysis]) -> dict[str, ast.Module]:
     pending, found = [analysis.__module__], {}
     while pending:
         name = pending.pop()
-        source = _source(name)
+        source, package = _source(name)
         if source is None:
             continue
         tree = ast.parse(source)
         found[name] = _without_declarations(tree, classes)
-        candidates = {c for c in _imported(tree, name) if any(c == r or c.startswith(f"{r}.") for r in roots)}
+        candidates = {c for c in _imported(tree, package) if any(c == r or c.startswith(f"{r}.") for r in roots)}
         pending += sorted(candidates - _FRAMEWORK - found.keys())
     if analysis.__module__ not in found:
         raise DeclarationError(
@@ -127,24 +137,28 @@ def _modules(analysis: type[BehaviorAnalysis]) -> dict[str, ast.Module]:
     return found
 
 
-def _source(module: str) -> str | None:
-    """Source of a module; None if there is no such module (an imported name may be a function) or it has none."""
+def _source(module: str) -> tuple[str | None, str]:
+    """Source of a module, and the package that its relative imports begin from.
+
+    The source is None if there is no such module (an imported name may be a function) or it has none.
+    """
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
-        return None
+        return None, ""
     get_source = getattr(spec.loader, "get_source", None) if spec else None
-    return get_source(module) if get_source else None
+    return (get_source(module) if get_source else None), (spec.parent or "") if spec else ""
 
 
-def _imported(tree: ast.Module, module: str) -> Iterator[str]:
-    """Names of what a module imports, as if each were a module."""
+def _imported(tree: ast.Module, package: str) -> Iterator[str]:
+    """Names of what a module of a package imports, as if each were a module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            package = module.split(".")[: -node.level] if node.level else []
-            base = ".".join([*package, *([node.module] if node.module else [])])
+            parts = package.split(".")
+            parents = parts[: len(parts) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
@@ -175,7 +189,7 @@ def _reached(modules: dict[str, ast.Module], start: str) -> dict[str, list[Any]]
 
 
 def _words(code: object) -> set[str]:
-    return set(re.findall(r"\w+", json.dumps(code)))
+    return set(re.findall(r"\w+", json.dumps(code, ensure_ascii=False)))
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
@@ -185,14 +199,16 @@ def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
             yield from (ast.Import([alias]) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (ast.ImportFrom(node.module, [alias], node.level) for alias in node.names)
-        elif not _is_docstring(node) and not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from node.orelse
+        elif not _is_docstring(node):
             yield node
 
 
 def _bound(statement: ast.stmt) -> set[str] | None:
     """Names that a statement binds and does nothing else; None if it may do more."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return {statement.name}
+        return None if statement.decorator_list else {statement.name}
     if isinstance(statement, ast.Import | ast.ImportFrom):
         names = {(alias.asname or alias.name).split(".")[0] for alias in statement.names}
         return None if "*" in names else names

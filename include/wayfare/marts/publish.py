@@ -133,8 +133,8 @@ def _record(cursor: Any, publication: Publication, chunk: Chunk, *, run_id: str,
     cursor.execute(
         """
         INSERT INTO control.publication (publication_id, analysis, output_from, output_to, through_batch, fingerprint,
-          rows, seconds, run_id)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+          rows, seconds, run_id, published_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())
         """,
         (
             publication.id,

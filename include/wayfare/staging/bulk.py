@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _ENCODED_ROWS = 1_024
 """Rows encoded at a time: the encoder keeps other threads from running Python meanwhile."""
 
-_BLOCK = 1 << 22
-"""Bytes of text parsed at a time; no row is longer."""
+_BLOCK = 1 << 23
+"""Bytes of text parsed at a time; no row is longer: a line has a megabyte, of which a control character takes seven."""
 
 _PIPED = 1 << 18
 _ESCAPED = {"\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
@@ -113,7 +113,10 @@ def _batches(pipe: Any, sent: Future[None], schema: pa.Schema) -> Iterator[pa.Re
         for batch in _parsed(pipe, schema) if pipe.peek(1) else ():
             yield pa.record_batch(list(map(_typed, batch.columns, schema)), schema=schema)
     except pa.ArrowInvalid:
-        sent.result()  # where the text broke off, this says why
+        pipe.close()  # or whoever sends waits for ever
+        failure = sent.exception()
+        if isinstance(failure, psycopg2.Error):  # the text broke off, and this says why
+            raise failure from None
         raise
     sent.result()
 

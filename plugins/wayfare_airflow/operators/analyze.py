@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wayfare.errors import ConfigurationError
-from wayfare_airflow.operators.chunk import ChunkOperator
+from wayfare_airflow.operators.chunk import ChunkOperator, refuse_other_code
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -24,12 +23,6 @@ class AnalyzeOperator(ChunkOperator):
     def step(self, settings: Settings, chunk: Chunk, context: Context) -> dict[str, Any]:  # noqa: ARG002 - the step's face
         """Analyze; returns the number of rows."""
         from wayfare import engines
-        from wayfare.analyses import registry
-        from wayfare.marts.fingerprint import fingerprint
 
-        if fingerprint(settings, registry.get(chunk.analysis)) != chunk.fingerprint:
-            raise ConfigurationError(
-                f"analysis {chunk.analysis}: this worker has other code or settings than the plan was made with; once "
-                "all workers have the same, clear the run from its task plan on, or start another"
-            )
+        refuse_other_code(settings, chunk)
         return engines.analyze(settings, chunk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wayfare_airflow.links import DataDocsLink
-from wayfare_airflow.operators.chunk import ChunkOperator
+from wayfare_airflow.operators.chunk import ChunkOperator, refuse_other_code
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -27,4 +27,5 @@ class AuditOperator(ChunkOperator):
         """Audit; returns the verdict's summary."""
         from wayfare import quality
 
+        refuse_other_code(settings, chunk)
         return quality.audit(settings, chunk)

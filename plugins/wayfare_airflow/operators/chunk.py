@@ -53,6 +53,24 @@ class ChunkOperator(BaseOperator):
         raise NotImplementedError
 
 
+def refuse_other_code(settings: Settings, chunk: Chunk) -> None:
+    """Refuse a chunk that was planned with other code or settings: it would be published as what it is not.
+
+    Raises
+    ------
+    ConfigurationError
+        This worker's analysis is not the plan's.
+    """
+    from wayfare.analyses import registry
+    from wayfare.marts.fingerprint import fingerprint
+
+    if fingerprint(settings, registry.get(chunk.analysis)) != chunk.fingerprint:
+        raise ConfigurationError(
+            f"analysis {chunk.analysis}: this worker has other code or settings than the plan was made with; once "
+            "all workers have the same, clear the run from its task plan on, or start another"
+        )
+
+
 def read_chunk(value: Any) -> Chunk:
     """The chunk that a rendered template field holds.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wayfare_airflow.links import DataDocsLink
-from wayfare_airflow.operators.chunk import ChunkOperator
+from wayfare_airflow.operators.chunk import ChunkOperator, refuse_other_code
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class ValidateOperator(ChunkOperator):
     """Judges the chunk's input; rows that break a critical expectation are quarantined and left out.
 
-    Fails at once, without a retry, where more than the allowed share would be left out or the batch as a whole is not
-    credible. Its link leads to the verdicts in Data Docs, also when it failed.
+    Refuses a chunk that was planned with other code or settings. Fails at once, without a retry, where more than the
+    allowed share would be left out or the batch as a whole is not credible. Its link leads to the verdicts in Data
+    Docs, also when it failed.
     """
 
     operator_extra_links = (DataDocsLink("input"),)
@@ -27,4 +28,5 @@ class ValidateOperator(ChunkOperator):
         """Validate; returns the verdict's summary."""
         from wayfare import quality
 
+        refuse_other_code(settings, chunk)
         return quality.validate(settings, chunk)

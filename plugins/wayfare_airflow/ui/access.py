@@ -6,6 +6,8 @@ from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.models.dag import DagModel
 from fastapi import HTTPException, Request, status
 
+from wayfare.analyses import registry
+
 
 def authorize(request: Request, user: GetUserDep) -> None:
     """Let in who may read the task logs of the page's analysis, or of all DAGs where a page is not about one.
@@ -13,9 +15,9 @@ def authorize(request: Request, user: GetUserDep) -> None:
     Only the path says which analysis it is: a query could name one that the user may read.
     """
     analysis = request.path_params.get("analysis")
-    details = DagDetails(id=analysis, team_name=DagModel.get_team_name(analysis)) if analysis else None
-    allowed = get_auth_manager().is_authorized_dag(
-        method="GET", access_entity=DagAccessEntity.TASK_LOGS, details=details, user=user
-    )
-    if not allowed:
-        raise HTTPException(status.HTTP_403_FORBIDDEN, "Forbidden")
+    for dag_id in [analysis] if analysis else registry.analyses():
+        details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+        if not get_auth_manager().is_authorized_dag(
+            method="GET", access_entity=DagAccessEntity.TASK_LOGS, details=details, user=user
+        ):
+            raise HTTPException(status.HTTP_403_FORBIDDEN, "Forbidden")
