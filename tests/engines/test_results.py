@@ -23,6 +23,8 @@ from wayfare.analyses.chunk import Chunk
 from wayfare.contracts import EVENT_TYPES
 from wayfare.engines import analyze, inputs, result_url, session
 from wayfare.errors import ConfigurationError, DataError, DeclarationError
+from wayfare.staging.database import engine
+from wayfare.staging.tables import quarantine
 
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
@@ -170,6 +172,20 @@ def test_quarantined_events_are_left_out_of_their_type_alone(settings: Settings)
         given = inputs(connection, settings, CHUNK)
         assert nw.to_native(given["search"]).project("event_id").fetchall() == [(events[1][1]["event_id"],)]
         assert nw.to_native(given["booking"]).project("event_id").fetchall() == [(bookings,)]
+
+
+def test_what_was_set_aside_is_not_taken_back_in_because_its_file_is_gone(settings: Settings) -> None:
+    stage(settings, 1, [event("search", "2026-03-01")])
+    snapshots.extract(settings, CHUNK)
+    aside = {"analysis": "demand", "event_type": "search", "event_on": DAY, "event_id": uuid.uuid4(), "rule": "r"}
+    for batch_id, others in ((1, {"event_on": DAY + dt.timedelta(9)}), (2, {}), (1, {"analysis": "other"})):
+        with engine(settings.url("owner")).begin() as connection:
+            connection.execute(quarantine.insert().values(**{**aside, "through_batch": batch_id, **others}))
+    assert analyze(settings, CHUNK) == {"rows": 1}
+    with engine(settings.url("owner")).begin() as connection:
+        connection.execute(quarantine.insert().values(**aside, through_batch=1))
+    with pytest.raises(DataError, match=r"quarantine.parquet is missing, .* run the validate step"):
+        analyze(settings, CHUNK)
 
 
 def test_a_file_of_an_older_contract_revision_has_nulls_for_new_fields(settings: Settings) -> None:

@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
 from wayfare import snapshots, storage
 from wayfare.analyses import registry
@@ -15,8 +15,9 @@ from wayfare.analyses.api import Inputs
 from wayfare.contracts import reference
 from wayfare.engines.on_duckdb import DuckFrames
 from wayfare.engines.rates import rates
+from wayfare.errors import DataError
 from wayfare.staging.database import transaction
-from wayfare.staging.tables import change
+from wayfare.staging.tables import change, quarantine
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -63,17 +64,18 @@ def inputs(
 
     Raises
     ------
+    DataError
+        Events were set aside, and what was set aside is gone.
     ServiceError
         PostgreSQL does not answer.
     """
     made = frames or DuckFrames(connection)
     analysis = registry.get(chunk.analysis)
     files = snapshots.paths(settings, chunk)
-    url = f"{chunk.folder(settings.storage)}/quarantine.parquet"
-    quarantine = url if storage.exists(url) else None
+    set_aside = _set_aside(settings, chunk)
     horizon, rows = _extent(settings, chunk)
     return Inputs(
-        events={e.name: made.of_events(e, files[e.name], quarantine) for e in analysis.reads},
+        events={e.name: made.of_events(e, files[e.name], set_aside) for e in analysis.reads},
         days=made.of_table(days_of(chunk)),
         rates=made.of_relation(rates(connection, settings, max(horizon, chunk.days[-1]))),
         places=made.of_table(reference.places()),
@@ -114,6 +116,20 @@ def _days_at_once(rows: int) -> int:
     """Output days for which `rows` are repeated at once: all where that is little, as planning is paid each time."""
     most = REPEATED_ROWS // max(1, rows)
     return max(1, min(Inputs.days_at_once, most), most // 10)
+
+
+def _set_aside(settings: Settings, chunk: Chunk) -> str | None:
+    """Where the events are that validation set aside; None where nothing was validated."""
+    url = f"{chunk.folder(settings.storage)}/quarantine.parquet"
+    if storage.exists(url):
+        return url
+    analysis = registry.get(chunk.analysis)
+    (first, _), (_, last) = analysis.reads_of(chunk.days[0]), analysis.reads_of(chunk.days[-1])
+    here = quarantine.c.event_on.between(first, last) & (quarantine.c.through_batch == chunk.through_batch)
+    with transaction(settings.url("pipeline")) as connection:
+        if connection.scalar(select(exists().where(quarantine.c.analysis == chunk.analysis, here))):
+            raise DataError(f"{url} is missing, and events were set aside: run the validate step of this chunk again")
+    return None
 
 
 def _extent(settings: Settings, chunk: Chunk) -> tuple[dt.date, int]:
