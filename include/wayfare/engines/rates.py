@@ -42,8 +42,9 @@ def rates(connection: duckdb.DuckDBPyConnection, settings: Settings, through: dt
 
 
 def _reference_file(settings: Settings) -> str:
-    """The file of published rates with gaps filled, written once for each edition of the rates."""
-    edition = hashlib.sha256(Path(currency_converter.CURRENCY_FILE).read_bytes()).hexdigest()[:12]
+    """The file of published rates with gaps filled, written once for each edition of the rates and the minor units."""
+    units = str(reference.currencies().to_pydict()).encode()
+    edition = hashlib.sha256(Path(currency_converter.CURRENCY_FILE).read_bytes() + units).hexdigest()[:12]
     url = f"{settings.home}/reference/rates_{settings.currency}_{edition}.parquet"
     if not storage.exists(url):
         table = _published(settings.currency)
