@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ def test_a_simulation_that_was_interrupted_begins_anew(settings: Settings, monke
         until(lambda: any(settings.home.glob("demo*/*")))
         _thread.interrupt_main()
 
+    # a background job of a shell starts with SIGINT ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(demo, "CUSTOMERS", 100)
     monkeypatch.setattr(demo, "DAYS", 1_000)
     thread = threading.Thread(target=interrupt)
@@ -33,6 +36,7 @@ def test_a_simulation_that_was_interrupted_begins_anew(settings: Settings, monke
     with pytest.raises(KeyboardInterrupt):
         demo.land_and_wait(settings, Console(quiet=True), timeout=0)
     thread.join()
+    signal.signal(signal.SIGINT, before)
     monkeypatch.setattr(demo, "DAYS", 2)
     with pytest.raises(ServiceError, match="still stale"):
         demo.land_and_wait(settings, Console(quiet=True), timeout=0)
