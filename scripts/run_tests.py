@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-APART = ("tests/collector", "tests/dags", "tests/plugins", "tests/doctor", "tests/e2e", "tests/browser")
+APART = ("tests/collector", "tests/local", "tests/dags", "tests/plugins", "tests/doctor", "tests/e2e", "tests/browser")
 """In this order: the browser looks at the installation that the last of `tests/e2e` started, and killed parts of."""
 
 
