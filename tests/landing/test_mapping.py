@@ -60,6 +60,21 @@ fields.price = { money = "{price}", currency = "{currency}" }
 fields.currency = "{currency}"
 """
 )
+TRAVEL = (
+    BASE
+    + """
+[[events]]
+type = "travel"
+key = "{@line}"
+fields.occurred_at = "2026-01-01T00:00:00Z"
+fields.booking_id = "b"
+fields.item_id = "i"
+fields.outcome = "completed"
+fields.x = VALUE
+"""
+)
+"""A value as a field that no contract knows."""
+
 GOOD = {
     "id": "b1", "day": "2026-07-01", "room": "D", "lead": "3", "units": "2", "price": "10.50", "currency": "EUR"
 }  # fmt: skip
@@ -81,10 +96,8 @@ def run(tmp_path: Path, toml: str, rows: Sequence[dict[str, str]]) -> tuple[list
 
 
 def evaluate(tmp_path: Path, value: str, **columns: str) -> Any:
-    """One value over one row, as a field that no contract knows."""
-    toml = BASE + f'[[events]]\ntype = "travel"\nkey = "1"\nfields.x = {value}\n'
-    toml += 'fields.occurred_at = "2026-01-01T00:00:00Z"\nfields.booking_id = "b"\nfields.item_id = "i"\n'
-    events, faults = run(tmp_path, toml + 'fields.outcome = "completed"\n', [columns or {"a": "1"}])
+    """One value over one row."""
+    events, faults = run(tmp_path, TRAVEL.replace("VALUE", value), [columns or {"a": "1"}])
     if faults:
         return faults[1].message
     return events[0].get("x")

@@ -6,24 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from landing.test_mapping import BASE, run
+from landing.test_mapping import TRAVEL, run
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-TRAVEL = (
-    BASE
-    + """
-[[events]]
-type = "travel"
-key = "{@line}"
-fields.occurred_at = "2026-01-01T00:00:00Z"
-fields.booking_id = "b"
-fields.item_id = "i"
-fields.outcome = "completed"
-fields.x = VALUE
-"""
-)
 
 
 def column(tmp_path: Path, value: str, cells: list[str]) -> list[str]:

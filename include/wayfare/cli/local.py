@@ -17,8 +17,7 @@ def up(
     exit_: Annotated[bool, typer.Option("--exit", help="Stop again once that is done.")] = False,
 ) -> None:
     """Start PostgreSQL and Airflow, keep them running, and stop them on Ctrl-C."""
-    from rich.console import Console
-
+    from wayfare.cli.consoles import wide
     from wayfare.local import demo as demonstration
     from wayfare.local import stack
     from wayfare.settings import get_settings
@@ -27,9 +26,7 @@ def up(
         signal.signal(stopping, _stop)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, _stop)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160
+    console = wide(highlight=False)
     try:
         running = stack.start(get_settings(), console.print)
         try:

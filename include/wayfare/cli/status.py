@@ -16,10 +16,10 @@ def status(
 ) -> None:
     """Show for each analysis how many days are stale, through which batch it is fresh, and its last audit."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from wayfare import marts
+    from wayfare.cli.consoles import wide
     from wayfare.settings import get_settings
 
     found = marts.status(get_settings())
@@ -40,7 +40,4 @@ def status(
             f"{row['published_at']:%Y-%m-%d %H:%M}" if row["published_at"] else "-",
             str(row["audit"] or "-"),
         )
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
-    console.print(table)
+    wide().print(table)

@@ -123,9 +123,7 @@ def _set_aside(settings: Settings, chunk: Chunk) -> str | None:
     url = f"{chunk.folder(settings.storage)}/quarantine.parquet"
     if storage.exists(url):
         return url
-    analysis = registry.get(chunk.analysis)
-    (first, _), (_, last) = analysis.reads_of(chunk.days[0]), analysis.reads_of(chunk.days[-1])
-    here = quarantine.c.event_on.between(first, last) & (quarantine.c.through_batch == chunk.through_batch)
+    here = quarantine.c.event_on.between(*_window(chunk)) & (quarantine.c.through_batch == chunk.through_batch)
     with transaction(settings.url("pipeline")) as connection:
         if connection.scalar(select(exists().where(quarantine.c.analysis == chunk.analysis, here))):
             raise DataError(f"{url} is missing, and events were set aside: run the validate step of this chunk again")
@@ -134,12 +132,17 @@ def _set_aside(settings: Settings, chunk: Chunk) -> str | None:
 
 def _extent(settings: Settings, chunk: Chunk) -> tuple[dt.date, int]:
     """As of the chunk's batch: last day with an event of the types its analysis reads, and how many it reads."""
-    analysis = registry.get(chunk.analysis)
-    (first, _), (_, last) = analysis.reads_of(chunk.days[0]), analysis.reads_of(chunk.days[-1])
-    is_read = change.c.event_on.between(first, last)
+    is_read = change.c.event_on.between(*_window(chunk))
     found = select(func.max(change.c.event_on), func.sum(change.c.rows).filter(is_read)).where(
-        change.c.event_type.in_([e.name for e in analysis.reads]), change.c.batch_id <= chunk.through_batch
+        change.c.event_type.in_([e.name for e in registry.get(chunk.analysis).reads]),
+        change.c.batch_id <= chunk.through_batch,
     )
     with transaction(settings.url("pipeline")) as connection:
         horizon, rows = connection.execute(found).one()
         return horizon or chunk.days[-1], int(rows or 0)
+
+
+def _window(chunk: Chunk) -> tuple[dt.date, dt.date]:
+    """First and last day of what a chunk reads."""
+    analysis = registry.get(chunk.analysis)
+    return analysis.reads_of(chunk.days[0])[0], analysis.reads_of(chunk.days[-1])[1]

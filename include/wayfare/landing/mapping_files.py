@@ -140,10 +140,9 @@ def _mapper(mapping: str) -> Iterator[Callable[[Lines], Lines]]:
 
 def _events(mapping: Mapping, connection: duckdb.DuckDBPyConnection, lines: Lines) -> Lines:
     numbers, raw = lines.table["line"].combine_chunks(), lines.table["raw"]
-    faults = {int(numbers[i].as_py()): fault for i, fault in lines.faults.items()}
-    rows, unread = mapping_rows.cells(connection, lines, mapping.columns)
+    rows, faults = mapping_rows.cells(connection, lines, mapping.columns)
     events, failed = mapping.apply(connection, _placed(lines, rows))
-    faults |= unread | failed
+    faults |= failed
     if "at_line" in lines.table.column_names:
         events = _with_blanks(events, set(numbers.to_pylist()) - faults.keys())
     refused = pa.table({"line": pa.array(sorted(faults), pa.int64()), "json": pa.nulls(len(faults), pa.string())})

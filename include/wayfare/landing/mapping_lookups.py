@@ -83,8 +83,8 @@ def _from_file(spec: dict[str, Any], folder: Path) -> Lookup:
     with duck.connect(threads=1) as connection:
         for lines in read(str(path), layout, _ROWS, lambda _: None):
             names = tuple(next(csv.reader([lines.header or ""])))
-            table, unread = cells(connection, lines)
-            if faults := {lines.table["line"][i].as_py(): fault for i, fault in lines.faults.items()} | unread:
+            table, faults = cells(connection, lines)
+            if faults:
                 line = min(faults)
                 raise Mistake(f"{path}:{line}: {faults[line].message}")
             tables.append(table)

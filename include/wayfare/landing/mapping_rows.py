@@ -124,7 +124,7 @@ def _decoded(raw: bytes, encoding: str) -> str | None:
 def cells(
     connection: duckdb.DuckDBPyConnection, lines: Lines, wanted: Iterable[int] | None = None
 ) -> tuple[pa.Table, dict[int, Fault]]:
-    """Columns `line`, c0, c1, ..: the cells of each row that could be read; and the faults of others, by line.
+    """Columns `line`, c0, c1, ..: the cells of each row that could be read; and the faults of all others, by line.
 
     `wanted` are the positions of the columns to read: rows may name thousands, and each costs time.
     """
@@ -142,7 +142,8 @@ def cells(
     found += "WHERE type = 'OBJECT' AND line NOT IN (SELECT unnest($deep))"
     sql = f"SELECT {', '.join(['line', *columns])} FROM ({found})"  # noqa: S608 - generated names
     read = connection.sql(sql, params={"pointers": pointers, "deep": deep}).to_arrow_table()
-    return read, {line: _NO_OBJECT for (line,) in wrong} | dict.fromkeys(deep, _TOO_DEEP)
+    faults = {int(lines.table["line"][i].as_py()): fault for i, fault in lines.faults.items()}
+    return read, faults | {line: _NO_OBJECT for (line,) in wrong} | dict.fromkeys(deep, _TOO_DEEP)
 
 
 def _too_deep(connection: duckdb.DuckDBPyConnection) -> list[int]:
