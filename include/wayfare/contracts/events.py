@@ -8,12 +8,12 @@ PRODUCTS = ("flight", "hotel", "car", "package")
 CATEGORIES = ("baggage", "meal", "seat", "car", "insurance", "lounge", "transfer", "activity", "other")
 
 
-def _field(kind: Kind, name: str, doc: str, *, required: bool = True, signed: bool = False) -> Field:
-    return Field(name, kind, doc, required=required, signed=signed)
+def _field(kind: Kind, name: str, doc: str, *, signed: bool = False) -> Field:
+    return Field(name, kind, doc, signed=signed)
 
 
-def _choice(name: str, choices: tuple[str, ...], doc: str, *, required: bool = True) -> Field:
-    return Field(name, Kind.CHOICE, doc, required=required, choices=choices)
+def _choice(name: str, choices: tuple[str, ...], doc: str) -> Field:
+    return Field(name, Kind.CHOICE, doc, choices=choices)
 
 
 def _optional(kind: Kind, name: str, doc: str) -> Field:

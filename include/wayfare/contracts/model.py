@@ -150,10 +150,14 @@ class EventType:
                 raise DeclarationError(f"event type {self.name}: rule {rule.code!r} names unknown field {rule.field!r}")
 
     @property
+    def major(self) -> str:
+        """The first number of its SchemaVer version; events of another do not fit."""
+        return self.version.partition("-")[0]
+
+    @property
     def table(self) -> str:
         """Name of its staging table: a major version after the first has a table of its own."""
-        major = self.version.split("-")[0]
-        return self.name if major == "1" else f"{self.name}_v{major}"
+        return self.name if self.major == "1" else f"{self.name}_v{self.major}"
 
     @functools.cached_property
     def by_name(self) -> dict[str, Field]:
@@ -203,8 +207,7 @@ class EventType:
         for field in self.fields:
             if field.default is not None:  # null is as good as leaving it out, for every optional field
                 properties[field.name] = {"anyOf": [properties[field.name], {"type": "null"}], "default": field.default}
-        major = self.version.split("-")[0]
-        properties["schema_version"] = {**properties["schema_version"], "pattern": f"^{major}-[0-9]+-[0-9]+$"}
+        properties["schema_version"] = {**properties["schema_version"], "pattern": f"^{self.major}-[0-9]+-[0-9]+$"}
         return {
             "$schema": JSON_SCHEMA,
             "title": f"{self.name} {self.version}",

@@ -50,7 +50,7 @@ class CarefulDecoder:
     """Decodes lines to the given contracts, the one of the event's type and major version."""
 
     def __init__(self, contracts: Sequence[EventType]) -> None:
-        self._contracts = {(c.name, c.version.split("-")[0]): c for c in contracts}
+        self._contracts = {(c.name, c.major): c for c in contracts}
         self._names = sorted({c.name for c in contracts})
         self._fields = {"event_type", *(name for c in contracts for name in c.by_name)}
 

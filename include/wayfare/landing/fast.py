@@ -93,12 +93,11 @@ def _events(
 def _values(connection: duckdb.DuckDBPyConnection, contract: EventType, lines: pa.Array) -> dict[str, pa.Array]:
     """`event_type` and each field of the contract, typed; null where it is absent, null, or not of its type."""
     read = duck.select(connection, _statement(contract), lines=pa.table({"line": lines})).combine_chunks()
-    major = contract.version.split("-")[0]
     values = {"event_type": matching(contract.name, read["event_type"].chunk(0))}
     for field in contract.fields:
         column = read[field.name].chunk(0)
         if field.name == "schema_version":
-            values[field.name] = matching(f"{major}-[0-9]+-[0-9]+", column)
+            values[field.name] = matching(f"{contract.major}-[0-9]+-[0-9]+", column)
         else:
             values[field.name] = typed_values(connection, field, column)
     return values
