@@ -90,7 +90,7 @@ def _report(settings: Settings, chunk: Chunk, repeat: int) -> None:
     ratio = min(runs["engine"])[0] / min(runs["sql"])[0]
     by_hand = f"{min(runs['sql'])[0]:8.2f} s{max(m for _, m in runs['sql']):7.0f} MB"
     verdict = "" if ratio <= ALLOWED_RATIO else f"  SLOWER than {ALLOWED_RATIO} times"
-    results = (engines.result_url(settings, chunk), _by_hand_url(settings, chunk))
+    results = (chunk.result(settings.storage), _by_hand_url(settings, chunk))
     print(f"{chunk.analysis:24}{engine}{by_hand}{ratio:8.2f}  {in_process(compared, *results)}{verdict}")
 
 

@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _report(settings: Settings, spark: Settings, chunk: Chunk, server: psutil.Process) -> None:
-    url = engines.result_url(settings, chunk)
+    url = chunk.result(settings.storage)
     kept = f"{url}.duckdb"
     try:
         told = _figures(*in_process(_measured, settings, chunk))

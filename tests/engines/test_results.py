@@ -21,7 +21,7 @@ from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis, Mart, Window
 from wayfare.analyses.chunk import Chunk
 from wayfare.contracts import EVENT_TYPES
-from wayfare.engines import analyze, inputs, result_url, session
+from wayfare.engines import analyze, inputs, session
 from wayfare.errors import ConfigurationError, DataError, DeclarationError
 from wayfare.staging.database import engine
 from wayfare.staging.tables import quarantine
@@ -52,7 +52,7 @@ def _run(settings: Settings, chunk: Chunk = CHUNK) -> list[dict[str, Any]]:
 
 
 def _result(settings: Settings, chunk: Chunk = CHUNK) -> pa.Table:
-    with fsspec.open(result_url(settings, chunk)) as file:
+    with fsspec.open(chunk.result(settings.storage)) as file:
         return pq.read_table(file)
 
 
@@ -87,7 +87,7 @@ def test_a_large_result_is_in_order(settings: Settings, monkeypatch: pytest.Monk
     stage(settings, 1, [event("search", "2026-03-01")])
     snapshots.extract(settings, CHUNK)
     assert analyze(settings, CHUNK) == {"rows": 600_000}
-    keys = pq.read_table(result_url(settings, CHUNK), columns=["search_on", "destination"])
+    keys = pq.read_table(CHUNK.result(settings.storage), columns=["search_on", "destination"])
     assert keys.equals(keys.sort_by([("search_on", "ascending"), ("destination", "ascending")]))
 
 
@@ -242,7 +242,7 @@ def test_a_value_that_does_not_fit_is_the_datas_fault(settings: Settings, monkey
     _register(monkeypatch, Odd())
     with pytest.raises(DataError, match=r"odd.*mart column"):
         _run(settings)
-    assert not fsspec.filesystem("file").exists(result_url(settings, CHUNK))
+    assert not fsspec.filesystem("file").exists(CHUNK.result(settings.storage))
 
 
 def test_a_column_that_is_not_there_is_the_declarations_fault(

@@ -26,7 +26,7 @@ from wayfare.analyses import registry
 from wayfare.analyses.chunk import Chunk
 from wayfare.analyses.registry import analyses
 from wayfare.doctor import spark as examination
-from wayfare.engines import analyze, result_url
+from wayfare.engines import analyze
 from wayfare.errors import DataError
 from wayfare.pipeline import bring_up_to_date
 
@@ -112,7 +112,7 @@ def _set_aside(settings: Settings, chunk: Chunk) -> None:
         connection.execute("CREATE TABLE q (event_type TEXT, event_id UUID, rule TEXT)")
         connection.executemany("INSERT INTO q VALUES (?, ?, ?)", rows)
         fsspec.filesystem("file").makedirs(chunk.folder(settings.storage), exist_ok=True)
-        connection.table("q").write_parquet(f"{chunk.folder(settings.storage)}/quarantine.parquet")
+        connection.table("q").write_parquet(chunk.quarantine(settings.storage))
 
 
 def _on_spark(settings: Settings, remote: str) -> Settings:
@@ -127,9 +127,9 @@ def results(installed: tuple[Settings, dict[str, Chunk]], remote: str) -> dict[s
 
     def both(chunk: Chunk) -> tuple[pa.Table, pa.Table]:
         analyze(settings, chunk)
-        expected = pq.read_table(result_url(settings, chunk))
+        expected = pq.read_table(chunk.result(settings.storage))
         analyze(spark, chunk)
-        return expected, pq.read_table(result_url(settings, chunk))
+        return expected, pq.read_table(chunk.result(settings.storage))
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(chunks, pool.map(both, chunks.values()), strict=True))
@@ -170,7 +170,7 @@ def _run(settings: Settings, monkeypatch: pytest.MonkeyPatch, analysis: Behavior
     analyze(settings, CHUNK)
     folder = CHUNK.folder(settings.storage)
     assert [f.rpartition("/")[2] for f in storage.children(folder)] == ["result.parquet"], "nothing else is left"
-    rows: list[dict[str, Any]] = pq.read_table(result_url(settings, CHUNK)).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(CHUNK.result(settings.storage)).to_pylist()
     return rows
 
 
@@ -231,7 +231,7 @@ def test_a_value_that_does_not_fit_is_the_datas_fault(
 
     with pytest.raises(DataError, match="fit"):
         _run(_on_spark(settings, remote), monkeypatch, Odd())
-    assert not storage.exists(result_url(settings, CHUNK))
+    assert not storage.exists(CHUNK.result(settings.storage))
 
 
 def test_the_doctor_says_what_the_server_lacks(

@@ -100,7 +100,7 @@ def write_result(settings: Settings, chunk: Chunk, rows: Sequence[tuple[Any, ...
             for (name, column), values in zip(mart.all_columns.items(), columns, strict=True)
         }
     )
-    storage.write_atomic(f"{chunk.folder(settings.storage)}/result.parquet", lambda url: pq.write_table(table, url))
+    storage.write_atomic(chunk.result(settings.storage), lambda url: pq.write_table(table, url))
 
 
 def query(settings: Settings, statement: str) -> list[tuple[Any, ...]]:

@@ -83,4 +83,4 @@ def rewrite(url: str, query: str) -> None:
 
 def result(settings: Settings, chunk: Chunk) -> list[Any]:
     with engines.session(settings) as connection:
-        return connection.read_parquet(engines.result_url(settings, chunk)).order("ALL").fetchall()
+        return connection.read_parquet(chunk.result(settings.storage)).order("ALL").fetchall()

@@ -36,7 +36,7 @@ def test_every_breaking_event_is_set_aside_and_the_rest_goes_on(anywhere: Settin
 
     ids = {row["event_id"] for _, row in dear}
     with engines.session(settings) as connection:
-        file = connection.read_parquet(f"{chunk.folder(settings.storage)}/quarantine.parquet")
+        file = connection.read_parquet(chunk.quarantine(settings.storage))
         assert [(n, str(t)) for n, t in zip(file.columns, file.types, strict=True)] == [
             ("event_type", "VARCHAR"),
             ("event_id", "UUID"),
@@ -225,7 +225,7 @@ def test_a_result_that_is_not_right_is_refused(settings: Settings) -> None:
     quality.validate(settings, chunk)
     for tampered, says in TAMPERED.items():
         engines.analyze(settings, chunk)
-        rewrite(engines.result_url(settings, chunk), tampered)
+        rewrite(chunk.result(settings.storage), tampered)
         with pytest.raises(GateError) as refusal:
             quality.audit(settings, chunk)
         assert says in str(refusal.value)
@@ -239,7 +239,7 @@ def test_a_day_without_rows_is_a_warning(settings: Settings, sold: Sold) -> None
     quality.validate(settings, chunk)
     engines.analyze(settings, chunk)
     sold.totals = lambda given: given["booking"].select(price_minor=nw.col("price").sum())  # type: ignore[method-assign]  # the lost day brought none
-    rewrite(engines.result_url(settings, chunk), f"FROM file WHERE sold_on = DATE '{DAY}'")
+    rewrite(chunk.result(settings.storage), f"FROM file WHERE sold_on = DATE '{DAY}'")
     assert quality.audit(settings, chunk)["warnings"] == 1
     ((_, _, message),) = [b for b in broken(settings) if b[0] == "output"]
     assert "a day with booking events has rows" in message

@@ -41,8 +41,16 @@ class Chunk:
         return f"{self.days[0]}_{self.days[-1]}_{self.through_batch}_{self.fingerprint[:8]}_{digest}"
 
     def folder(self, storage: str) -> str:
-        """Where what its tasks hand on lives."""
+        """Where what its tasks hand on lives, below the storage's path or URL."""
         return f"{storage}/work/{self.analysis}/{self.key}"
+
+    def quarantine(self, storage: str) -> str:
+        """File of the events that `validate` set aside: `event_type`, `event_id` and the `rule` that each broke."""
+        return f"{self.folder(storage)}/quarantine.parquet"
+
+    def result(self, storage: str) -> str:
+        """File of the mart's rows that `analyze` computed, ordered by grain."""
+        return f"{self.folder(storage)}/result.parquet"
 
     def to_json(self) -> dict[str, Any]:
         """The chunk as XCom carries it; contiguous days travel as ranges.

@@ -5,7 +5,7 @@ files (snapshots), judging (quality) or publishing (marts).
 """
 
 from wayfare.engines.frames import inputs
-from wayfare.engines.results import analyze, result_url
+from wayfare.engines.results import analyze
 from wayfare.engines.sessions import session
 
-__all__ = ["analyze", "inputs", "result_url", "session"]
+__all__ = ["analyze", "inputs", "session"]

@@ -120,7 +120,7 @@ def _days_at_once(rows: int) -> int:
 
 def _set_aside(settings: Settings, chunk: Chunk) -> str | None:
     """Where the events are that validation set aside; None where nothing was validated."""
-    url = f"{chunk.folder(settings.storage)}/quarantine.parquet"
+    url = chunk.quarantine(settings.storage)
     if storage.exists(url):
         return url
     here = quarantine.c.event_on.between(*_window(chunk)) & (quarantine.c.through_batch == chunk.through_batch)

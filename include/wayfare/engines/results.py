@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 
-def result_url(settings: Settings, chunk: Chunk) -> str:
-    """Where the result of `chunk` is."""
-    return f"{chunk.folder(settings.storage)}/result.parquet"
-
-
 def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
     """Run the chunk's analysis over its day files and write `result.parquet`: the mart's columns, ordered by grain.
 
@@ -51,7 +46,7 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
         PostgreSQL or the Spark server does not answer.
     """
     analysis = registry.get(chunk.analysis)
-    url = result_url(settings, chunk)
+    url = chunk.result(settings.storage)
     with session(settings) as connection, _frames(settings, connection, url) as frames:
         given = inputs(connection, settings, chunk, frames)
         try:

@@ -52,7 +52,7 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
     """
     started = time.monotonic()
     analysis = registry.get(chunk.analysis)
-    path = f"{chunk.folder(settings.storage)}/result.parquet"
+    path = chunk.result(settings.storage)
     if not storage.exists(path):
         raise DataError(f"{path} is missing: run the analyze step of chunk {chunk.key} of {chunk.analysis} again")
     with _transaction(settings, chunk) as cursor:

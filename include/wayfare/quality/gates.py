@@ -57,7 +57,7 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
         page = docs.write(settings.storage, chunk.analysis, "input", chunk.key, judgments)
         records.record_verdicts(settings, chunk, "input", _verdicts(judgments), {**judged, "volume": len(files)})
         aside = connection.table("quarantined").order("ALL")
-        write_atomic(f"{chunk.folder(settings.storage)}/quarantine.parquet", aside.write_parquet)
+        write_atomic(chunk.quarantine(settings.storage), aside.write_parquet)
         records.record_quarantine(settings, chunk, files, events.quarantined(connection))
         (quarantined,) = connection.execute("SELECT count(DISTINCT event_id) FROM quarantined").fetchone() or (0,)
         broken = connection.execute(_BROKEN).fetchall()
@@ -93,7 +93,7 @@ def audit(settings: Settings, chunk: Chunk) -> dict[str, Any]:
     from wayfare.quality.judge import judge
 
     analysis = registry.get(chunk.analysis)
-    result = f"{chunk.folder(settings.storage)}/result.parquet"
+    result = chunk.result(settings.storage)
     if not exists(result):
         raise GateError(f"analysis {chunk.analysis}: there is no {result}; run analyze for this chunk first")
     with session(settings) as connection, datasource(connection) as source:

@@ -19,12 +19,11 @@ RELATIVE_ERROR = 1e-9
 
 def register(connection: duckdb.DuckDBPyConnection, analysis: BehaviorAnalysis, chunk: Chunk, result: str) -> int:
     """Make the view of the result, named as the analysis, and the table `chunk_days`; return the result's rows."""
-    import pyarrow as pa
+    from wayfare.engines.frames import days_of
 
     view = connection.read_parquet(result)
     view.create_view(analysis.name)
-    days = pa.table({"output_on": pa.array(chunk.days, pa.date32())})
-    connection.from_arrow(days).create("chunk_days")
+    connection.from_arrow(days_of(chunk)).create("chunk_days")
     return len(view)
 
 
