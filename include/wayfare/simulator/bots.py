@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from wayfare.simulator import columns
-from wayfare.simulator.world import MARKETS, home_airports
+from wayfare.simulator.world import HOME_AIRPORTS, MARKETS
 
 if TYPE_CHECKING:
     from wayfare.simulator.today import Today
@@ -23,7 +23,7 @@ def crawl(today: Today, bots: int) -> int:
         n = int(rng.integers(300, 600))
         home = bot % len(MARKETS)
         there = (bot * 7 + 3) % len(world.destinations)
-        if world.destinations[there] == home_airports()[home]:
+        if world.destinations[there] == HOME_AIRPORTS[home]:
             there = (there + 1) % len(world.destinations)
         envelope = pa.table(
             {
@@ -44,7 +44,7 @@ def crawl(today: Today, bots: int) -> int:
             {
                 "search_id": columns.numbered("s", today.counters.search + np.arange(n)),
                 "product": columns.constant("flight", n),
-                "origin": columns.constant(home_airports()[home], n),
+                "origin": columns.constant(HOME_AIRPORTS[home], n),
                 "destination": columns.constant(world.destinations[there], n),
                 "start_on": columns.date(start_on),
                 "adults": columns.count(np.ones(n)),

@@ -11,7 +11,7 @@ import pyarrow as pa
 from wayfare.contracts.events import PRODUCTS
 from wayfare.simulator import columns
 from wayfare.simulator.looking import OFFERS, euros
-from wayfare.simulator.world import CAR, FLIGHT, HOTEL, MARKET_CURRENCIES, PACKAGE, home_airports
+from wayfare.simulator.world import CAR, FLIGHT, HOME_AIRPORTS, HOTEL, MARKET_CURRENCIES, PACKAGE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -125,7 +125,7 @@ def _post_bookings(today: Today, visits: Visits, items: Items, redeemed: Ints, s
             "product": columns.coded(items.product, PRODUCTS),
             "resource_id": columns.coded(items.resource, today.world.resources),
             "search_id": columns.numbered("s", search),
-            "origin": columns.coded(np.where(from_home, items.market, -1), home_airports()),
+            "origin": columns.coded(np.where(from_home, items.market, -1), HOME_AIRPORTS),
             "destination": columns.coded(today.world.location[items.resource], today.world.destinations),
             "start_on": columns.date(items.start_on),
             "end_on": columns.date(items.end_on, items.end_on >= 0),

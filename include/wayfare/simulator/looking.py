@@ -11,7 +11,7 @@ import pyarrow as pa
 from wayfare.contracts.events import PRODUCTS
 from wayfare.simulator import columns
 from wayfare.simulator.people import away
-from wayfare.simulator.world import FLIGHT, MARKET_CURRENCIES, PACKAGE, home_airports
+from wayfare.simulator.world import FLIGHT, HOME_AIRPORTS, MARKET_CURRENCIES, PACKAGE
 
 if TYPE_CHECKING:
     from wayfare.simulator.columns import Flags, Floats, Ints
@@ -108,7 +108,7 @@ def _post_searches(  # noqa: PLR0917 - one row's parts, all of one length
         {
             "search_id": searches.ids,
             "product": columns.coded(product, PRODUCTS),
-            "origin": columns.coded(np.where(from_home, searches.market, -1), home_airports()),
+            "origin": columns.coded(np.where(from_home, searches.market, -1), HOME_AIRPORTS),
             "destination": columns.coded(searches.destination, today.world.destinations),
             "start_on": columns.date(searches.start_on),
             "end_on": columns.date(searches.start_on + visits.nights[visit], round_trip),

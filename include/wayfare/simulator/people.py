@@ -12,12 +12,12 @@ from wayfare.simulator import columns
 from wayfare.simulator.world import (
     FLIGHT,
     FULL_ROUTE,
+    HOME_AIRPORTS,
     HORIZON,
     MARKET_WEIGHTS,
     MARKETS,
     TRENDING,
     World,
-    home_airports,
     offsets,
     search_season,
     travel_season,
@@ -170,7 +170,7 @@ def _destinations(today: Today, people: People, whence: _Whence, product: Ints) 
 
 def away(world: World, market: Ints, destination: Ints) -> Ints:
     """`destination`, or the next one where it is the market's own airport."""
-    home = np.array([world.destinations.index(c) if c in world.destinations else -1 for c in home_airports()])
+    home = np.array([world.destinations.index(c) if c in world.destinations else -1 for c in HOME_AIRPORTS])
     return np.where(destination == home[market], (destination + 1) % len(world.destinations), destination)
 
 

@@ -25,7 +25,8 @@ HORIZON = 330
 MARKETS = ("PT", "ES", "GB", "DE", "FR", "US", "BR", "CH", "JP")
 MARKET_WEIGHTS = (0.36, 0.14, 0.14, 0.10, 0.08, 0.08, 0.04, 0.03, 0.03)
 MARKET_CURRENCIES = ("EUR", "EUR", "GBP", "EUR", "EUR", "USD", "BRL", "CHF", "JPY")
-_HOME_AIRPORTS = ("LIS", "MAD", "MAN", "FRA", "CDG", "JFK", "GRU", "ZRH", "NRT")
+HOME_AIRPORTS = ("LIS", "MAD", "MAN", "FRA", "CDG", "JFK", "GRU", "ZRH", "NRT")
+"""Where each of the `MARKETS` departs from."""
 _DESTINATIONS = (
     *("FNC", "LHR", "BCN", "FAO", "MAD", "AMS", "FCO", "PDL", "ORY", "BER", "OPO", "CPH", "VIE", "PRG"),
     *("DUB", "ATH", "MXP", "BRU", "GVA", "KEF", "EDI", "IST", "CMN", "RAK", "SID", "RAI", "JFK", "BOS"),
@@ -61,11 +62,6 @@ class World:
         """A resource of each product that goes from the market's home to, or is at, the destination."""
         start, many = self.first[product, market, destination], self.many[product, market, destination]
         return np.asarray(start + (rng.random(len(start)) * many).astype(np.int64))
-
-
-def home_airports() -> tuple[str, ...]:
-    """Where each market departs from, in the order of `MARKETS`."""
-    return _HOME_AIRPORTS
 
 
 def make_world(rng: np.random.Generator, customers: int) -> World:
@@ -108,7 +104,7 @@ def _flights(
     """One flight or two from each home airport to each destination, noted in `first` and `many`."""
     supply: list[_Supply] = []
     distance = _distances(destinations)
-    for origin, code in enumerate(_HOME_AIRPORTS):
+    for origin, code in enumerate(HOME_AIRPORTS):
         for d, destination in enumerate(destinations):
             share = MARKET_WEIGHTS[origin] * popularity[d]
             planted = (code, destination) == FULL_ROUTE
@@ -149,7 +145,7 @@ def _distances(destinations: tuple[str, ...]) -> Floats:
     def radians(codes: tuple[str, ...], key: str) -> Floats:
         return np.radians([float(airports[c][key]) for c in codes])  # type: ignore[literal-required]  # lat or lon
 
-    lat, lon = radians(_HOME_AIRPORTS, "lat")[:, None], radians(_HOME_AIRPORTS, "lon")[:, None]
+    lat, lon = radians(HOME_AIRPORTS, "lat")[:, None], radians(HOME_AIRPORTS, "lon")[:, None]
     to_lat, to_lon = radians(destinations, "lat")[None, :], radians(destinations, "lon")[None, :]
     cosine = np.sin(lat) * np.sin(to_lat) + np.cos(lat) * np.cos(to_lat) * np.cos(lon - to_lon)
     return np.asarray(6371.0 * np.arccos(np.clip(cosine, -1, 1)))
@@ -160,7 +156,7 @@ def offsets(day: int) -> Ints:
     table = places()
     zones = dict(zip(table["place"].to_pylist(), table["zone"].to_pylist(), strict=True))
     noon = dt.datetime.fromtimestamp(day * 86400 + 43200, dt.UTC)
-    ahead = [noon.astimezone(ZoneInfo(zones[code])).utcoffset() or dt.timedelta() for code in _HOME_AIRPORTS]
+    ahead = [noon.astimezone(ZoneInfo(zones[code])).utcoffset() or dt.timedelta() for code in HOME_AIRPORTS]
     return np.array([int(a.total_seconds()) for a in ahead])
 
 
