@@ -16,11 +16,11 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "wayfare", "AWS_SECRET_ACCESS_KEY": "secret"
 
 
 @contextlib.contextmanager
-def s3_server(port: int = 0) -> Iterator[str]:
+def s3_server() -> Iterator[str]:
     """Run moto's server within this process; gives its address."""
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     try:

@@ -150,10 +150,10 @@ class Native:
             return [own[found] for found in above if found in own]
         return []
 
-    def wayfare(self, *arguments: str, service: str = "migrate") -> str:
-        """The command line with a service's environment."""
+    def wayfare(self, *arguments: str) -> str:
+        """The command line, as the owner."""
         done = subprocess.run(
-            [*PROGRAMS["wayfare"], *arguments], env=self.environment(service), capture_output=True, text=True
+            [*PROGRAMS["wayfare"], *arguments], env=self.environment("migrate"), capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

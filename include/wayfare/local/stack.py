@@ -28,11 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stack:
-    """What runs: the server, the supervisor over Airflow's processes, and where to look."""
+    """What runs, where to look at it, and how to stop it."""
 
     settings: Settings
     postgres: EmbeddedPostgres
-    supervisor: Supervisor
     secrets: Secrets
     undo: contextlib.ExitStack
 
@@ -76,7 +75,7 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stack:
         undo.callback(supervisor.stop)
         supervisor.start()
         _wait_for_airflow(settings)
-        return Stack(settings, postgres, supervisor, secrets, undo.pop_all())
+        return Stack(settings, postgres, secrets, undo.pop_all())
 
 
 def _supervisor(

@@ -27,13 +27,13 @@ _PUBLISHED_AT = Column("When the row was published.", "timestamptz")
 _SUPERSEDED_AT = Column("When a later row took its place; null while it is current.", "timestamptz")
 
 
-def quoted(names: Iterable[str], prefix: str = "") -> str:
-    """Identifiers as a list in SQL, each behind `prefix`.
+def quoted(names: Iterable[str]) -> str:
+    """Identifiers as a list in SQL.
 
-    >>> quoted(["search_on", "city"], "old.")
-    'old."search_on", old."city"'
+    >>> quoted(["search_on", "city"])
+    '"search_on", "city"'
     """
-    return ", ".join(f'{prefix}"{name}"' for name in names)
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def relation(analysis: BehaviorAnalysis) -> str:
@@ -129,7 +129,7 @@ def summarize(cursor: Any, analysis: BehaviorAnalysis) -> None:
         cursor.execute("SELECT brin_summarize_new_values(%s)", (f'marts."{table}_day"',))
 
 
-def _existing(cursor: Any, relation: str) -> dict[str, tuple[str, bool]]:
+def _existing(cursor: Any, name: str) -> dict[str, tuple[str, bool]]:
     """Columns of a table or view in order: type, and whether it is required; empty if there is none."""
     cursor.execute(
         """
@@ -137,9 +137,9 @@ def _existing(cursor: Any, relation: str) -> dict[str, tuple[str, bool]]:
           WHEN 'timestamp with time zone' THEN 'timestamptz' ELSE format_type(atttypid, atttypmod) END, attnotnull
         FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
         """,
-        (relation,),
+        (name,),
     )
-    return {name: (type_, required) for name, type_, required in cursor.fetchall()}
+    return {column: (type_, required) for column, type_, required in cursor.fetchall()}
 
 
 def _refuse_breaking_change(
