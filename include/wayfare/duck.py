@@ -36,6 +36,15 @@ def select(
             connection.unregister(name)
 
 
+def literal(text: str) -> str:
+    """A SQL string literal.
+
+    >>> literal("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
 def too_little_memory(what: str, told: object) -> ConfigurationError:
     """The error where `what` took more memory than DuckDB is given, with what DuckDB told."""
     return ConfigurationError(

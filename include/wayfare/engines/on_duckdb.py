@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import narwhals as nw
 
-from wayfare import snapshots
+from wayfare import duck, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -55,8 +55,7 @@ class DuckFrames:
         What a table in memory spills leaves a quarter of a byte behind for every value, for as long as it is there.
         """
         ((folder,),) = self._connection.sql("SELECT current_setting('temp_directory')").fetchall()
-        file = f"{folder}/kept.duckdb".replace("'", "''")
-        self._connection.execute(f"ATTACH IF NOT EXISTS '{file}' AS kept")
+        self._connection.execute(f"ATTACH IF NOT EXISTS {duck.literal(f'{folder}/kept.duckdb')} AS kept")
         for number, frame in enumerate(frames):
             rows = nw.to_native(frame)
             write = rows.insert_into if number else rows.create

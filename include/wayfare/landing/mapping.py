@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wayfare.contracts import reference
+from wayfare.duck import literal
 from wayfare.errors import DeclarationError
 from wayfare.landing.lines import Fault
 from wayfare.landing.mapping_events import compile_event
@@ -39,7 +40,7 @@ from wayfare.landing.mapping_expressions import OPERATIONS
 from wayfare.landing.mapping_lookups import Lookup, lookup
 from wayfare.landing.mapping_rows import Layout
 from wayfare.landing.mapping_scope import Scope
-from wayfare.landing.mapping_values import Check, Expression, Mistake, at, known_keys, literal, nearest, trimmed
+from wayfare.landing.mapping_values import Check, Expression, Mistake, at, known_keys, nearest, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wayfare.contracts import EVENT_TYPES, EventType, Kind
+from wayfare.duck import literal
 from wayfare.landing.mapping_values import (
     Check,
     Expression,
@@ -20,7 +21,6 @@ from wayfare.landing.mapping_values import (
     checks_of,
     known_keys,
     label_of,
-    literal,
     nearest,
 )
 

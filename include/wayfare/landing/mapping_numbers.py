@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wayfare.contracts.reference import currencies
+from wayfare.duck import literal
 from wayfare.landing.mapping_scope import Operation, Scope
 from wayfare.landing.mapping_values import (
     DECIMAL,
@@ -18,7 +19,6 @@ from wayfare.landing.mapping_values import (
     checks_of,
     decimal_of,
     derived,
-    literal,
     nearest,
 )
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from wayfare.duck import literal
 from wayfare.landing.mapping_values import (
     DECIMAL,
     Expression,
@@ -16,7 +17,6 @@ from wayfare.landing.mapping_values import (
     at,
     checks_of,
     label_of,
-    literal,
     nearest,
 )
 

@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 
 import duckdb
 
+from wayfare.duck import literal
 from wayfare.landing.mapping_scope import Operation, Scope
 from wayfare.landing.mapping_values import (
     Expression,
@@ -21,7 +22,6 @@ from wayfare.landing.mapping_values import (
     at,
     checks_of,
     derived,
-    literal,
 )
 
 if TYPE_CHECKING:

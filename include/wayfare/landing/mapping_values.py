@@ -7,6 +7,8 @@ import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from wayfare.duck import literal
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -35,11 +37,6 @@ def at(key: str) -> Iterator[None]:
         yield
     except Mistake as mistake:
         raise Mistake(mistake.says, (key, *mistake.where)) from None
-
-
-def literal(value: str) -> str:
-    """A SQL string literal."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def trimmed(sql: str) -> str:

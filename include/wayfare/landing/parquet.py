@@ -179,7 +179,7 @@ def _json(schema: pa.Schema, placed: list[str]) -> str:
     for i, field in enumerate(schema):
         value = _value(field, f"c{i}")
         value = f"coalesce(CAST(n{i} AS VARCHAR), {value})" if f"n{i}" in placed else value
-        members.append(f"{_literal(json.dumps(field.name) + ':')} || {value}")
+        members.append(f"{duck.literal(json.dumps(field.name) + ':')} || {value}")
     return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"
 
 
@@ -215,10 +215,6 @@ def _finite(value: str, kind: pa.DataType) -> str:
     if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and (inner := _finite("x", kind.value_type)) != "x":
         return f"list_transform({value}, lambda x: {inner})"
     return value
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 @functools.cache
