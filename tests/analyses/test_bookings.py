@@ -1,4 +1,4 @@
-"""The bookings of customers: the examples of their docstrings, and that changes add up to what is left."""
+"""The bookings of customers: changes add up to what is left."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import narwhals as nw
 
-from analyses import examples
 from analyses.selling import cancellation, day
 from wayfare.analyses import bookings
 from wayfare.analyses.customer_behavior import CustomerBehavior
@@ -14,12 +13,6 @@ from wayfare.analyses.destination_demand import DestinationDemand
 
 if TYPE_CHECKING:
     from analyses.conftest import Runner
-
-
-def test_examples_in_the_docstrings_hold() -> None:
-    outcome = examples.outcome(bookings)
-    assert outcome.attempted > 5
-    assert outcome.failed == 0
 
 
 def test_sales_and_reversals_add_up_to_what_is_left(runner: Runner) -> None:

@@ -1,4 +1,4 @@
-"""Sales as changes: the examples of the docstrings, and how far stays are spread over their nights."""
+"""Sales as changes: how far stays are spread over their nights."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from analyses import examples
 from wayfare.analyses import sales
 
 if TYPE_CHECKING:
     from analyses.conftest import Runner
 
 DAY = dt.date(2026, 3, 1)
-
-
-def test_examples_in_the_docstrings_hold() -> None:
-    outcome = examples.outcome(sales)
-    assert outcome.attempted > 3
-    assert outcome.failed == 0
 
 
 def test_every_length_of_stay_has_each_of_its_nights_once(runner: Runner) -> None:
