@@ -178,10 +178,11 @@ def test_a_line_too_long_is_kept_in_part_and_never_replayed(settings: Settings, 
 def test_lines_of_exactly_the_limit_are_whole(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wayfare.landing import jsonl
+    from wayfare.landing import jsonl, lines
 
     whole = json.dumps(event()).encode()
-    monkeypatch.setattr(jsonl, "MAX_LINE", len(whole) + 3)
+    for module in (jsonl, lines):
+        monkeypatch.setattr(module, "MAX_LINE", len(whole) + 3)
     for block in (7, 64, 1 << 20):
         monkeypatch.setattr(jsonl, "_BLOCK", block)
         path = write(tmp_path / f"{block}.jsonl", [whole + b" " * 3, whole + b" " * 4, whole + b" " * 900, whole])

@@ -10,11 +10,11 @@ import csv
 import functools
 import io
 import re
+from codecs import BOM_UTF8
 from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
-import pyarrow as pa
 
 from wayfare.contracts import EVENT_TYPES, Kind
 from wayfare.errors import DataError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 csv.field_size_limit(MAX_LINE)
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
-_BOM = b"\xef\xbb\xbf"
 
 
 def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
@@ -61,7 +60,7 @@ def runs(records: Records, source: str, header: str, names: list[str], rows: int
         yield _lines(run, source, header, names)
 
 
-def reread(raw: bytes, header: str, delimiter: str = ",") -> tuple[str | None, Fault | None]:
+def reread(raw: bytes, header: str, delimiter: str = ",") -> str | Fault:
     """The JSON text of one record kept from before, or why it has none."""
     names = next(csv.reader([header]))
     _, _, cells = next(Records(io.BytesIO(raw), delimiter, begins=False))
@@ -161,7 +160,7 @@ class Records:
             while (more := self._stream.readline(MAX_LINE)) and not more.endswith(b"\n"):
                 pass
         if self._first:
-            raw, self._first = raw.removeprefix(_BOM), False
+            raw, self._first = raw.removeprefix(BOM_UTF8), False
         return raw
 
 
@@ -180,11 +179,11 @@ def _numbers_and_flags() -> tuple[frozenset[str], frozenset[str]]:
     return numbers, frozenset(f.name for f in fields if f.kind is Kind.FLAG)
 
 
-def _json(cells: list[str] | Fault, names: list[str]) -> tuple[str | None, Fault | None]:
+def _json(cells: list[str] | Fault, names: list[str]) -> str | Fault:
     if isinstance(cells, Fault):
-        return None, cells
+        return cells
     if len(cells) != len(names):
-        return None, Fault("wrong_columns", f"has {len(cells)} cells where the header names {len(names)}")
+        return Fault("wrong_columns", f"has {len(cells)} cells where the header names {len(names)}")
     numbers, flags = _numbers_and_flags()
     event: dict[str, object] = {}
     for name, cell in zip(names, cells, strict=True):
@@ -196,22 +195,8 @@ def _json(cells: list[str] | Fault, names: list[str]) -> tuple[str | None, Fault
             event[name] = cell.lower() == "true"
         else:
             event[name] = cell
-    return msgspec.json.encode(event).decode(), None
+    return msgspec.json.encode(event).decode()
 
 
 def _lines(run: list[tuple[int, bytes, list[str] | Fault]], source: str, header: str, names: list[str]) -> Lines:
-    faults = dict[int, Fault]()
-    texts = []
-    for i, (_, _, cells) in enumerate(run):
-        text, fault = _json(cells, names)
-        texts.append(text)
-        if fault:
-            faults[i] = fault
-    table = pa.table(
-        {
-            "line": pa.array([line for line, _, _ in run], pa.int64()),
-            "raw": pa.array([raw for _, raw, _ in run], pa.binary()),
-            "json": pa.array(texts, pa.string()),
-        }
-    )
-    return Lines(source, "csv", table, faults, header)
+    return Lines.of(source, "csv", [(line, raw, _json(cells, names)) for line, raw, cells in run], header)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, NOT_UTF8, Fault, Lines, too_long
+from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, Fault, Lines, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20
 _FIRST_RUN = 4 << 20
 _NEWLINE = 10
-_BOM = b"\xef\xbb\xbf"
 
 
 def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
@@ -45,7 +45,7 @@ def _pieces(stream: BinaryIO) -> Iterator[pa.Array]:
     rest, first = b"", True
     while block := stream.read(_BLOCK):
         if first:
-            block, first = block.removeprefix(_BOM), False
+            block, first = block.removeprefix(BOM_UTF8), False
         body = rest + block
         end = body.rfind(b"\n") + 1
         if end:
@@ -104,13 +104,8 @@ def _text(piece: pa.Array) -> pa.Array | None:
 def _careful_text(piece: pa.Array, position: int, first_line: int, faults: dict[int, Fault]) -> pa.Array:
     texts: list[str | None] = []
     for i, raw in enumerate(piece.to_pylist(), start=position):
-        text = None
-        if len(raw.removesuffix(b"\n").removesuffix(b"\r")) > MAX_LINE:
-            faults[i] = too_long(first_line + i)
-        else:
-            try:
-                text = raw.decode()
-            except UnicodeDecodeError:
-                faults[i] = NOT_UTF8
-        texts.append(text)
+        text = decoded(raw.removesuffix(b"\n").removesuffix(b"\r"), first_line + i)
+        if isinstance(text, Fault):
+            faults[i] = text
+        texts.append(None if isinstance(text, Fault) else text)
     return pa.array(texts, pa.string())

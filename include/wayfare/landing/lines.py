@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from wayfare.staging.incoming import MAX_RAW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import pyarrow as pa
+    from collections.abc import Iterable, Sequence
 
 MAX_LINE = MAX_RAW
 MAX_RUN_BYTES = 32 << 20
@@ -49,6 +49,21 @@ class Lines:
     faults: dict[int, Fault] = field(default_factory=dict)
     header: str | None = None
 
+    @classmethod
+    def of(
+        cls, source: str, form: str, rows: Sequence[tuple[int, bytes, str | Fault]], header: str | None = None
+    ) -> Lines:
+        """Lines read one by one: the number of each, itself as it came, and its JSON text or why it has none."""
+        table = pa.table(
+            {
+                "line": pa.array([line for line, _, _ in rows], pa.int64()),
+                "raw": pa.array([raw for _, raw, _ in rows], pa.binary()),
+                "json": pa.array([None if isinstance(read, Fault) else read for _, _, read in rows], pa.string()),
+            }
+        )
+        faults = {i: read for i, (_, _, read) in enumerate(rows) if isinstance(read, Fault)}
+        return cls(source, form, table, faults, header)
+
 
 def repeated(names: Iterable[str]) -> list[str]:
     """Those of the names that are there more than once.
@@ -69,3 +84,13 @@ def too_long(source_line: int) -> Fault:
 
 
 NOT_UTF8 = Fault("not_utf8", "is not UTF-8; write the source in UTF-8 and land it again")
+
+
+def decoded(raw: bytes, source_line: int) -> str | Fault:
+    """The text of a line, or why it has none."""
+    if len(raw) > MAX_LINE:
+        return too_long(source_line)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return NOT_UTF8

@@ -104,22 +104,16 @@ def reread(rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:
             with _mapper(name) as mapped:
                 yield mapped(_replayed(refused, texts, written.format_of(source), header, source))
         except DeclarationError as error:
-            unread = (None, Fault("mapping", str(error)))
-            yield _replayed(refused, [unread] * len(refused), form, header, source)
+            yield _replayed(refused, [Fault("mapping", str(error))] * len(refused), form, header, source)
 
 
 def _replayed(
-    refused: list[dict[str, Any]], texts: list[tuple[str | None, Fault | None]], form: str, header: str, source: str
+    refused: list[dict[str, Any]], texts: Sequence[str | Fault], form: str, header: str, source: str
 ) -> Lines:
-    table = pa.table(
-        {
-            "line": pa.array([row["rejection_id"] for row in refused], pa.int64()),
-            "raw": pa.array([row["raw"] for row in refused], pa.binary()),
-            "json": pa.array([text for text, _ in texts], pa.string()),
-            "at_line": pa.array([str(row["line"]) for row in refused], pa.string()),
-        }
-    )
-    return Lines(source, form, table, {i: fault for i, (_, fault) in enumerate(texts) if fault}, header)
+    rows = [(row["rejection_id"], row["raw"], text) for row, text in zip(refused, texts, strict=True)]
+    lines = Lines.of(source, form, rows, header)
+    at_line = pa.array([str(row["line"]) for row in refused], pa.string())
+    return replace(lines, table=lines.table.append_column("at_line", at_line))
 
 
 @contextmanager

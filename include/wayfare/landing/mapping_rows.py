@@ -104,14 +104,14 @@ def read(source: str, layout: Layout, rows: int, progress: Callable[[int], None]
         yield replace(lines, header=header)
 
 
-def reread(row: Mapping[str, Any], layout: Layout) -> tuple[str | None, Fault | None]:
+def reread(row: Mapping[str, Any], layout: Layout) -> str | Fault:
     """The JSON text of a row kept from before (`raw`, `header`, `source`), or why it has none."""
     text = _decoded(row["raw"], "utf-8") or _decoded(row["raw"], layout.encoding or "utf-8")
     if text is None:
-        return None, _NOT_READABLE
+        return _NOT_READABLE
     if layout.format_of(row["source"]) == "csv":
         return csv_lines.reread(text.encode(), row["header"], layout.delimiter)
-    return text, None
+    return text
 
 
 def _decoded(raw: bytes, encoding: str) -> str | None:

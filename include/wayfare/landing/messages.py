@@ -12,10 +12,9 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Literal, Self
 
 import msgspec
-import pyarrow as pa
 
 from wayfare.landing.decode import Decoder, decoder
-from wayfare.landing.lines import MAX_LINE, NOT_UTF8, Fault, Lines, too_long
+from wayfare.landing.lines import MAX_LINE, Lines, decoded
 from wayfare.staging.batches import Stager
 from wayfare.staging.incoming import CONFLICT
 
@@ -125,7 +124,7 @@ class MessageDecoder:
 
     def __call__(self, events: Sequence[Event], source: str) -> Incoming:
         """What a batch of `source` stages of these events, whose ordinals are their positions."""
-        return self._decode(_lines(events, source))
+        return self._decode(Lines.of(source, "jsonl", [(e.line, e.raw, decoded(e.raw, e.line)) for e in events]))
 
 
 class MessageStager:
@@ -177,28 +176,3 @@ def refused(rejection: Rejection) -> Outcome:
     """The outcome of an event that is refused."""
     status: Status = "conflict" if rejection.reason == CONFLICT else "rejected"
     return Outcome(status, rejection.reason, rejection.field, rejection.message)
-
-
-def _lines(events: Sequence[Event], source: str) -> Lines:
-    faults = dict[int, Fault]()
-    table = pa.table(
-        {
-            "line": pa.array([e.line for e in events], pa.int64()),
-            "raw": pa.array([e.raw for e in events], pa.binary()),
-            "json": pa.array(_texts(events, faults), pa.string()),
-        }
-    )
-    return Lines(source, "jsonl", table, faults)
-
-
-def _texts(events: Sequence[Event], faults: dict[int, Fault]) -> Iterator[str | None]:
-    for i, event in enumerate(events):
-        text = None
-        if len(event.raw) > MAX_LINE:
-            faults[i] = too_long(event.line)
-        else:
-            try:
-                text = event.raw.decode()
-            except UnicodeDecodeError:
-                faults[i] = NOT_UTF8
-        yield text

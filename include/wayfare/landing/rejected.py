@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from sqlalchemy import Select, func, or_, select
 
 from wayfare.errors import ConfigurationError
 from wayfare.landing import csv_lines, mapping_files
 from wayfare.landing.decode import decoders
 from wayfare.landing.files import stage_all
-from wayfare.landing.lines import MAX_RUN_BYTES, NOT_UTF8, TOO_LONG, Fault, Lines
+from wayfare.landing.lines import MAX_RUN_BYTES, TOO_LONG, Lines, decoded
 from wayfare.staging.batches import Stager
 from wayfare.staging.database import transaction
 from wayfare.staging.sealing import seal_of
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from wayfare.contracts import EventType
+    from wayfare.landing.lines import Fault
     from wayfare.settings import Settings
     from wayfare.staging.incoming import Landed
 
@@ -170,27 +170,10 @@ def _told(settings: Settings, row: dict[str, Any]) -> str:
 
 
 def _lines(rows: list[dict[str, Any]]) -> Lines:
-    faults = dict[int, Fault]()
-    texts = []
-    for i, row in enumerate(rows):
-        text, fault = _text(row)
-        texts.append(text)
-        if fault:
-            faults[i] = fault
-    table = pa.table(
-        {
-            "line": pa.array([row["rejection_id"] for row in rows], pa.int64()),
-            "raw": pa.array([row["raw"] for row in rows], pa.binary()),
-            "json": pa.array(texts, pa.string()),
-        }
-    )
-    return Lines("replay", "jsonl", table, faults)
+    return Lines.of("replay", "jsonl", [(row["rejection_id"], row["raw"], _text(row)) for row in rows])
 
 
-def _text(row: dict[str, Any]) -> tuple[str | None, Fault | None]:
+def _text(row: dict[str, Any]) -> str | Fault:
     if row["format"] == "csv":
         return csv_lines.reread(row["raw"], row["header"])
-    try:
-        return row["raw"].decode(), None
-    except UnicodeDecodeError:
-        return None, NOT_UTF8
+    return decoded(row["raw"], row["line"])
