@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 import pendulum
@@ -53,8 +54,6 @@ def build_dag(analysis: BehaviorAnalysis) -> DAG:
 
 def documentation(analysis: BehaviorAnalysis) -> str:
     """The DAG's page: the analysis's docstring, what it reads, and its mart column by column (Markdown)."""
-    import inspect
-
     mart = analysis.mart
     reads = ", ".join(f"`{event_type.name}`" for event_type in analysis.reads)
     lines = [

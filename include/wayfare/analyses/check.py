@@ -12,7 +12,7 @@ from wayfare.analyses.api import Additivity, BehaviorAnalysis, Expect
 from wayfare.contracts import EVENT_TYPES, EventType
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
 _SNAKE = re.compile(r"[a-z][a-z0-9_]*")
 _SUFFIX_TYPES = {"_minor": "bigint", "_on": "date", "_at": "timestamptz"}
@@ -114,6 +114,6 @@ def _functions(analysis: BehaviorAnalysis) -> Iterator[str]:
             yield f"{name} is missing; write def {name}(self, given: Inputs) -> nw.LazyFrame[Any]"
 
 
-def _nearest(name: str, known: Collection[str] | Mapping[str, object]) -> str:
-    found = difflib.get_close_matches(name, list(known), n=1)
+def _nearest(name: str, known: Collection[str]) -> str:
+    found = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {found[0]!r}?)" if found else ""

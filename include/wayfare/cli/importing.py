@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wayfare.cli.landing import Json, Quiet, close, progress_bar
+
 if TYPE_CHECKING:
     from wayfare.landing.mapping_preview import Preview
 
@@ -20,14 +22,13 @@ def import_(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the first events and what would be refused; land nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no closing line.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Turn rows into events as a mapping says, and land them; importing the same again changes nothing.
 
     Exit status: 0 all events are staged, 1 some rows or events were rejected or conflict, 2 a fault stopped the import.
     """
-    from wayfare.cli.landing import close, progress_bar
     from wayfare.landing.mapping_files import import_files
     from wayfare.landing.mapping_preview import preview
     from wayfare.settings import get_settings

@@ -31,8 +31,8 @@ class Format(StrEnum):
 
 _Reason = Annotated[str | None, typer.Option(help="Only this reason code, as `wayfare rejections` shows it.")]
 _Source = Annotated[str | None, typer.Option(help="Only this source: its path, or the end of it.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
-_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no closing line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no closing line.")]
 
 
 @app.command()
@@ -41,8 +41,8 @@ def land(
     format: Annotated[  # noqa: A002  # the option's name
         Format | None, typer.Option(help="Their format; default: by suffix, JSON Lines for standard input.")
     ] = None,
-    as_json: _Json = False,
-    quiet: _Quiet = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Land events from JSON Lines, CSV (header = field names) or Parquet; landing the same again changes nothing.
 
@@ -57,7 +57,7 @@ def land(
 
 
 @app.command()
-def replay(reason: _Reason = None, source: _Source = None, as_json: _Json = False, quiet: _Quiet = False) -> None:
+def replay(reason: _Reason = None, source: _Source = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Land the lines of open rejections again, after the contract, the reference data or the clock was mended."""
     from wayfare import landing
     from wayfare.settings import get_settings

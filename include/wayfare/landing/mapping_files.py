@@ -151,7 +151,7 @@ def _events(mapping: Mapping, connection: duckdb.DuckDBPyConnection, lines: Line
 def _with_blanks(events: pa.Table, rows: set[int]) -> pa.Table:
     """The events of a replay's rows; a row that gives none any more is a blank line, with which it is settled."""
     without = sorted(rows - set(events["line"].to_pylist()))
-    blanks = {"line": pa.array(without, pa.int64()), "json": pa.array([""] * len(without), pa.string())}
+    blanks = {"line": pa.array(without, pa.int64()), "json": pa.repeat("", len(without))}
     return pa.concat_tables([events, pa.table(blanks)])
 
 
@@ -163,5 +163,4 @@ def _placed(lines: Lines, rows: pa.Table) -> pa.Table:
     else:
         at_line = rows["line"].cast(pa.string())
     name = Path(lines.source).name.removesuffix(".gz").removesuffix(".zst")
-    at_file = pa.array([name], pa.string()).take(pa.array(np.zeros(len(rows), np.int64)))
-    return rows.append_column("at_line", at_line).append_column("at_file", at_file)
+    return rows.append_column("at_line", at_line).append_column("at_file", pa.repeat(name, len(rows)))

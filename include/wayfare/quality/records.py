@@ -74,8 +74,8 @@ def record_quarantine(settings: Settings, chunk: Chunk, files: Sequence[DayFile]
 
     from wayfare.staging import bulk
 
-    analysis = pa.array([chunk.analysis] * events.num_rows, pa.string())
-    through = pa.array([chunk.through_batch] * events.num_rows, pa.int64())
+    analysis = pa.repeat(chunk.analysis, events.num_rows)
+    through = pa.repeat(chunk.through_batch, events.num_rows)
     table = events.append_column("analysis", analysis).append_column("through_batch", through)
     try:
         with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:

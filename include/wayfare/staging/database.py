@@ -56,13 +56,6 @@ GRANT USAGE ON SCHEMA bi TO wayfare_bi;
 """
 
 
-def _forget_after_fork() -> None:
-    engine.cache_clear()
-
-
-os.register_at_fork(after_in_child=_forget_after_fork)
-
-
 @functools.cache
 def engine(url: str) -> Engine:
     """The pooled engine for a `postgresql://` URL; every session works in UTC."""
@@ -76,6 +69,9 @@ def engine(url: str) -> Engine:
         connection.commit()  # type: ignore[attr-defined]
 
     return made
+
+
+os.register_at_fork(after_in_child=engine.cache_clear)  # two processes must not talk over one socket
 
 
 @contextmanager
