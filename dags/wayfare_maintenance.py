@@ -1,4 +1,4 @@
-"""Removes what the pipeline no longer needs: hand-over folders, superseded day files, old verdicts."""
+"""Removes what the pipeline no longer needs: hand-over folders, superseded day files, XComs, leftovers, verdicts."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def literal(text: str) -> str:
 
 
 def too_little_memory(what: str, told: object) -> ConfigurationError:
-    """The error where `what` took more memory than DuckDB is given, with what DuckDB told."""
+    """The error of a step, `what`, that needs more memory than DuckDB is given; `told` is DuckDB's own message."""
     return ConfigurationError(
         f"{what} takes more memory than DuckDB is given; raise WAYFARE_DUCKDB_MEMORY_LIMIT or lower "
         f"WAYFARE_CHUNK_ROWS: {told}"

@@ -1,6 +1,6 @@
 """Files at a path or an fsspec URL: the few operations the pipeline needs.
 
-Belongs here: joining, existence, atomic writing, sweeping up. Does not: what the files hold or what they are called.
+Belongs here: existence, listing, atomic writing, sweeping up. Does not: what the files hold or what they are called.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 
 class AskedOnce(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """What one DuckDB session reads and writes of a store, which is asked about each file once.
+    """A store as one DuckDB session sees it, which asks about each file once.
 
-    DuckDB asks four times with every query it plans, and planning an analysis is hundreds of queries. What a session
-    reads was whole before and is never written again.
+    DuckDB itself asks four times with every query it plans, and planning an analysis is hundreds of queries. What a
+    session reads was whole before it began and is never written again.
     """
 
     cachable = False

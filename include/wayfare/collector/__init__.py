@@ -1,5 +1,5 @@
 """The collector: events over HTTP, each answered when it is durable.
 
 Belongs here: requests, their producers and limits, and gathering them into batches. Does not: decoding and staging
-(landing), or the broker's connection (`wayfare.landing.queue`).
+(landing), or connections to the broker (`wayfare.landing.brokers`).
 """

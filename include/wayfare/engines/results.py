@@ -64,7 +64,7 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _frames(settings: Settings, connection: duckdb.DuckDBPyConnection, url: str) -> Iterator[Frames]:
-    """What makes frames of the settings' engine; what it writes beside the result's `url` goes with it."""
+    """The frames of the settings' engine; what they write beside the result's `url` is removed at the end."""
     if settings.engine == "duckdb":
         yield DuckFrames(connection)
         return

@@ -82,8 +82,8 @@ class Records:
     """Iterates (line, raw, cells or fault) over the records of a CSV.
 
     A record that never closes its quotes, or grows too long, is given up after its first line and reading goes on with
-    the second: a stray quote costs its own line and not the rest of the file. No line is read more than twice: a record
-    that goes on into the lines of one given up is within quotes where that one was, and fails where it failed.
+    the second: a stray quote costs its own line and not the rest of the file. No line is read more than twice: a later
+    record that runs on into those lines is inside the same quotes, so it is known to fail where the first one failed.
 
     Where the stream `begins` a file, a byte order mark is no part of it.
     """

@@ -3,8 +3,9 @@
 It accepts only JSON objects of known fields, each once, whose values have their field's type; whatever else there is it
 leaves to `careful`, which knows why. What both accept they give the same values.
 
-What DuckDB reads of a line says neither what else is in it nor whether a value is of another type. Quotation marks do:
-a value read accounts for two of its key and, if it is text, for two of its own. A line of more holds something else.
+The values that DuckDB reads do not tell what else a line holds, or that one of them was of another type. Quotation
+marks do: each value read accounts for the two of its key and, if it is text, two of its own. A line with more of them
+holds something else.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/js
 """Content types of one event per line."""
 
 _VALUE_BYTES = 8
-"""Bytes of a body for each comma or line, at least: a value of an event, with its name, is longer than that."""
+"""Fewest bytes of a body for each comma or line in it: a value of an event takes more, with its name."""
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*+(?:"|\Z)|[\[\]{},]', re.DOTALL)
 _BRACKETS = 1_000_000

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _STAND_INS = {0xDC00 + byte: 0x10DC00 + byte for byte in range(0x80, 0x100)}
-"""Characters of nobody's, through the SQL, for what Python makes of bytes that are not UTF-8."""
+"""Private-use characters that stand for Python's surrogates, bytes that are not UTF-8, on their way through the SQL."""
 
 _BYTES = {stand_in: byte for byte, stand_in in _STAND_INS.items()}
 
@@ -88,7 +88,7 @@ def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def _placed(run: pa.Table, broken: set[int]) -> pa.Table:
-    """The cells as c0, c1, .., since SQL ignores a name's case; as n0, .. the numbers of times that it does not have.
+    """The cells as c0, c1, .., since SQL ignores a name's case; as n0, .. the numbers behind times out of SQL's range.
 
     The rows of cells that are not UTF-8 are added to `broken`.
     """

@@ -49,8 +49,8 @@ class _Page:
 class _Leaf:
     """A column's part of a row group.
 
-    `ends` and `sizes` are how many values and bytes there are before each page, and in all; `cell` is how long a value
-    may be that takes no room of its own in them; `per_row` is how many values a row has: on average, in lists.
+    `ends` and `sizes` are how many values and bytes there are before each page, and in all; `cell` is the most bytes of
+    a value that its page only points to; `per_row` is how many values a row has, on average where they are in lists.
     """
 
     ends: NDArray[np.int64]

@@ -102,7 +102,7 @@ class EmbeddedPostgres:
             configuration.write(_CONFIGURATION)
 
     def _open_the_way(self) -> None:
-        """The system user must reach its files, whoever has closed a folder above them since."""
+        """Let the system user reach its files, even where a folder above them was closed since."""
         for folder in {*self.data.resolve().parents, *_binaries().resolve().parents}:
             mode = folder.stat().st_mode
             if not mode & stat.S_IXOTH:

@@ -40,7 +40,7 @@ _TEMPORARY = (
         " message text, raw bytea, raw_digest uuid) ON COMMIT DELETE ROWS"
     ),
 )
-# Whoever is lost while the server answers it gives the lock up as soon as one that is lost while it sends.
+# A client that is lost while the server answers it gives up the lock as soon as one that is lost while it sends.
 _LOCK = "SET LOCAL tcp_user_timeout = '60s'; SELECT pg_advisory_xact_lock(%s)"
 _KNOWN = """
 SELECT i.ordinal

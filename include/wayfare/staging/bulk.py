@@ -29,7 +29,7 @@ _ENCODED_ROWS = 1_024
 """Rows encoded at a time: the encoder keeps other threads from running Python meanwhile."""
 
 _BLOCK = 1 << 23
-"""Bytes of text parsed at a time; no row is longer: a line has a megabyte, of which a control character takes seven."""
+"""Bytes of text parsed at a time; no row is longer: a line has at most a megabyte, and each byte may become seven."""
 
 _PIPED = 1 << 18
 _ESCAPED = {"\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}

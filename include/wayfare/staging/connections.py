@@ -1,7 +1,7 @@
-"""What connections that work on PostgreSQL are made with: whichever end is lost, the other notices within a minute.
+"""How connections to PostgreSQL are made: when one end is lost, the other notices within a minute.
 
-Without it a server's process whose client's machine is gone keeps its locks for hours. On Unix sockets nothing of this
-has an effect.
+Otherwise the server would hold the locks of a client whose machine is gone for hours. On Unix sockets none of this has
+any effect.
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class AuditOperator(ChunkOperator):
-    """Judges the chunk's result: unique keys, totals that reconcile with the input, no gap in the days.
+    """Judges the chunk's result: unique keys, no NULL where none is declared, totals that reconcile with the input.
 
-    Fails at once, without a retry, where the result is wrong; nothing is published then. Its link leads to the
-    verdicts in Data Docs.
+    Refuses a chunk that was planned with other code or settings. Fails at once, without a retry, where the result is
+    wrong; nothing is published then. A day with events and no rows is a warning. Its link leads to the verdicts in
+    Data Docs.
     """
 
     operator_extra_links = (DataDocsLink("output"),)

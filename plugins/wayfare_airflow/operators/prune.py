@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PruneOperator(BaseOperator):
-    """Removes hand-over folders, superseded day files and verdicts that nothing has needed for a while.
+    """Removes hand-over folders, superseded day files, XComs, leftovers and verdicts that nothing needs any more.
 
     Parameters
     ----------
