@@ -6,11 +6,16 @@ from collections import defaultdict
 from typing import Any
 
 Row = dict[str, Any]
+Key = tuple[str, str]
 AMOUNTS = ("price", "cost", "commission", "fee")
 
 
 def _in_time(events: list[Row]) -> list[Row]:
-    return sorted(events, key=lambda e: (e["occurred_at"], e["event_id"]))
+    return sorted(events, key=_when)
+
+
+def _when(event: Row) -> tuple[Any, Any]:
+    return event["occurred_at"], event["event_id"]
 
 
 def _share(sale: Row, amount: str, units: int) -> int:
@@ -20,54 +25,69 @@ def _share(sale: Row, amount: str, units: int) -> int:
 
 
 def _sales(bookings: list[Row], purchases: list[Row]) -> list[Row]:
-    first: dict[tuple[str, str], Row] = {}
-    for kind, key, units, events in (
-        ("booking", "item_id", "units", bookings),
-        ("purchase", "purchase_id", "quantity", purchases),
-    ):
-        for e in sorted(_in_time(events), key=lambda e: e["is_test"]):
-            first.setdefault((kind, e[key]), {**e, "kind": kind, "key": e[key], "units": e[units]})
-    return [first[k] for k in sorted(first)]
+    """Sales by kind and key, those of one key in time; tests under the key of a real one are none."""
+    events = [{**e, "kind": "booking", "key": e["item_id"]} for e in bookings]
+    events += [{**e, "kind": "purchase", "key": e["purchase_id"], "units": e["quantity"]} for e in purchases]
+    real = {_key(e) for e in events if not e["is_test"]}
+    kept = [e for e in events if not e["is_test"] or _key(e) not in real]
+    return sorted(kept, key=lambda e: (_key(e), *_when(e)))
 
 
-def _targets(event: Row, hit: list[Row], items: list[Row], purchases: list[Row], gone: Any) -> list[tuple[Row, int]]:
-    """Sales that a cancellation is about, with the units it asks for: `hit` it names, the others were sold by then."""
+def _key(sale: Row) -> Key:
+    return sale["kind"], sale["key"]
+
+
+def _targets(event: Row, reach: dict[Key, list[Row]], sold: set[Key], gone: Any) -> list[tuple[Key, int]]:
+    """Keys that a cancellation is about, with the units it asks for; `sold` are those sold by then."""
+    named = _named(event)
+    hit = [named] if named in reach else []
     if event["purchase_id"]:
-        return [(p, event["units"]) for p in hit]
+        return [(key, event["units"]) for key in hit]
+    items = [key for key in reach if key in sold and key[0] == "booking"]
+    purchases = [key for key in reach if key in sold and key[0] == "purchase"]
     alone = len(items) == 1
     if event["item_id"]:
-        asked = [(i, event["units"]) for i in hit]
-        own = [p for p in purchases if p["item_id"] == event["item_id"] or (alone and p["item_id"] is None)]
+        asked = [(key, event["units"]) for key in hit]
+        of_item = {key: reach[key][0]["item_id"] for key in purchases}
+        own = [k for k in purchases if of_item[k] == event["item_id"] or (alone and of_item[k] is None)]
     else:
         hit = items
-        asked = [(i, event["units"] if alone else i["units"]) for i in items]
+        asked = [(key, event["units"] if alone else _size(reach[key])) for key in items]
         own = purchases
-    takes_all = all(gone(i, n) for i, n in asked) and (hit or not event["item_id"])
-    return asked + ([(p, p["units"]) for p in own] if takes_all else [])
+    takes_all = all(gone(key, n) for key, n in asked) and (hit or not event["item_id"])
+    return asked + ([(key, _size(reach[key])) for key in own] if takes_all else [])
 
 
-def _cancel(event: Row, sales: list[Row], asked: dict[Any, int]) -> list[Row]:
-    def id_of(sale: Row) -> Any:
-        return sale["kind"], sale["key"], event["is_test"]
+def _size(sales: list[Row]) -> int:
+    return sum(s["units"] for s in sales)
 
-    items = [s for s in sales if s["kind"] == "booking"]
-    purchases = [s for s in sales if s["kind"] == "purchase"]
-    named = [s for s in sales if (s["kind"], s["key"]) == _named(event)]
-    sold_by = max([event["occurred_at"], *sorted(s["occurred_at"] for s in items or purchases)[:1]])
-    items, purchases = ([s for s in of if s["occurred_at"] <= sold_by] for of in (items, purchases))
+
+def _cancel(event: Row, sales: list[Row], gone: dict[Any, int]) -> list[Row]:
+    at = sorted(s["occurred_at"] for s in sales if s["kind"] == "booking") or sorted(s["occurred_at"] for s in sales)
+    sold_by = max([event["occurred_at"], *at[:1]])
+    reach: dict[Key, list[Row]] = {}
+    for sale in sales:
+        if _key(sale) not in reach or sale["occurred_at"] <= sold_by:
+            reach.setdefault(_key(sale), []).append(sale)
+    sold = {key for key, of_key in reach.items() if of_key[0]["occurred_at"] <= sold_by}
+    test = event["is_test"]
     rows = []
     penalty = event["penalty"] or 0
-    for sale, units in _targets(event, named, items, purchases, lambda s, n: asked[id_of(s)] + n >= s["units"]):
-        before = min(sale["units"], asked[id_of(sale)])
-        asked[id_of(sale)] += units
-        after = min(sale["units"], asked[id_of(sale)])
-        row = {"sale": sale, "reversed_units": after - before, "kept_penalty": 0}
-        for amount in AMOUNTS:
-            row[f"reversed_{amount}"] = _share(sale, amount, after) - _share(sale, amount, before)
-        if event["currency"] == sale["currency"]:
-            row["kept_penalty"] = min(penalty, max(row["reversed_price"], 0))
-            penalty -= row["kept_penalty"]
-        rows.append(row)
+    for key, asks in _targets(event, reach, sold, lambda k, n: gone[k, test] + n >= _size(reach[k])):
+        left = min(asks, _size(reach[key]) - gone[key, test])
+        skip = gone[key, test]
+        gone[key, test] += left
+        for sale in reach[key]:
+            before = min(sale["units"], skip)
+            after = min(sale["units"], before + left)
+            skip, left = skip - before, left - (after - before)
+            row = {"sale": sale, "reversed_units": after - before, "kept_penalty": 0}
+            for amount in AMOUNTS:
+                row[f"reversed_{amount}"] = _share(sale, amount, after) - _share(sale, amount, before)
+            if event["currency"] == sale["currency"]:
+                row["kept_penalty"] = min(penalty, max(row["reversed_price"], 0))
+                penalty -= row["kept_penalty"]
+            rows.append(row)
     return rows
 
 
@@ -78,7 +98,7 @@ def _refund(event: Row, sales: list[Row], paid: dict[Any, int]) -> Row:
     paid[key] += event["amount"]
     choice = sorted(
         sales,
-        key=lambda s: (s["currency"] != event["currency"], (s["kind"], s["key"]) != _named(event), s["kind"], s["key"]),
+        key=lambda s: (s["currency"] != event["currency"], _key(s) != _named(event), _key(s), *_when(s)),
     )
     return {
         "sale": choice[0] if choice else None,
@@ -95,18 +115,18 @@ def reversals(
     tests = [s for s in sales if s["is_test"]]
     if len(tests) == len(sales):
         return _settled(sales, events)
-    keys = {(s["kind"], s["key"]) for s in tests}
+    keys = {_key(s) for s in tests}
     apart = [e for e in events if _named(e) in keys]
     found = _settled([s for s in sales if not s["is_test"]], [e for e in events if e not in apart])
     return found | _settled(tests, apart)
 
 
-def _named(event: Row) -> tuple[str, str]:
+def _named(event: Row) -> Key:
     return ("purchase", event["purchase_id"]) if event["purchase_id"] else ("booking", event["item_id"])
 
 
 def _settled(sales: list[Row], events: list[Row]) -> dict[Any, list[Row]]:
-    asked: dict[Any, int] = defaultdict(int)
+    gone: dict[Any, int] = defaultdict(int)
     paid: dict[Any, int] = defaultdict(int)
     cancelled: dict[Any, int] = defaultdict(int)
     refunded: dict[Any, int] = defaultdict(int)
@@ -114,7 +134,7 @@ def _settled(sales: list[Row], events: list[Row]) -> dict[Any, list[Row]]:
     found: dict[Any, list[Row]] = {}
     for event in _in_time(events):
         is_refund = "amount" in event
-        rows = [_refund(event, sales, paid)] if is_refund else _cancel(event, sales, asked)
+        rows = [_refund(event, sales, paid)] if is_refund else _cancel(event, sales, gone)
         for row in rows:
             account = (row.get("paid_currency") or row["sale"]["currency"], event["is_test"])
             if is_refund:
@@ -132,16 +152,18 @@ def _settled(sales: list[Row], events: list[Row]) -> dict[Any, list[Row]]:
 
 def travels(bookings: list[Row], events: list[Row]) -> dict[Any, list[Row]]:
     """Rows by event_id of one booking's travel events."""
-    sales = {s["key"]: s for s in _sales(bookings, [])}
+    sales = _sales(bookings, [])
     seen = set()
     found: dict[Any, list[Row]] = {}
     for event in _in_time(events):
-        sale = sales.get(event["item_id"])
+        of_item = [s for s in sales if s["key"] == event["item_id"]]
+        by_then = of_item[:1] + [s for s in of_item[1:] if s["occurred_at"] <= event["occurred_at"]]
+        sale = by_then[-1] if by_then else None
         row: Row = {"sale": sale}
-        if sale and (event["item_id"], event["is_test"]) not in seen:
+        if sale and (sale["event_id"], event["is_test"]) not in seen:
             units = sale["units"] if event["units"] is None else min(event["units"], sale["units"])
             row["reversed_units"] = units
             row |= {f"reversed_{a}": _share(sale, a, units) for a in AMOUNTS}
-        seen.add((event["item_id"], event["is_test"]))
+            seen.add((sale["event_id"], event["is_test"]))
         found[event["event_id"]] = [row]
     return found

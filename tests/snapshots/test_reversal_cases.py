@@ -24,16 +24,12 @@ Taken = tuple[str | None, int, int, int, int]
 TAKEN = ("item_key", "reversed_units", "reversed_price", "kept_penalty", "given_back")
 
 
-def _booking(item_id: str = "1", units: int = 1, price: int = 100, **more: Any) -> Event:
-    return event("booking", "2026-03-01", item_id=item_id, units=units, price=price, **more)
+def _booking(item_id: str = "1", units: int = 1, price: int = 100, day: int = 1, **more: Any) -> Event:
+    return event("booking", f"2026-03-0{day}", item_id=item_id, units=units, price=price, **more)
 
 
 def _purchase(purchase_id: str = "P", item_id: str | None = None, **more: Any) -> Event:
     return event("purchase", "2026-03-01", purchase_id=purchase_id, item_id=item_id, **more)
-
-
-def _sold_on(day: int, item_id: str) -> Event:
-    return event("booking", f"2026-03-0{day}", item_id=item_id, units=1, price=100)
 
 
 def _late_purchase(day: int) -> Event:
@@ -69,24 +65,24 @@ CASES: dict[str, tuple[list[Event], list[Taken]]] = {
         [
             _booking("1"),
             _cancellation(2),
-            *(_sold_on(5, item) for item in ("2", "3")),
+            *(_booking(item, day=5) for item in ("2", "3")),
             _purchase("P"),
             _late_purchase(6),
         ],
         [("1", 1, 100, 0, 100), ("P", 1, 10, 0, 10)],
     ),
     "part of a booking's only item stays a part when another is added": (
-        [_booking("1", 4), _cancellation(2), _sold_on(5, "2"), _cancellation(6, item_id="1", units=3)],
+        [_booking("1", 4), _cancellation(2), _booking("2", day=5), _cancellation(6, item_id="1", units=3)],
         [("1", 1, 25, 0, 25), ("1", 3, 75, 0, 75)],
     ),
     "the next cancellation of the whole takes what was added": (
-        [_booking("1"), _cancellation(2), _sold_on(5, "2"), _cancellation(6)],
+        [_booking("1"), _cancellation(2), _booking("2", day=5), _cancellation(6)],
         [("1", 1, 100, 0, 100), ("1", 0, 0, 0, 0), ("2", 1, 100, 0, 100)],
     ),
     "what is named is cancelled whenever it was sold": (
         [
             _booking("1"),
-            _sold_on(5, "2"),
+            _booking("2", day=5),
             _late_purchase(6),
             _cancellation(2, item_id="2"),
             _cancellation(3, purchase_id="L"),
@@ -94,7 +90,7 @@ CASES: dict[str, tuple[list[Event], list[Taken]]] = {
         [("2", 1, 100, 0, 100), ("L", 1, 10, 0, 10)],
     ),
     "a cancellation said to be before everything is of what was sold first": (
-        [_sold_on(5, "1"), _sold_on(6, "2"), _cancellation(4)],
+        [_booking("1", day=5), _booking("2", day=6), _cancellation(4)],
         [("1", 1, 100, 0, 100)],
     ),
     "an only item's purchases go with its last unit": (
@@ -170,9 +166,35 @@ CASES: dict[str, tuple[list[Event], list[Taken]]] = {
         ],
         [("1", 1, 100, 0, 100), ("1", 0, 60, 0, 0), ("1", 1, 100, 0, 0), ("2", 0, 110, 0, 110)],
     ),
-    "of two sales under one key the first that is no test is the sale": (
-        [_booking(price=7, is_test=True), _booking(price=100), _booking(price=300), _cancellation(2)],
-        [("1", 1, 100, 0, 100)],
+    "a refund of a test sold twice beside real sales is one row": (
+        [*(_booking("1", is_test=True) for _ in range(2)), _booking("2"), _refund(2, 150, item_id="1")],
+        [("1", 0, 150, 0, 150)],
+    ),
+    "a test under the key of a real sale is nothing": (
+        [_booking(price=7, is_test=True), _booking(price=100), _cancellation(2), _cancellation(3)],
+        [("1", 1, 100, 0, 100), ("1", 0, 0, 0, 0)],
+    ),
+    "an item is cancelled, sold again and cancelled again": (
+        [_booking(), _cancellation(2, 9, item_id="1"), _booking(day=3, price=300), _cancellation(4, item_id="1")],
+        [("1", 1, 100, 0, 100), ("1", 0, 0, 0, 0), ("1", 1, 300, 0, 300)],
+    ),
+    "an item sold twice is cancelled as it was sold, and wholly with its booking": (
+        [
+            *(_booking(units=2), _booking(day=2, units=2, price=300), _booking("2", price=50)),
+            *(_cancellation(3, 3, item_id="1"), _cancellation(4)),
+        ],
+        [
+            *(("1", 2, 100, 0, 100), ("1", 1, 150, 0, 150)),
+            *(("1", 0, 0, 0, 0), ("1", 1, 150, 0, 150), ("2", 1, 50, 0, 50)),
+        ],
+    ),
+    "what was asked for in vain is not taken of what is sold later": (
+        [_booking(), *(_cancellation(2) for _ in range(3)), _booking(day=3, units=3, price=30), _cancellation(4)],
+        [("1", 1, 100, 0, 100), *[("1", 0, 0, 0, 0)] * 3, ("1", 1, 10, 0, 10)],
+    ),
+    "travel is of the item as it was sold last by then": (
+        [_booking(), _cancellation(2), _booking(day=3, price=300), _travel(4), _booking(day=5, price=500)],
+        [("1", 1, 100, 0, 100), ("1", 1, 300, 0, 0)],
     ),
     "what names no known sale takes nothing": (
         [_booking(), _cancellation(2, item_id="9"), _cancellation(3, purchase_id="9")],

@@ -157,7 +157,7 @@ BOOKING = _event(
     "booking",
     "One sold item; a booking of several items is several events sharing booking_id.",
     _field(Kind.ID, "booking_id", "The booking the item belongs to."),
-    _field(Kind.ID, "item_id", "The item within the booking. What changes is cancelled and sold again under another."),
+    _field(Kind.ID, "item_id", "The item within the booking. What changes is cancelled and sold again."),
     _choice("product", PRODUCTS, "What was sold."),
     _field(Kind.ID, "resource_id", "What can fill up: flight:UA1545, hotel:PT-0031/double, car:LIS/compact."),
     _field(Kind.PLACE, "destination", "Where to: IATA airport or city."),

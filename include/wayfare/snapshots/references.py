@@ -101,7 +101,7 @@ FROM asked e
 JOIN scope ON scope.file_on = e.event_on AND scope.booking_id = e.booking_id
 LEFT JOIN referred ON abs(referred.scope_id) = scope.scope_id AND referred.event_id = e.event_id
 LEFT JOIN sale ON sale.scope_id = referred.scope_id AND sale.item_kind = referred.item_kind
-  AND sale.item_key = referred.item_key
+  AND sale.item_key = referred.item_key AND sale.place = referred.place
 ORDER BY e.event_on
 """  # noqa: S608 - literals are dates and integers, identifiers come from the contracts
 

@@ -1,14 +1,15 @@
 """What an event takes back of each sale that it is about, as steps of one SQL query over staging.
 
-A sale is one (booking_id, item_id) of bookings or one (booking_id, purchase_id) of purchases; of several events under
-one key, the first that is not a test is the sale. What events take back is settled per sale in the order
-(occurred_at, event_id) and never exceeds what was sold; test events are settled among themselves. A cancellation that
-names no sale is about those sold by then, or together with the booking's first item if it is said to be earlier: what
-is added to a booking later is not cancelled already. Test sales of a booking that also has real ones are apart from it:
-what names one of them is about them, everything else is not. All amounts of a row are in `item_currency`: a refund is
-attached to the sale it names, or to the booking's first, among those sold in the refund's currency. Part of an item's
-units takes `price * units taken / units`, rounded toward zero as a running total, so that all parts together are the
-price.
+A sale is one booking or purchase event. What is sold under one key (booking_id and item_id, or purchase_id) more than
+once is cancelled in the order in which it was sold, so that an item may be cancelled and sold again. What events take
+back is settled per key in the order (occurred_at, event_id) and never exceeds what was sold; test events are settled
+among themselves. A cancellation is about what was sold by then, or about the key's first sale if that is said to be
+later; one that names no sale, about all that was sold by then, or together with the booking's first item: what is added
+to a booking later is not cancelled already. Travel holds for the last of a key's sales by then. Test sales of a booking
+that also has real ones are apart from it: what names one of them is about them, everything else is not; under the key
+of a real sale they are nothing. All amounts of a row are in `item_currency`: a refund is attached to the sale it names,
+or to the booking's first, among those sold in the refund's currency. Part of a sale's units takes
+`price * units taken / units`, rounded toward zero as a running total, so that all parts together are the price.
 """
 
 from __future__ import annotations
@@ -42,11 +43,29 @@ def _of_scope(event_type: str) -> str:
   )"""  # noqa: S608 - the name comes from the contracts
 
 
+def _taken(asked: str) -> str:
+    """Cancellations of a key with the units of it that are gone before and after each.
+
+    None takes more than it asks for, and none reaches past what was sold by then: what is gone is asked for, less all
+    that was asked past a reach. Reaches only grow, so the furthest such overrun up to an event is what counts.
+    """
+    return f"""
+  SELECT *, coalesce(lag(after) OVER earlier, 0) AS before
+  FROM (
+    SELECT *, so_far + least(0, min(reach - so_far) OVER earlier) AS after
+    FROM (SELECT *, (sum(asks) OVER earlier)::bigint AS so_far FROM {asked}
+          WINDOW earlier AS (PARTITION BY scope_id, item_key, is_test ORDER BY occurred_at, event_id)) AS summed
+    WINDOW earlier AS (PARTITION BY scope_id, item_key, is_test ORDER BY occurred_at, event_id)
+  ) AS bounded
+  WINDOW earlier AS (PARTITION BY scope_id, item_key, is_test ORDER BY occurred_at, event_id)
+"""  # noqa: S608 - the name is one of those below
+
+
 def _of_tests(event: str) -> str:
     """Join of an event of `scope s` with the test sale apart from its booking that it names; `t.scope_id` is theirs."""
     return f"""LEFT JOIN sale t ON t.scope_id = -s.scope_id
     AND t.item_kind = CASE WHEN {event}.purchase_id IS NULL THEN 'booking' ELSE 'purchase' END
-    AND t.item_key = coalesce({event}.purchase_id, {event}.item_id)"""
+    AND t.item_key = coalesce({event}.purchase_id, {event}.item_id) AND t.place = 1"""
 
 
 # `asked` are the events of the day files; a scope is one booking as one of these files sees it. Test sales apart from
@@ -57,28 +76,30 @@ scope AS MATERIALIZED (
   FROM (SELECT DISTINCT event_on AS file_on, as_of, booking_id FROM asked) AS bookings
 ),
 sold AS (
-  (SELECT DISTINCT ON (s.scope_id, b.item_id COLLATE "C")
-     s.scope_id AS sold_id, 'booking' AS item_kind, b.item_id COLLATE "C" AS item_key, NULL AS of_item,
-     b.product AS item_product, b.occurred_at AS item_booked_at, b.event_on AS item_booked_on,
-     b.resource_id AS item_resource_id, b.destination AS item_destination, NULL AS item_sku,
-     b.start_on AS item_start_on, b.end_on AS item_end_on, b.currency AS item_currency,
-     b.point_of_sale AS item_point_of_sale, b.customer_id AS item_customer_id,
-     coalesce(b.is_test, false) AS item_is_test, b.units::bigint AS item_units,
-     b.price, b.cost, b.commission, b.fee
-   FROM scope s {_of_scope("booking")} b
-   ORDER BY s.scope_id, b.item_id COLLATE "C", coalesce(b.is_test, false), b.occurred_at, b.event_id)
+  SELECT s.scope_id AS booking, b.event_id AS sale_id, 'booking' AS item_kind, b.item_id COLLATE "C" AS item_key,
+    NULL AS of_item, b.product AS item_product, b.occurred_at AS item_booked_at, b.event_on AS item_booked_on,
+    b.resource_id AS item_resource_id, b.destination AS item_destination, NULL AS item_sku,
+    b.start_on AS item_start_on, b.end_on AS item_end_on, b.currency AS item_currency,
+    b.point_of_sale AS item_point_of_sale, b.customer_id AS item_customer_id,
+    coalesce(b.is_test, false) AS item_is_test, b.units::bigint AS item_units,
+    b.price, b.cost, b.commission, b.fee
+  FROM scope s {_of_scope("booking")} b
   UNION ALL
-  (SELECT DISTINCT ON (s.scope_id, p.purchase_id COLLATE "C")
-     s.scope_id, 'purchase', p.purchase_id COLLATE "C", p.item_id,
-     p.category, p.occurred_at, p.event_on, p.resource_id, NULL, p.sku, p.service_on, NULL::date, p.currency,
-     p.point_of_sale, p.customer_id, coalesce(p.is_test, false), p.quantity::bigint, p.price, p.cost, NULL, NULL
-   FROM scope s {_of_scope("purchase")} p
-   ORDER BY s.scope_id, p.purchase_id COLLATE "C", coalesce(p.is_test, false), p.occurred_at, p.event_id)
+  SELECT s.scope_id, p.event_id, 'purchase', p.purchase_id COLLATE "C",
+    p.item_id, p.category, p.occurred_at, p.event_on, p.resource_id, NULL, p.sku, p.service_on, NULL::date, p.currency,
+    p.point_of_sale, p.customer_id, coalesce(p.is_test, false), p.quantity::bigint, p.price, p.cost, NULL, NULL
+  FROM scope s {_of_scope("purchase")} p
+),
+tested AS (
+  SELECT *, bool_and(item_is_test) OVER (PARTITION BY booking) AS booking_is_test,
+    bool_and(item_is_test) OVER (PARTITION BY booking, item_kind, item_key) AS key_is_test
+  FROM sold
 ),
 sale AS MATERIALIZED (
-  SELECT CASE WHEN item_is_test AND NOT bool_and(item_is_test) OVER (PARTITION BY sold_id) THEN -sold_id ELSE sold_id
-    END AS scope_id, *
-  FROM sold
+  SELECT CASE WHEN key_is_test AND NOT booking_is_test THEN -booking ELSE booking END AS scope_id, *,
+    row_number() OVER of_key AS place, (sum(item_units) OVER of_key)::bigint - item_units AS sold_before
+  FROM tested WHERE key_is_test OR NOT item_is_test
+  WINDOW of_key AS (PARTITION BY booking, item_kind, item_key ORDER BY item_booked_at, sale_id)
 )
 """  # noqa: S608 - the interpolated names are the constants below
 
@@ -95,54 +116,50 @@ cancelled AS MATERIALIZED (
   {_of_tests("c")}
   LEFT JOIN first_sale f ON f.scope_id = coalesce(t.scope_id, s.scope_id)
 ),
+reached AS MATERIALIZED (
+  SELECT c.scope_id, c.event_id, s.item_kind, s.item_key, bool_or(s.item_booked_at <= c.sold_by) AS is_sold,
+    min(s.of_item) FILTER (WHERE s.place = 1) AS of_item,
+    (sum(s.item_units) FILTER (WHERE s.place = 1 OR s.item_booked_at <= c.sold_by))::bigint AS reach
+  FROM cancelled c JOIN sale s USING (scope_id)
+  GROUP BY c.scope_id, c.event_id, s.item_kind, s.item_key
+),
 size AS (
-  SELECT c.scope_id, c.event_id, count(*) AS items
-  FROM cancelled c JOIN sale i ON i.scope_id = c.scope_id AND i.item_kind = 'booking' AND i.item_booked_at <= c.sold_by
-  GROUP BY c.scope_id, c.event_id
+  SELECT scope_id, event_id, count(*) AS items FROM reached WHERE item_kind = 'booking' AND is_sold
+  GROUP BY scope_id, event_id
 ),
 item_asked AS (
-  SELECT c.*, i.item_kind, i.item_key, i.item_units,
-    CASE WHEN c.item_id IS NULL AND z.items > 1 THEN i.item_units ELSE c.asked END AS asks
-  FROM cancelled c JOIN size z USING (scope_id, event_id)
-  JOIN sale i ON i.scope_id = c.scope_id AND i.item_kind = 'booking' AND c.purchase_id IS NULL
-    AND (i.item_key = c.item_id OR c.item_id IS NULL AND i.item_booked_at <= c.sold_by)
+  SELECT c.*, i.item_kind, i.item_key, i.reach,
+    CASE WHEN c.item_id IS NULL AND z.items > 1 THEN i.reach ELSE c.asked END AS asks
+  FROM cancelled c JOIN size z USING (scope_id, event_id) JOIN reached i USING (scope_id, event_id)
+  WHERE i.item_kind = 'booking' AND c.purchase_id IS NULL
+    AND (i.item_key = c.item_id OR c.item_id IS NULL AND i.is_sold)
 ),
-item_taken AS MATERIALIZED (
-  SELECT scope_id, event_id, occurred_at, is_test, penalty, currency, item_kind, item_key,
-    least(item_units, sum(asks) OVER earlier - asks) AS before, least(item_units, sum(asks) OVER earlier) AS after,
-    sum(asks) OVER earlier >= item_units AS is_gone
-  FROM item_asked
-  WINDOW earlier AS (PARTITION BY scope_id, item_key, is_test ORDER BY occurred_at, event_id)
-),
+item_taken AS MATERIALIZED ({_taken("item_asked")}),
 gone AS (
-  SELECT scope_id, event_id, bool_and(is_gone) AS is_gone FROM item_taken GROUP BY scope_id, event_id
+  SELECT scope_id, event_id, bool_and(after >= reach) AS is_gone FROM item_taken GROUP BY scope_id, event_id
 ),
 purchase_asked AS (
-  SELECT c.*, p.item_kind, p.item_key, p.item_units,
-    CASE WHEN c.purchase_id IS NULL THEN p.item_units ELSE c.asked END AS asks
+  SELECT c.*, p.item_kind, p.item_key, p.reach, CASE WHEN c.purchase_id IS NULL THEN p.reach ELSE c.asked END AS asks
   FROM cancelled c
-  JOIN sale p ON p.scope_id = c.scope_id AND p.item_kind = 'purchase'
+  JOIN reached p ON p.scope_id = c.scope_id AND p.event_id = c.event_id AND p.item_kind = 'purchase'
   LEFT JOIN gone g ON g.scope_id = c.scope_id AND g.event_id = c.event_id
   LEFT JOIN size z ON z.scope_id = c.scope_id AND z.event_id = c.event_id
   WHERE CASE
     WHEN c.purchase_id IS NOT NULL THEN p.item_key = c.purchase_id
-    WHEN p.item_booked_at > c.sold_by THEN false
+    WHEN NOT p.is_sold THEN false
     WHEN c.item_id IS NULL THEN coalesce(g.is_gone, true)
     ELSE g.is_gone AND (p.of_item = c.item_id OR p.of_item IS NULL AND z.items = 1)
   END
 ),
-purchase_taken AS (
-  SELECT scope_id, event_id, occurred_at, is_test, penalty, currency, item_kind, item_key,
-    least(item_units, sum(asks) OVER earlier - asks) AS before, least(item_units, sum(asks) OVER earlier) AS after
-  FROM purchase_asked
-  WINDOW earlier AS (PARTITION BY scope_id, item_key, is_test ORDER BY occurred_at, event_id)
-),
 cancelled_share AS (
-  SELECT t.*, row_number() OVER (PARTITION BY scope_id, event_id ORDER BY item_kind, item_key) AS item_rank,
-    s.item_currency, t.after - t.before AS reversed_units, {_shares("s.item_units", "t.before", "t.after")}
-  FROM (SELECT scope_id, event_id, occurred_at, is_test, penalty, currency, item_kind, item_key, before, after
-        FROM item_taken UNION ALL SELECT * FROM purchase_taken) AS t
+  SELECT t.*, s.place, row_number() OVER (PARTITION BY scope_id, event_id ORDER BY item_kind, item_key, s.place)
+    AS item_rank, s.item_currency, part.after - part.before AS reversed_units,
+    {_shares("s.item_units", "part.before", "part.after")}
+  FROM (SELECT * FROM item_taken UNION ALL {_taken("purchase_asked")}) AS t
   JOIN sale s USING (scope_id, item_kind, item_key)
+  CROSS JOIN LATERAL (SELECT least(s.item_units, greatest(0, t.before - s.sold_before)) AS before,
+    least(s.item_units, greatest(0, t.after - s.sold_before)) AS after) AS part
+  WHERE s.place = 1 OR s.sold_before < t.reach
 ),
 penalized AS (
   SELECT *, CASE WHEN currency = item_currency THEN greatest(reversed_price, 0) ELSE 0 END AS bears
@@ -165,20 +182,20 @@ refunded AS (
   LEFT JOIN captured c ON c.scope_id = coalesce(t.scope_id, s.scope_id) AND c.item_currency = r.currency
 ),
 refund_sale AS (
-  SELECT DISTINCT ON (r.scope_id, r.event_id) r.scope_id, r.event_id, s.item_kind, s.item_key
+  SELECT DISTINCT ON (r.scope_id, r.event_id) r.scope_id, r.event_id, s.item_kind, s.item_key, s.place
   FROM refunded r JOIN sale s ON s.scope_id = r.scope_id
   ORDER BY r.scope_id, r.event_id, s.item_currency = r.currency DESC,
     coalesce(s.item_kind = 'purchase' AND s.item_key = r.purchase_id
       OR r.purchase_id IS NULL AND s.item_kind = 'booking' AND s.item_key = r.item_id, false) DESC,
-    s.item_kind, s.item_key
+    s.item_kind, s.item_key, s.place
 ),
 ledger AS (
-  SELECT scope_id, event_id, occurred_at, is_test, item_kind, item_key, item_rank, item_currency AS currency,
+  SELECT scope_id, event_id, occurred_at, is_test, item_kind, item_key, place, item_rank, item_currency AS currency,
     reversed_units, reversed_price, reversed_cost, reversed_commission, reversed_fee, kept_penalty,
     reversed_price - kept_penalty AS taken_off, 0 AS paid_back
   FROM settled
   UNION ALL
-  SELECT r.scope_id, r.event_id, r.occurred_at, r.is_test, s.item_kind, s.item_key, 1, r.currency,
+  SELECT r.scope_id, r.event_id, r.occurred_at, r.is_test, s.item_kind, s.item_key, s.place, 1, r.currency,
     0, paid, 0, 0, 0, 0, 0, paid
   FROM (SELECT *, least(captured, sum(amount) OVER earlier) - least(captured, sum(amount) OVER earlier - amount) AS paid
         FROM refunded
@@ -200,19 +217,21 @@ referred AS (
 
 _TRAVELED = f"""
 traveled AS (
-  SELECT s.scope_id, t.event_id, t.item_id, t.units,
-    row_number() OVER (PARTITION BY s.scope_id, t.item_id, coalesce(t.is_test, false)
-                       ORDER BY t.occurred_at, t.event_id) AS place
-  FROM scope s {_of_scope("travel")} t
+  SELECT DISTINCT ON (t.event_id, s.scope_id) s.scope_id, t.event_id, t.occurred_at, t.units, t.is_test,
+    s.item_kind, s.item_key, s.place, s.item_units, s.price, s.cost, s.commission, s.fee
+  FROM (SELECT s.scope_id, t.* FROM scope s {_of_scope("travel")} t) AS t
+  JOIN sale s ON abs(s.scope_id) = t.scope_id AND s.item_kind = 'booking' AND s.item_key = t.item_id
+  ORDER BY t.event_id, s.scope_id, s.place > 1 AND s.item_booked_at > t.occurred_at, s.place DESC
 ),
 held AS (
-  SELECT s.scope_id, t.event_id, s.item_kind, s.item_key, s.item_units, s.price, s.cost, s.commission, s.fee,
-    CASE WHEN t.place = 1 THEN least(coalesce(t.units, s.item_units), s.item_units) ELSE 0 END AS units
-  FROM traveled t JOIN sale s ON abs(s.scope_id) = t.scope_id AND s.item_kind = 'booking' AND s.item_key = t.item_id
+  SELECT *, CASE WHEN row_number() OVER (
+    PARTITION BY scope_id, item_key, place, coalesce(is_test, false) ORDER BY occurred_at, event_id
+  ) = 1 THEN least(coalesce(units, item_units), item_units) ELSE 0 END AS held_units
+  FROM traveled
 ),
 referred AS (
-  SELECT scope_id, event_id, item_kind, item_key, 1 AS item_rank, units AS reversed_units,
-    {_shares("item_units", "0", "units")}, 0 AS kept_penalty, 0 AS given_back
+  SELECT scope_id, event_id, item_kind, item_key, place, 1 AS item_rank, held_units AS reversed_units,
+    {_shares("item_units", "0", "held_units")}, 0 AS kept_penalty, 0 AS given_back
   FROM held
 )
 """  # noqa: S608 - the interpolated names are the constants above

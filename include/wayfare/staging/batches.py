@@ -227,7 +227,7 @@ class _Batch:
                 event_id = str(uuid.UUID(bytes=raw_id))
                 message = (
                     f"event_id {event_id} is known with other content, which is never overwritten; "
-                    "mend it under another event_id, and change an item by a cancellation and another item_id"
+                    "mend it under another event_id, and change an item by a cancellation and a new booking event"
                 )
                 yield Rejection(ordinal, CONFLICT, message, "event_id", contract.name, event_id)
 
