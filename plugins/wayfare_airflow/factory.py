@@ -61,7 +61,7 @@ def documentation(analysis: BehaviorAnalysis) -> str:
         "",
         f"Reads {reads}; window around each {mart.every.value} (`{mart.day}`): {analysis.reach}.",
         "",
-        f"### `bi.{analysis.name}`",
+        f"### `bi.{analysis.relation}`",
         "",
         "| column | type | meaning |",
         "|---|---|---|",

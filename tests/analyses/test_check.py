@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from wayfare import snapshots
 from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Window, count, key, measure
 from wayfare.analyses.check import problems
 from wayfare.analyses.registry import analyses, broken, get
 from wayfare.cli.scaffold import app
-from wayfare.contracts.events import BOOKING
+from wayfare.contracts.events import BOOKING, REFUND
 from wayfare.errors import DeclarationError
 
 
@@ -61,6 +62,13 @@ def test_each_mistake_is_told_with_its_place(said: str) -> None:
 
 class Bare(BehaviorAnalysis):
     pass
+
+
+def test_every_column_of_day_files_may_be_expected_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = [Expect("ExpectColumnToExist", {"column": name}) for name in snapshots.schema(REFUND).names]
+    monkeypatch.setattr(Wrong, "reads", (REFUND,))
+    monkeypatch.setattr(Wrong, "expect_input", {"refund": tuple(columns)})
+    assert not [problem for problem in problems(Wrong()) if "there is no column" in problem]
 
 
 def test_nothing_is_wrong_with_ours() -> None:

@@ -158,11 +158,11 @@ def test_a_csv_line_is_called_too_long_for_its_own_length_only() -> None:
 
 @pytest.mark.parametrize("end", [b"", b'"x"y\n'])
 def test_a_csv_of_stray_quotes_is_read_in_linear_time(end: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     read = _records(b"a,b\n" + b'a","\n' * 60_000 + end + b"1,2\n")
     assert read[-1][1:] == (b"1,2\n", {"a": "1", "b": "2"})
     assert {told for _, _, told in read[:60_000]} == {"bad_csv"}
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_a_line_that_is_not_utf8_is_kept_byte_for_byte(settings: Settings, tmp_path: Path) -> None:

@@ -258,8 +258,13 @@ class BehaviorAnalysis:
 
     @property
     def name(self) -> str:
-        """snake_case of the class name: DAG id, mart and view."""
+        """snake_case of the class name: DAG id and, in its first version, mart and view."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+
+    @property
+    def relation(self) -> str:
+        """Name of the mart's table in `marts` and of its view in `bi`."""
+        return self.name if self.mart.version == 1 else f"{self.name}_v{self.mart.version}"
 
     @property
     def question(self) -> str:

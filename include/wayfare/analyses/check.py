@@ -14,6 +14,9 @@ from wayfare.contracts import EVENT_TYPES, EventType
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+_STAGED = ("event_on", "landed_at", "batch_id", "extra")
+_OF_SALES = ("item_", "reversed_", "kept_", "given_")
+"""How the columns begin that day files of cancellations, refunds and travel have of the sale."""
 _SNAKE = re.compile(r"[a-z][a-z0-9_]*")
 _SUFFIX_TYPES = {"_minor": "bigint", "_on": "date", "_at": "timestamptz"}
 
@@ -85,7 +88,7 @@ def _expectations(analysis: BehaviorAnalysis) -> Iterator[str]:
         if name not in read:
             yield f"expect_input[{name!r}]: it does not read {name}{_nearest(name, read)}"
         else:
-            yield from _columns(f"expect_input[{name!r}]", expected, {*EVENT_TYPES[name].by_name, "event_on", "extra"})
+            yield from _columns(f"expect_input[{name!r}]", expected, {*EVENT_TYPES[name].by_name, *_STAGED})
             yield from _shares(f"expect_input[{name!r}]", expected)
     if hasattr(analysis, "mart"):
         yield from _columns("expect_output", analysis.expect_output, set(analysis.mart.all_columns))
@@ -104,7 +107,7 @@ def _columns(where: str, expected: tuple[Expect, ...], columns: Collection[str])
     for expect in expected:
         for argument in ("column", "column_A", "column_B"):
             name = expect.arguments.get(argument)
-            if name is not None and name not in columns and not str(name).startswith(("item_", "reversed_")):
+            if name is not None and name not in columns and not str(name).startswith(_OF_SALES):
                 yield f"{where}: {expect.expectation}: there is no column {name!r}{_nearest(str(name), columns)}"
 
 

@@ -11,6 +11,7 @@ from psycopg import sql
 from rich.table import Table
 
 from wayfare import landing, marts, simulator
+from wayfare.analyses import registry
 from wayfare.errors import ServiceError
 from wayfare.marts import staleness
 from wayfare.staging.database import transaction
@@ -82,7 +83,7 @@ def show_marts(stack: Stack, console: Console) -> None:
     """Print a few rows of each mart, read through the BI role."""
     with psycopg.connect(stack.bi_url) as connection:
         for row in marts.status(stack.settings):
-            view = str(row["analysis"])
+            view = registry.get(str(row["analysis"])).relation
             query = sql.SQL("SELECT * FROM bi.{} LIMIT {}").format(sql.Identifier(view), _ROWS_SHOWN)
             cursor = connection.execute(query)
             names = [d.name for d in cursor.description or ()]

@@ -16,7 +16,7 @@ from wayfare.analyses import registry
 from wayfare.analyses.api import Additivity
 from wayfare.contracts import EVENT_TYPES
 from wayfare.contracts.events import ENVELOPE
-from wayfare.marts.schema import relation, view_columns
+from wayfare.marts.schema import view_columns
 from wayfare.settings import PROJECT, Settings
 from wayfare.snapshots import REFERENCE_COLUMNS
 
@@ -111,13 +111,13 @@ def _kind(field: Field) -> str:
 
 def _mart(analysis: BehaviorAnalysis) -> Iterator[str]:
     yield from (
-        f"### bi.{relation(analysis)}",
+        f"### bi.{analysis.relation}",
         "",
         f"{analysis.question} [Definition](analyses/{analysis.name}.md).",
         "",
     )
     if analysis.mart.vintage:
-        yield f"The current rows; `bi.{relation(analysis)}_history` has every row as it was ever published."
+        yield f"The current rows; `bi.{analysis.relation}_history` has every row as it was ever published."
         yield ""
     yield from _columns(view_columns(analysis.mart), analysis.mart.day)
 
@@ -146,7 +146,7 @@ def _analysis(analysis: BehaviorAnalysis) -> Iterator[str]:
     if analysis.picture:
         yield from (f"![{analysis.picture.caption}]({analysis.name}.svg)", "", f"*{analysis.picture.caption}*", "")
         yield from ("```sql", inspect.cleandoc(analysis.picture.query), "```", "")
-    yield from (f"[Columns](../data-dictionary.md#bi{relation(analysis)}), [all analyses](../analyses.md)", "")
+    yield from (f"[Columns](../data-dictionary.md#bi{analysis.relation}), [all analyses](../analyses.md)", "")
 
 
 def _catalog_row(analysis: BehaviorAnalysis) -> tuple[str, ...]:

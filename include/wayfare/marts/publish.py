@@ -59,11 +59,11 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
         standing = _standing(cursor, chunk)
         later = {day for day, (through, _) in standing.items() if through > chunk.through_batch}
         days = [day for day in chunk.days if day not in later]
-        outcome = {"mart": f"marts.{schema.relation(analysis)}", "days": len(days), "left": len(later)}
+        outcome = {"mart": f"marts.{analysis.relation}", "days": len(days), "left": len(later)}
         if not days:
             return {**outcome, "publication_id": None, "rows": 0}
         schema.create_table(cursor, analysis)
-        publication = Publication(_next_id(cursor), schema.relation(analysis), analysis.mart, days)
+        publication = Publication(_next_id(cursor), analysis.relation, analysis.mart, days)
         result = Result(path, publication)
         # Late events change few of a mart's rows; a changed analysis may change each, and then comparing costs more.
         if all(fingerprint == chunk.fingerprint for _, fingerprint in standing.values()):

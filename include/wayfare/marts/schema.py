@@ -36,12 +36,6 @@ def quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def relation(analysis: BehaviorAnalysis) -> str:
-    """Name of the table in `marts` and of the view in `bi`."""
-    version = analysis.mart.version
-    return analysis.name if version == 1 else f"{analysis.name}_v{version}"
-
-
 def view_columns(mart: Mart) -> dict[str, Column]:
     """Columns of `bi.<mart>`: the grain, whether the row is complete, the rest."""
     return {**mart.grain, "is_complete": _IS_COMPLETE, **mart.columns}
@@ -56,7 +50,7 @@ def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
         The mart lost or retyped a column, its grain grew, or its days became weeks or months, without becoming a new
         version.
     """
-    mart, name = analysis.mart, relation(analysis)
+    mart, name = analysis.mart, analysis.relation
     _follow(cursor, name, analysis, mart.all_columns | ({"published_in": _PUBLISHED_IN} if mart.vintage else {}))
     if mart.vintage:
         closed = {"published_in": _PUBLISHED_IN, "superseded_in": _SUPERSEDED_IN}
@@ -85,7 +79,7 @@ def _follow(cursor: Any, name: str, analysis: BehaviorAnalysis, wanted: Mapping[
 
 def create_views(cursor: Any, analysis: BehaviorAnalysis) -> None:
     """Create, extend, describe and grant `bi.<mart>`, and `bi.<mart>_history` for a vintage."""
-    mart, name = analysis.mart, relation(analysis)
+    mart, name = analysis.mart, analysis.relation
     expressions = {n: f'mart."{n}"' for n in mart.all_columns} | {"is_complete": _complete(analysis)}
     current = view_columns(mart)
     _create_view(cursor, name, _select(cursor, name, {n: expressions[n] for n in current}, f'marts."{name}" AS mart'))
@@ -94,7 +88,7 @@ def create_views(cursor: Any, analysis: BehaviorAnalysis) -> None:
         name = f"{name}_history"
         expressions |= {"published_at": "opened.published_at", "superseded_at": "closed.published_at"}
         history = {**mart.grain, "published_at": _PUBLISHED_AT, "superseded_at": _SUPERSEDED_AT, **mart.columns}
-        source = f"""({_every_row(relation(analysis), mart)}) AS mart
+        source = f"""({_every_row(analysis.relation, mart)}) AS mart
 JOIN control.publication AS opened ON opened.publication_id = mart.published_in
 LEFT JOIN control.publication AS closed ON closed.publication_id = mart.superseded_in"""
         _create_view(cursor, name, _select(cursor, name, {n: expressions[n] for n in history}, source))
@@ -124,7 +118,7 @@ def _create(cursor: Any, name: str, mart: Mart, wanted: Mapping[str, Column]) ->
 
 def summarize(cursor: Any, analysis: BehaviorAnalysis) -> None:
     """Let the indexes know of rows just written: ranges of pages that they do not know are read for every day."""
-    name = relation(analysis)
+    name = analysis.relation
     for table in [name, superseded(name)] if analysis.mart.vintage else [name]:
         cursor.execute("SELECT brin_summarize_new_values(%s)", (f'marts."{table}_day"',))
 
@@ -151,14 +145,14 @@ def _refuse_breaking_change(
     if changed:
         raise DeclarationError(
             f"analysis {analysis.name}: column {changed[0]!r} of its mart was removed, retyped or added to the grain, "
-            f"but marts.{relation(analysis)} is published: set version={analysis.mart.version + 1} in its Mart, and "
+            f"but marts.{analysis.relation} is published: set version={analysis.mart.version + 1} in its Mart, and "
             "the new shape is published beside the old"
         )
 
 
 def _refuse_other_periods(cursor: Any, analysis: BehaviorAnalysis) -> None:
     """Rows of days would stay beside those of the weeks that the days are in, and add up with them."""
-    mart, name, period = analysis.mart, relation(analysis), analysis.mart.every.value
+    mart, name, period = analysis.mart, analysis.relation, analysis.mart.every.value
     if mart.every is Every.DAY:
         return
     other = f'"{mart.day}" <> date_trunc(%s, "{mart.day}")'

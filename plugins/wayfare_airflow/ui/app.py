@@ -66,10 +66,8 @@ def marts(request: Request) -> HTMLResponse:
 @app.get("/marts/{analysis}")
 def mart(request: Request, analysis: str) -> HTMLResponse:
     """One mart: its columns, and its last rows."""
-    from wayfare.marts.schema import relation
-
     declared, settings = _declared(analysis), get_settings()
-    view = relation(declared)
+    view = declared.relation
     columns = data.columns(settings, view)
     rows = data.rows(settings, view, declared.mart) if columns else []
     return _page(request, "mart.html", analysis=declared, view=view, columns=columns, rows=rows, limit=data.ROWS_SHOWN)
