@@ -44,6 +44,19 @@ def test_data_faults_are_not_retried_in_anybody_s_dag() -> None:
     assert operators.PlanOperator(task_id="plan", analysis="x").retry_policy is RETRY_POLICY
 
 
+def test_mapped_operators_have_the_same_defaults() -> None:
+    from wayfare_airflow import operators
+    from wayfare_airflow.operators.prune import PruneOperator
+    from wayfare_airflow.retries import RETRY_POLICY
+
+    for name in set(operators.__all__) - {"PlanOperator"}:
+        mapped = getattr(operators, name).partial(task_id="task").expand(chunk=[CHUNK.to_json()])
+        assert (mapped.retry_policy, mapped.map_index_template) == (RETRY_POLICY, "{{ days }}")
+    plans = operators.PlanOperator.partial(task_id="plan").expand(analysis=["x"])
+    prunes = PruneOperator.partial(task_id="prune").expand(keep_days=[30])
+    assert plans.retry_policy is prunes.retry_policy is RETRY_POLICY
+
+
 def test_another_retry_policy_may_be_asked_for() -> None:
     from airflow.sdk import ExceptionRetryPolicy
 

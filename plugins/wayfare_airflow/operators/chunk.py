@@ -15,7 +15,7 @@ from wayfare_airflow.retries import RETRY_POLICY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.sdk import Context, XComArg
+    from airflow.sdk import Context, RetryPolicy, XComArg
 
     from wayfare.settings import Settings
 
@@ -33,10 +33,16 @@ class ChunkOperator(BaseOperator):
     template_fields: Sequence[str] = ("chunk",)
     template_fields_renderers = {"chunk": "json"}  # noqa: RUF012 - declared so by BaseOperator
 
-    def __init__(self, *, chunk: dict[str, Any] | str | XComArg, **kwargs: Any) -> None:
-        kwargs.setdefault("retry_policy", RETRY_POLICY)
-        kwargs.setdefault("map_index_template", "{{ days }}")
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        chunk: dict[str, Any] | str | XComArg,
+        retry_policy: RetryPolicy | None = RETRY_POLICY,
+        map_index_template: str | None = "{{ days }}",
+        **kwargs: Any,
+    ) -> None:
+        # in the signature, where partial() looks for defaults
+        super().__init__(retry_policy=retry_policy, map_index_template=map_index_template, **kwargs)
         self.chunk = chunk
 
     def execute(self, context: Context) -> dict[str, Any]:

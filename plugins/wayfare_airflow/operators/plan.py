@@ -15,7 +15,7 @@ from wayfare_airflow.retries import RETRY_POLICY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.sdk import Context
+    from airflow.sdk import Context, RetryPolicy
 
 
 class PlanOperator(BaseOperator):
@@ -34,9 +34,8 @@ class PlanOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("analysis",)
 
-    def __init__(self, *, analysis: str, **kwargs: Any) -> None:
-        kwargs.setdefault("retry_policy", RETRY_POLICY)
-        super().__init__(**kwargs)
+    def __init__(self, *, analysis: str, retry_policy: RetryPolicy | None = RETRY_POLICY, **kwargs: Any) -> None:
+        super().__init__(retry_policy=retry_policy, **kwargs)  # in the signature, where partial() looks for defaults
         self.analysis = analysis
 
     def execute(self, context: Context) -> list[dict[str, Any]]:

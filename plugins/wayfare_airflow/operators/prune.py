@@ -12,7 +12,7 @@ from wayfare_airflow.retries import RETRY_POLICY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.sdk import Context
+    from airflow.sdk import Context, RetryPolicy
 
 
 class PruneOperator(BaseOperator):
@@ -26,9 +26,8 @@ class PruneOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("keep_days",)
 
-    def __init__(self, *, keep_days: int | str, **kwargs: Any) -> None:
-        kwargs.setdefault("retry_policy", RETRY_POLICY)
-        super().__init__(**kwargs)
+    def __init__(self, *, keep_days: int | str, retry_policy: RetryPolicy | None = RETRY_POLICY, **kwargs: Any) -> None:
+        super().__init__(retry_policy=retry_policy, **kwargs)  # in the signature, where partial() looks for defaults
         self.keep_days = keep_days
 
     def execute(self, context: Context) -> dict[str, int]:  # noqa: ARG002 - Airflow's face
