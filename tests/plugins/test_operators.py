@@ -87,7 +87,7 @@ def test_data_docs_are_where_the_link_leads() -> None:
     assert link.get_link(task, ti_key=None).endswith(page.removeprefix("s3://bucket/data_"))
 
 
-@pytest.mark.parametrize("operator", ["ValidateOperator", "AnalyzeOperator", "AuditOperator"])
+@pytest.mark.parametrize("operator", ["ValidateOperator", "AnalyzeOperator", "AuditOperator", "PublishOperator"])
 def test_other_code_than_was_planned_with_does_nothing(settings: Settings, operator: str) -> None:
     with pytest.raises(ConfigurationError, match="economic_results: this worker has other code or settings"):
         _operator(operator).step(settings, CHUNK, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wayfare_airflow.links import MartLink
-from wayfare_airflow.operators.chunk import ChunkOperator
+from wayfare_airflow.operators.chunk import ChunkOperator, refuse_other_code
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class PublishOperator(ChunkOperator):
     """Replaces the chunk's days in the mart by the audited result, in one transaction.
 
-    Its link leads to the mart.
+    Refuses a chunk that was planned with other code or settings: what a mended analysis published since would be
+    replaced by what it said before. Its link leads to the mart.
     """
 
     operator_extra_links = (MartLink(),)
@@ -26,4 +27,5 @@ class PublishOperator(ChunkOperator):
         """Publish; returns rows and the publication's id."""
         from wayfare import marts
 
+        refuse_other_code(settings, chunk)
         return marts.publish(settings, chunk, run_id=context["run_id"])
