@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from marts import tiny
 from snapshots.staged_events import event, stage
 from wayfare.analyses.chunk import Chunk
 from wayfare.errors import ConfigurationError, ServiceError
@@ -91,6 +92,22 @@ def test_data_docs_are_where_the_link_leads() -> None:
 def test_other_code_than_was_planned_with_does_nothing(settings: Settings, operator: str) -> None:
     with pytest.raises(ConfigurationError, match="economic_results: this worker has other code or settings"):
         _operator(operator).step(settings, CHUNK, {})
+
+
+def test_publish_is_skipped_where_it_changes_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from wayfare.marts import plan
+    from wayfare_airflow.operators import PublishOperator
+
+    tiny.install(monkeypatch, tiny.Sales())
+    tiny.touch(settings, 1, {0: 5})
+    (late,) = plan(settings, "sales")
+    tiny.publish_days(settings, "sales", [0], 2, late.fingerprint)
+    tiny.write_result(settings, late, [("LIS", tiny.day(0), 5, 1.0)])
+    publish = PublishOperator(task_id="publish", chunk=late.to_json())
+    with pytest.raises(AirflowSkipException, match="every day of the chunk stands on a later batch"):
+        publish.execute({"run_id": "late"})
 
 
 def test_analyze_computes_on_the_engine_of_the_settings(
