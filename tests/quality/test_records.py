@@ -55,6 +55,15 @@ def test_days_that_were_not_judged_stay(settings: Settings) -> None:
     assert rows(settings, "SELECT * FROM control.quarantine") == []
 
 
+def test_what_a_later_batch_s_run_set_aside_stays(settings: Settings) -> None:
+    record_quarantine(settings, chunk_of(through=2), FILES, events(1, 2))
+    record_quarantine(settings, chunk_of(through=1), FILES, events(1))
+    kept = rows(settings, "SELECT event_id, through_batch FROM control.quarantine ORDER BY event_id")
+    assert kept == [(uuid.UUID(int=1), 2), (uuid.UUID(int=2), 2)]
+    record_quarantine(settings, chunk_of(through=3), FILES, events(1))
+    assert rows(settings, "SELECT event_id, through_batch FROM control.quarantine") == [(uuid.UUID(int=1), 3)]
+
+
 def test_a_database_that_is_not_there_is_a_service_error(settings: Settings) -> None:
     gone = settings.model_copy(update={"database_url": type(settings.database_url)("postgresql://x:y@127.0.0.1:1/z")})
     with pytest.raises(ServiceError, match="does not answer"):

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
     from wayfare.snapshots import DayFile
 
+_LATE = """
+DELETE FROM control.quarantine AS late USING control.quarantine AS standing
+WHERE late.analysis = %s AND late.through_batch = %s AND standing.through_batch > late.through_batch
+  AND (standing.analysis, standing.event_type, standing.event_on) = (late.analysis, late.event_type, late.event_on)
+"""
+
 
 def record_verdicts(
     settings: Settings, chunk: Chunk, gate: str, verdicts: Iterable[Verdict], rows: Mapping[str, int]
@@ -61,8 +67,8 @@ def record_verdicts(
 def record_quarantine(settings: Settings, chunk: Chunk, files: Sequence[DayFile], events: pa.Table) -> None:
     """Replace what the analysis set aside on the days judged; `events` has event_type, event_on, event_id and rule.
 
-    Chunks whose windows overlap judge the same days with the same rules, so either may write last; a lock keeps them
-    from writing together.
+    A day that has events set aside as of a later batch is left as it is, as `publish` leaves it. Chunks whose windows
+    overlap judge the same days with the same rules, so either may write last; a lock keeps them from writing together.
 
     Raises
     ------
@@ -81,10 +87,12 @@ def record_quarantine(settings: Settings, chunk: Chunk, files: Sequence[DayFile]
         with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (chunk.analysis,))
             cursor.executemany(
-                "DELETE FROM control.quarantine WHERE analysis = %s AND event_type = %s AND event_on = %s",
-                [(chunk.analysis, f.event_type, f.event_on) for f in files],
+                "DELETE FROM control.quarantine "
+                "WHERE analysis = %s AND event_type = %s AND event_on = %s AND through_batch <= %s",
+                [(chunk.analysis, f.event_type, f.event_on, chunk.through_batch) for f in files],
             )
             bulk.copy_in(cursor, "control.quarantine", table)
+            cursor.execute(_LATE, (chunk.analysis, chunk.through_batch))
             connection.commit()
     except psycopg2.Error as error:
         raise ServiceError(f"PostgreSQL does not answer: {error}") from error
