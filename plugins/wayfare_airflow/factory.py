@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pendulum
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, chain, task_group
+from airflow.utils.types import DagRunType
 
 from wayfare_airflow.assets import STAGING, mart_asset
 from wayfare_airflow.operators import (
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 START = pendulum.datetime(2026, 1, 1, tz="UTC")
 DAILY_FLOOR = "0 5 * * *"
 """Brings marts up to date even if no announcement of a batch arrives."""
+RUN_TYPES = [kind for kind in DagRunType if kind is not DagRunType.BACKFILL_JOB]
+"""Not Airflow's Backfill: its runs have a logical date and no days in the form, so each would do whatever is stale."""
 
 
 def build_dag(analysis: BehaviorAnalysis) -> DAG:
@@ -43,6 +46,7 @@ def build_dag(analysis: BehaviorAnalysis) -> DAG:
         start_date=START,
         catchup=False,
         max_active_runs=1,
+        allowed_run_types=RUN_TYPES,  # type: ignore[arg-type]  # of the SDK's own copy of the type
         params=form(),
         tags=["wayfare", *analysis.tags],
         default_args={**DEFAULT_ARGS, "owner": analysis.owner},

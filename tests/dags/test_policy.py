@@ -41,6 +41,14 @@ def test_tasks_retry_with_backoff_and_end(bag: DagBag) -> None:
             assert task.execution_timeout is not None, task.task_id
 
 
+def test_days_are_asked_for_in_the_form_and_not_by_a_backfill(bag: DagBag) -> None:
+    from airflow.utils.types import DagRunType
+
+    for dag in bag.dags.values():
+        if "from" in dag.params:
+            assert dag.allowed_run_types == set(DagRunType) - {DagRunType.BACKFILL_JOB}, dag.dag_id
+
+
 def test_params_are_explained_and_optional(bag: DagBag) -> None:
     for dag in bag.dags.values():
         dag.params.validate()
