@@ -12,6 +12,7 @@ from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Window, count, key, measure
 from wayfare.analyses.check import problems
 from wayfare.analyses.registry import analyses, broken, get
+from wayfare.analyses.sessions import Sessions
 from wayfare.cli.scaffold import app
 from wayfare.contracts.events import BOOKING, REFUND
 from wayfare.errors import DeclarationError
@@ -75,17 +76,24 @@ def test_nothing_is_wrong_with_ours() -> None:
     assert broken() == {}
 
 
-@pytest.mark.parametrize(("declared", "said"), [(Wrong, "owner is empty"), (Bare, "has no docstring")])
+_TWINS = "analyses of wayfare.analyses.sessions, entry point theirs (package:Theirs) are all called sessions"
+
+
+@pytest.mark.parametrize(
+    ("declared", "said", "lost"),
+    [(Wrong, "owner is empty", []), (Bare, "has no docstring", []), (Sessions, _TWINS, ["sessions"])],
+)
 def test_what_is_declared_wrong_is_left_out_and_told(
-    monkeypatch: pytest.MonkeyPatch, declared: type[BehaviorAnalysis], said: str
+    monkeypatch: pytest.MonkeyPatch, declared: type[BehaviorAnalysis], said: str, lost: list[str]
 ) -> None:
-    ours = list(analyses())
+    ours = [name for name in analyses() if name not in lost]
     point = SimpleNamespace(name="theirs", value="package:Theirs", load=lambda: declared)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])  # noqa: ARG005
     registry._found.cache_clear()
     try:
         assert list(analyses()) == ours
         assert said in broken()["entry point theirs (package:Theirs)"]
+        assert len(broken()) == 1 + len(lost)
         done = CliRunner().invoke(app, ["check"])
         assert done.exit_code == 1
         assert said in done.output

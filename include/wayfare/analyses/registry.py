@@ -1,7 +1,7 @@
 """Finding the analyses: every module of this package, and every entry point `wayfare.analyses` of other packages.
 
-An analysis that cannot be imported, or whose declaration has problems, is left out and told by `broken()`, so that one
-bad file does not stop the rest.
+An analysis that cannot be imported, whose declaration has problems, or whose name another one has, is left out and told
+by `broken()`, so that one bad file does not stop the rest.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+from collections import defaultdict
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
@@ -25,13 +26,7 @@ GROUP = "wayfare.analyses"
 
 
 def analyses() -> dict[str, BehaviorAnalysis]:
-    """Every analysis by name, in alphabetical order.
-
-    Raises
-    ------
-    DeclarationError
-        Two analyses have the same name.
-    """
+    """Every analysis by name, in alphabetical order."""
     return _found()[0]
 
 
@@ -63,7 +58,7 @@ def _found() -> tuple[dict[str, BehaviorAnalysis], dict[str, str]]:
     }
     for point in entry_points(group=GROUP):
         sources[f"entry point {point.name} ({point.value})"] = lambda point=point: [point.load()]  # type: ignore[misc]  # mypy cannot type a lambda's default
-    found: list[BehaviorAnalysis] = []
+    found: dict[str, list[tuple[str, BehaviorAnalysis]]] = defaultdict(list)
     failed: dict[str, str] = {}
     for where, load in sources.items():
         try:
@@ -71,20 +66,14 @@ def _found() -> tuple[dict[str, BehaviorAnalysis], dict[str, str]]:
                 if told := problems(analysis):
                     failed[where] = "\n".join(told)
                 else:
-                    found.append(analysis)
+                    found[analysis.name].append((where, analysis))
         except Exception as error:  # noqa: BLE001 - whatever an author's module raises at import
             failed[where] = f"cannot be imported: {type(error).__name__}: {error}"
-    return _by_name(found), failed
-
-
-def _by_name(found: list[BehaviorAnalysis]) -> dict[str, BehaviorAnalysis]:
-    named: dict[str, BehaviorAnalysis] = {}
-    for made in sorted(found, key=lambda a: a.name):
-        if made.name in named:
-            first, second = type(named[made.name]).__module__, type(made).__module__
-            raise DeclarationError(f"two analyses are called {made.name}: {first} and {second}; rename one class")
-        named[made.name] = made
-    return named
+    for name, twins in found.items():
+        if len(twins) > 1:
+            places = [where for where, _ in twins]
+            failed |= dict.fromkeys(places, f"analyses of {', '.join(places)} are all called {name}: rename a class")
+    return {name: one[0][1] for name, one in sorted(found.items()) if len(one) == 1}, failed
 
 
 def _declared_in(module_name: str) -> list[type[BehaviorAnalysis]]:
