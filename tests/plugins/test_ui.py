@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 import stores
+from wayfare.analyses import registry
 from wayfare.quality import docs
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 HOSTILE = "<script>alert(1)</script>"
+_PUBLICATION = (
+    "INSERT INTO control.publication (analysis, output_from, output_to, through_batch, fingerprint, rows, seconds,"
+    " run_id, published_at)"
+)
 PAGES = ["marts", "marts/economic_results", "docs/index.html", "docs/validations/economic_results/input/k/index.html"]
 
 
@@ -81,6 +86,16 @@ def test_what_is_of_all_analyses_is_closed_to_who_may_read_one(
     monkeypatch.setattr(get_auth_manager(), "is_authorized_dag", is_authorized_dag)
     codes = {path: get(path).status_code for path in [*PAGES, "marts/sessions"]}
     assert {path for path, code in codes.items() if code != 403} == {PAGES[1], PAGES[3]}
+
+
+@pytest.mark.usefixtures("settings")
+def test_what_is_of_all_analyses_is_closed_where_all_are_left_out(
+    get: Callable[..., Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_found", lambda: ({}, {"wayfare.analyses.sales": "cannot be imported"}))
+    for path in ("marts", "docs/index.html"):
+        assert get(path, role="admin").status_code == 403
+        assert "`wayfare check` says why" in get(path).text
 
 
 @pytest.mark.usefixtures("settings")
@@ -156,17 +171,36 @@ def test_mart_page_shows_rows_columns_and_comments_escaped(get: Callable[..., Re
 def test_mart_page_before_the_first_publication(get: Callable[..., Response], settings: Settings) -> None:
     assert settings.url("owner")
     assert "Nothing is published yet" in get("marts/economic_results").text
-    assert get("marts/no_such_mart").status_code == 404
+    unknown = get("marts/no_such_mart")
+    assert unknown.status_code == 404
+    assert "since the api-server started, it knows after a restart" in unknown.text
+
+
+def test_mart_page_reads_the_last_days_only(get: Callable[..., Response], settings: Settings) -> None:
+    """The view cannot be read whole: on its first day it divides by 0."""
+    with psycopg.connect(settings.url("owner")) as connection:
+        connection.execute(
+            "CREATE VIEW bi.economic_results AS SELECT day AS booked_on, 'X' AS line, 'Y' AS product,"
+            " 'EUR' AS currency, 'PT' AS point_of_sale, 4711 / (day - '2026-03-01') AS units"
+            " FROM (SELECT DATE '2026-03-01' + n / 100 AS day FROM generate_series(0, 299) AS n) AS days"
+        )
+        publication = (
+            f"{_PUBLICATION} VALUES ('economic_results', '2026-03-01', '2026-03-03', 1, 'f', 300, 1, 'r', now())"
+        )
+        connection.execute(publication.encode())
+        connection.execute(
+            "INSERT INTO control.published_day SELECT 'economic_results', DATE '2026-03-01' + n, 1, 1, 'f', 100"
+            " FROM generate_series(0, 2) AS n"
+        )
+    assert "200 at most: 200." in get("marts/economic_results").text
 
 
 def test_list_of_marts_says_how_fresh_they_are(get: Callable[..., Response], settings: Settings) -> None:
     with psycopg.connect(settings.url("owner")) as connection:
-        connection.execute(
-            "INSERT INTO control.publication (analysis, output_from, output_to, through_batch, fingerprint, rows,"
-            " seconds, run_id, published_at) VALUES ('economic_results', '2026-03-01', '2026-03-02', 4711, 'f', 1, 0.1,"
-            " 'cli', %s)",
-            (dt.datetime(2026, 3, 3, 4, 5, 6, tzinfo=dt.UTC),),
+        publication = (
+            f"{_PUBLICATION} VALUES ('economic_results', '2026-03-01', '2026-03-02', 4711, 'f', 1, 0.1, 'cli', %s)"
         )
+        connection.execute(publication.encode(), (dt.datetime(2026, 3, 3, 4, 5, 6, tzinfo=dt.UTC),))
     answer = get("marts")
     assert "4711" in answer.text
     assert "2026-03-03 04:05:06" in answer.text
@@ -181,6 +215,27 @@ def test_a_database_that_does_not_answer_is_said_so(
     get_settings.cache_clear()
     assert settings.home
     assert get("marts").status_code == 503
+    monkeypatch.delenv("WAYFARE_PIPELINE_URL")
+    monkeypatch.delenv("WAYFARE_DATABASE_URL")
+    get_settings.cache_clear()
+    assert (get("marts").status_code, get("marts").text[:12]) == (503, "no database:")
+
+
+def test_a_database_that_takes_too_long_or_is_not_migrated_is_said_so(
+    get: Callable[..., Response], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wayfare_airflow.ui import data
+
+    monkeypatch.setattr(data, "PATIENCE", "200ms")
+    with psycopg.connect(settings.url("owner"), autocommit=True) as connection:
+        connection.execute(
+            "CREATE VIEW bi.economic_results AS SELECT DATE '2026-03-01' AS booked_on, 'X' AS line, 'Y' AS product,"
+            " 'EUR' AS currency, 'PT' AS point_of_sale, pg_sleep(9)::text AS units"
+        )
+        slow = get("marts/economic_results")
+        assert (slow.status_code, slow.text[:33]) == (503, "PostgreSQL took longer than 200ms")
+        connection.execute("DROP SCHEMA control CASCADE")
+    assert (get("marts").status_code, "run `wayfare migrate`" in get("marts").text) == (503, True)
 
 
 def test_a_storage_that_does_not_answer_is_said_so(

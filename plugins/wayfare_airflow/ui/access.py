@@ -15,7 +15,10 @@ def authorize(request: Request, user: GetUserDep) -> None:
     Only the path says which analysis it is: a query could name one that the user may read.
     """
     analysis = request.path_params.get("analysis")
-    for dag_id in [analysis] if analysis else registry.analyses():
+    dag_ids = [analysis] if analysis else list(registry.analyses())
+    if not dag_ids:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "Forbidden: no analysis is left; `wayfare check` says why")
+    for dag_id in dag_ids:
         details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
         if not get_auth_manager().is_authorized_dag(
             method="GET", access_entity=DagAccessEntity.TASK_LOGS, details=details, user=user

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis
-from wayfare.errors import DeclarationError, ServiceError
+from wayfare.errors import ConfigurationError, DeclarationError, ServiceError
 from wayfare.quality import docs
 from wayfare.settings import get_settings
 from wayfare.storage import read_text
@@ -51,6 +51,17 @@ def _no_database(_request: Request, _error: Exception) -> Response:
     return PlainTextResponse("PostgreSQL does not answer; try again", status_code=503)
 
 
+@app.exception_handler(psycopg.errors.QueryCanceled)
+def _too_slow(_request: Request, _error: Exception) -> Response:
+    sentence = f"PostgreSQL took longer than {data.PATIENCE}; try again, or ask it by a program for BI"
+    return PlainTextResponse(sentence, status_code=503)
+
+
+@app.exception_handler(ConfigurationError)
+def _not_set_up(_request: Request, error: Exception) -> Response:
+    return PlainTextResponse(str(error), status_code=503)
+
+
 @app.exception_handler(ServiceError)
 def _no_storage(_request: Request, _error: Exception) -> Response:
     return PlainTextResponse("the storage does not answer; try again", status_code=503)
@@ -69,7 +80,7 @@ def mart(request: Request, analysis: str) -> HTMLResponse:
     declared, settings = _declared(analysis), get_settings()
     view = declared.relation
     columns = data.columns(settings, view)
-    rows = data.rows(settings, view, declared.mart) if columns else []
+    rows = data.rows(settings, view, declared) if columns else []
     return _page(request, "mart.html", analysis=declared, view=view, columns=columns, rows=rows, limit=data.ROWS_SHOWN)
 
 
@@ -96,7 +107,8 @@ def _declared(analysis: str) -> BehaviorAnalysis:
     try:
         return registry.get(analysis)
     except DeclarationError as error:
-        raise HTTPException(404, str(error)) from None
+        detail = f"{error}\nWhat was added or changed since the api-server started, it knows after a restart"
+        raise HTTPException(404, detail) from None
 
 
 def _page(request: Request, template: str, **values: Any) -> HTMLResponse:

@@ -9,13 +9,17 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from wayfare.errors import ConfigurationError
+from wayfare.staging.database import NOT_MIGRATED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wayfare.analyses.api import Mart
+    from wayfare.analyses.api import BehaviorAnalysis
     from wayfare.settings import Settings
 
 ROWS_SHOWN = 200
+PATIENCE = "15s"
 
 _COLUMNS = """
 SELECT attname AS name, format_type(atttypid, atttypmod) AS type, col_description(attrelid, attnum) AS comment
@@ -25,6 +29,14 @@ _PUBLICATIONS = """
 SELECT DISTINCT ON (analysis) analysis, through_batch, published_at
 FROM control.publication ORDER BY analysis, publication_id DESC
 """
+_LAST = """
+SELECT coalesce(max(output_on)::text, '-infinity') AS first_on FROM (
+  SELECT output_on, sum(rows) OVER (ORDER BY output_on DESC) AS rows FROM control.published_day
+  WHERE analysis = %(analysis)s AND fingerprint = (
+    SELECT fingerprint FROM control.publication WHERE analysis = %(analysis)s ORDER BY publication_id DESC LIMIT 1)
+) AS days WHERE rows >= %(rows)s
+"""
+"""The output day from which on a mart has so many rows; days of other code may be in the table of another version."""
 
 
 def publications(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -39,21 +51,27 @@ def columns(settings: Settings, view: str) -> list[dict[str, Any]]:
         return cursor.execute(_COLUMNS, (f"bi.{view}",)).fetchall()
 
 
-def rows(settings: Settings, view: str, mart: Mart) -> list[dict[str, Any]]:
+def rows(settings: Settings, view: str, analysis: BehaviorAnalysis) -> list[dict[str, Any]]:
     """The last `ROWS_SHOWN` rows of a mart's view, by output day."""
-    order = [sql.SQL("{} DESC").format(sql.Identifier(mart.day)), *map(sql.Identifier, mart.grain)]
-    query = sql.SQL("SELECT * FROM {} ORDER BY {} LIMIT {}").format(
-        sql.Identifier("bi", view), sql.SQL(", ").join(order), ROWS_SHOWN
+    day = sql.Identifier(analysis.mart.day)
+    order = [sql.SQL("{} DESC").format(day), *map(sql.Identifier, analysis.mart.grain)]
+    query = sql.SQL("SELECT * FROM {} WHERE {} >= %s ORDER BY {} LIMIT {}").format(
+        sql.Identifier("bi", view), day, sql.SQL(", ").join(order), ROWS_SHOWN
     )
     with _reading(settings) as cursor:
-        return cursor.execute(query).fetchall()
+        # asked first: the planner must know the day to see that few ranges of the index hold later ones
+        (last,) = cursor.execute(_LAST, {"analysis": analysis.name, "rows": ROWS_SHOWN})
+        return cursor.execute(query, (last["first_on"],)).fetchall()
 
 
 @contextmanager
 def _reading(settings: Settings) -> Iterator[psycopg.Cursor[dict[str, Any]]]:
-    options = "-c default_transaction_read_only=on -c statement_timeout=15s -c timezone=UTC"
-    with (
-        psycopg.connect(settings.url("pipeline"), options=options, connect_timeout=5) as connection,
-        connection.cursor(row_factory=dict_row) as cursor,
-    ):
-        yield cursor
+    options = f"-c default_transaction_read_only=on -c statement_timeout={PATIENCE} -c timezone=UTC"
+    try:
+        with (
+            psycopg.connect(settings.url("pipeline"), options=options, connect_timeout=5) as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
+            yield cursor
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+        raise ConfigurationError(f"{NOT_MIGRATED}: {error}") from error
