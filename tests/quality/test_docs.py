@@ -57,14 +57,19 @@ def _followed(page: str, link: str) -> str:
     return page[: page.index("/data_docs/")] + os.path.normpath(f"{page[page.index('/data_docs/') :]}/../{link}")
 
 
+@pytest.mark.usefixtures("sold")
 def test_the_oldest_pages_are_removed(anywhere: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docs, "KEPT", 2)
-    for n in range(5):
+    for n in range(7):
         for analysis in ("sold", "other"):
-            stores.write(docs.page_url(anywhere.storage, analysis, "input", f"chunk{n}"), b"", age_days=5 - n)
+            page = docs.page_url(anywhere.storage, analysis, "input", f"chunk{n}")
+            stores.write(page, b"", age_days=7 - n)
+            if n < 3:
+                docs.keep(page)
     docs.tidy(anywhere.storage, "sold")
-    left = [page.split("/")[-4:-1] for page in storage.files(f"{anywhere.storage}/data_docs/validations")]
-    assert sorted(chunk for analysis, _, chunk in left if analysis == "sold") == ["chunk3", "chunk4"]
-    assert len([analysis for analysis, _, _ in left if analysis == "other"]) == 5
-    listed = re.findall(r"sold/input/(chunk\d)", storage.read_text(docs.index_url(anywhere.storage)))
-    assert listed == ["chunk4", "chunk3"]
+    left = [page.split("/")[-4:-1] for page in storage.files(f"{anywhere.storage}/data_docs/validations", ".html")]
+    kept = ["chunk1", "chunk2", "chunk5", "chunk6"]
+    assert sorted(chunk for analysis, _, chunk in left if analysis == "sold") == kept, "two refusals and two others"
+    assert len([analysis for analysis, _, _ in left if analysis == "other"]) == 7
+    listed = re.findall(r"(\w+)/input/(chunk\d)", storage.read_text(docs.index_url(anywhere.storage)))
+    assert listed == [("sold", chunk) for chunk in reversed(kept)], "what is not registered has no page in the UI"

@@ -63,6 +63,7 @@ def test_past_the_allowed_share_the_input_is_refused(anywhere: Settings) -> None
         assert part in message
     (page,) = [line.removeprefix("All verdicts: ") for line in message.splitlines() if line.startswith("All verdicts")]
     assert "booking" in storage.read_text(page)
+    assert storage.exists(page.replace("index.html", "refused")), "so that it is kept"
     assert len(rows(settings, "SELECT * FROM control.quarantine")) == 2
     assert [(gate, severity) for gate, severity, _ in broken(settings)] == [("input", "critical")]
 

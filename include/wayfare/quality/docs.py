@@ -10,6 +10,7 @@ import html
 import itertools
 from typing import TYPE_CHECKING
 
+from wayfare.analyses import registry
 from wayfare.quality.page import rendered, style
 from wayfare.storage import files, filesystem, write_atomic
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from wayfare.quality.judge import Judgment
 
 KEPT = 50
-"""Pages kept for each analysis; older ones are removed."""
+"""Pages kept for each analysis, and as many of refusals; older ones are removed."""
+_REFUSED = "refused"
+"""The file beside the page of a refusal."""
 
 
 def index_url(storage: str) -> str:
@@ -44,17 +47,25 @@ def write(storage: str, analysis: str, gate: str, chunk_key: str, judgments: Seq
     return page
 
 
+def keep(page: str) -> None:
+    """Count the page of a refusal apart, or those of a long run's other chunks would push it out before it is read."""
+    _write(page.replace("index.html", _REFUSED), "")
+
+
 def tidy(storage: str, analysis: str) -> None:
-    """Remove an analysis's oldest pages past `KEPT`, and bring the index up to date."""
+    """Remove an analysis's oldest pages past `KEPT`, and bring the index of what is registered up to date."""
     url = f"{storage}/data_docs/validations"
     fs, root = filesystem(url)
-    written = {page.removeprefix(f"{root}/"): at for page, at in files(url, "/index.html").items()}
-    pages = sorted(written, key=written.__getitem__, reverse=True)
-    old = [page for page in pages if page.startswith(f"{analysis}/")][KEPT:]
+    written = {file.removeprefix(f"{root}/"): at for file, at in files(url).items()}
+    pages = sorted((f for f in written if f.endswith("/index.html")), key=written.__getitem__, reverse=True)
+    refused = [page for page in pages if page.replace("index.html", _REFUSED) in written]
+    passed = [page for page in pages if page not in refused]
+    old = [page for kind in (refused, passed) for page in [p for p in kind if _analysis(p) == analysis][KEPT:]]
     for page in old:
         with contextlib.suppress(FileNotFoundError):  # another task was quicker
             fs.rm(f"{root}/{page}".rpartition("/")[0], recursive=True)
-    _write(index_url(storage), _index({page: written[page] for page in pages if page not in old}))
+    listed = [page for page in pages if page not in old and _analysis(page) in registry.analyses()]
+    _write(index_url(storage), _index({page: written[page] for page in listed}))
 
 
 def _index(pages: dict[str, dt.datetime]) -> str:

@@ -130,7 +130,10 @@ def _warnings(judgments: Sequence[Judgment]) -> int:
 
 
 def _refuse(chunk: Chunk, what: str, reasons: Sequence[str], page: str, advice: str) -> None:
+    from wayfare.quality import docs
+
     if reasons:
+        docs.keep(page)
         where = (
             f"analysis {chunk.analysis}, days {chunk.days[0]} to {chunk.days[-1]} through batch {chunk.through_batch}"
         )
