@@ -40,6 +40,8 @@ class Debounce:
 
     def due(self, batch: int, *, now: float) -> bool:
         """Whether `batch`, the newest there is at `now` (seconds on a monotonic clock), is to be announced now."""
+        if batch < self.newest:  # the database was restored to an earlier state
+            self.announced = self.newest = 0
         if batch <= self.announced:
             return False
         if batch > self.newest:

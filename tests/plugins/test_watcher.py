@@ -91,6 +91,19 @@ def test_a_lost_connection_is_made_again(settings: Settings, monkeypatch: pytest
     _watch(monkeypatch, check)
 
 
+def test_batches_of_a_restored_database_are_announced(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check(following: Callable[[], Awaitable[dict[str, int]]]) -> None:
+        assert await following() == {"batch_id": 7}
+        with psycopg.connect(settings.url("owner")) as connection:
+            connection.execute("UPDATE control.batch SET batch_id = 3")
+        assert await following() == {"batch_id": 3}
+        _insert_batch(settings, 4)
+        assert await following() == {"batch_id": 4}
+
+    _insert_batch(settings, 7)
+    _watch(monkeypatch, check)
+
+
 def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     from wayfare.settings import get_settings
     from wayfare.staging import connections
