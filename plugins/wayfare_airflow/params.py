@@ -48,9 +48,12 @@ def requested(params: Mapping[str, Any]) -> Request:
     Raises
     ------
     ConfigurationError
-        A day is not written YYYY-MM-DD.
+        A day is not written YYYY-MM-DD, or `force` is something else than true, false or nothing.
     """
-    return Request(_read(params, "from"), _read(params, "to"), bool(params.get("force")))
+    force = params.get("force")
+    if not isinstance(force, bool | None):
+        raise ConfigurationError(f"params: force is {force!r}; write true or false, without quotation marks")
+    return Request(_read(params, "from"), _read(params, "to"), bool(force))
 
 
 def _day(title: str, description: str) -> Param:
@@ -59,9 +62,10 @@ def _day(title: str, description: str) -> Param:
 
 def _read(params: Mapping[str, Any], name: str) -> dt.date | None:
     value = params.get(name)
-    if not value:
+    if value in (None, ""):
         return None
     try:
-        return dt.date.fromisoformat(value)
+        # not date.fromisoformat: it reads 20260301 and 2026-W09-7, too
+        return dt.datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
     except (TypeError, ValueError):
         raise ConfigurationError(f"params: {name} is {value!r}; write a day as YYYY-MM-DD") from None

@@ -28,11 +28,15 @@ def test_a_chunk_is_read_from_xcom_or_a_template(value: object) -> None:
     assert read_chunk(value) == CHUNK
 
 
-@pytest.mark.parametrize("value", [None, "", "{'analysis': 'x'}", {"analysis": "x"}, 5, []])
-def test_anything_else_is_refused_with_what_to_write(value: object) -> None:
+@pytest.mark.parametrize(
+    "value", [None, "", "/", "{'analysis': 'x'}", {"analysis": "x"}, 5, [], CHUNK.to_json() | {"days": []}]
+)
+def test_anything_else_is_refused_with_what_to_do(value: object) -> None:
     from wayfare_airflow.operators.chunk import read_chunk
 
-    with pytest.raises(ConfigurationError, match="give it what PlanOperator returned"):
+    with pytest.raises(
+        ConfigurationError, match=r"give it what PlanOperator returned.*clear the run from its task plan"
+    ):
         read_chunk(value)
 
 

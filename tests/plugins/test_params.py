@@ -34,6 +34,11 @@ def test_params_are_read(params: dict[str, Any], expected: tuple[object, ...]) -
     [
         ({"to": "01/03/2026"}, "to is '01/03/2026'; write a day as YYYY-MM-DD"),
         ({"from": 5}, "from is 5; write a day"),
+        ({"from": "20260301"}, "from is '20260301'; write a day"),
+        ({"from": dt.datetime(2026, 3, 1)}, "write a day"),  # noqa: DTZ001 - a day is a text
+        ({"from": False}, "from is False; write a day"),
+        ({"force": "false"}, "force is 'false'; write true or false"),
+        ({"force": 1}, "force is 1; write true or false"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(params: dict[str, Any], message: str) -> None:

@@ -68,9 +68,17 @@ class Chunk:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Chunk:
-        """The chunk that `to_json` wrote."""
+        """The chunk that `to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            There is no day in it.
+        """
         days: list[dt.date] = []
         for first, last in value["days"]:
             start, stop = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
             days.extend(start + dt.timedelta(n) for n in range((stop - start).days + 1))
+        if not days:
+            raise ValueError("a chunk without days")
         return cls(value["analysis"], tuple(days), int(value["through_batch"]), value["fingerprint"])

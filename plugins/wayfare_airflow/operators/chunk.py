@@ -26,8 +26,8 @@ class ChunkOperator(BaseOperator):
     Parameters
     ----------
     chunk
-        A chunk as `PlanOperator` returns it: the dict, its XCom, or a template that renders to its JSON
-        (`{{ ti.xcom_pull(...) | tojson }}`).
+        A chunk as `PlanOperator` returns it. `.partial(task_id=...).expand(chunk=plan.output)` makes a task for each,
+        and none where nothing is stale. One by itself is its dict, or a template that renders to its JSON.
     """
 
     template_fields: Sequence[str] = ("chunk",)
@@ -89,6 +89,6 @@ def read_chunk(value: Any) -> Chunk:
         return Chunk.from_json(json.loads(value) if isinstance(value, str) else value)
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
-            f"chunk is {value!r}; give it what PlanOperator returned, or a template that renders to its JSON: "
-            "{{ ti.xcom_pull(task_ids='plan')[0] | tojson }}"
+            f"chunk is {value!r}; give it what PlanOperator returned: .partial(task_id=...).expand(chunk=plan.output); "
+            "if that is what it has, plan's XCom was pruned since: clear the run from its task plan on"
         ) from error
