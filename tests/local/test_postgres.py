@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import psutil
 import psycopg
 import pytest
 
-from wayfare.local.postgres import EmbeddedPostgres
+from waiting import until
+from wayfare.local.postgres import EmbeddedPostgres, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+MAKING = """
+import signal, sys
+from pathlib import Path
+from wayfare.local.postgres import EmbeddedPostgres
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job starts with ignored
+EmbeddedPostgres(Path(sys.argv[1]), int(sys.argv[2]), "secret-of-this-test").start()
+"""
 
-@pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory, free_port: int) -> Iterator[EmbeddedPostgres]:
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server whose folder somebody began to make before, and stopped halfway."""
     folder: Path = tmp_path_factory.mktemp("pg")
-    made = EmbeddedPostgres(folder / "it's data", free_port, "secret-of-this-test")
+    made = EmbeddedPostgres(folder / "it's data", free_port(), "secret-of-this-test")
+    making = subprocess.Popen([sys.executable, "-c", MAKING, made.data, str(made.port)], stderr=subprocess.DEVNULL)
+    until(lambda: any(folder.glob("*/PG_VERSION")))
+    making.send_signal(signal.SIGINT)
+    making.wait()
+    (earlier := folder / "it's data.earlier.partial").mkdir()
     made.start()
+    assert not earlier.exists()
     yield made
     made.stop()
 

@@ -61,9 +61,6 @@ class EmbeddedPostgres:
         ServiceError
             The server did not start; the message ends with its log.
         """
-        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.geteuid() == 0:  # as which PostgreSQL refuses to run: its files go to a user of their own
-            shutil.chown(self.data, _system_user(), _system_user())
         if not (self.data / "PG_VERSION").exists():
             self._initialize()
         if self.running():
@@ -86,6 +83,13 @@ class EmbeddedPostgres:
             self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop")
 
     def _initialize(self) -> None:
+        """Make the data folder, whole or not at all: half a cluster looks like one that was made."""
+        self.data.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for abandoned in self.data.parent.glob(f"{self.data.name}.*.partial"):
+            shutil.rmtree(abandoned, ignore_errors=True)  # what was stopped may still write there for a moment
+        partial = Path(tempfile.mkdtemp(".partial", f"{self.data.name}.", self.data.parent))
+        if os.geteuid() == 0:  # as which PostgreSQL refuses to run: its files go to a user of their own
+            shutil.chown(partial, _system_user(), _system_user())
         with tempfile.NamedTemporaryFile("w", suffix=".pw") as secret:
             secret.write(self.password)
             secret.flush()
@@ -93,13 +97,17 @@ class EmbeddedPostgres:
             if os.geteuid() == 0:
                 shutil.chown(secret.name, _system_user())
             done = self._run(
-                "initdb", "-D", str(self.data), "-U", "wayfare", "--pwfile", secret.name,
+                "initdb", "-D", str(partial), "-U", "wayfare", "--pwfile", secret.name,
                 "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8",
             )  # fmt: skip
         if done.returncode != 0:
             raise ServiceError(f"PostgreSQL could not create {self.data}: {done.stderr.strip()}")
-        with (self.data / "postgresql.conf").open("a") as configuration:
+        with (partial / "postgresql.conf").open("a") as configuration:
             configuration.write(_CONFIGURATION)
+        try:
+            partial.rename(self.data)
+        except OSError as error:
+            raise ServiceError(f"PostgreSQL could not create {self.data}: {error.strerror}") from error
 
     def _open_the_way(self) -> None:
         """Let the system user reach its files, even where a folder above them was closed since."""
