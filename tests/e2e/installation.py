@@ -43,6 +43,7 @@ class Installation:
             "WAYFARE_DEBOUNCE_SECONDS": "1",
         }
         self.output = home.parent / "up.txt"
+        self.reader: subprocess.Popen[bytes]
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-c", "from wayfare.cli import main; main()", *arguments]
@@ -51,8 +52,12 @@ class Installation:
         return subprocess.run(self.command(*arguments), env=self.environment, capture_output=True, text=True)
 
     def start(self) -> subprocess.Popen[bytes]:
+        """`up`, whose output goes through a pipe: its `reader` may end before it."""
         with self.output.open("ab") as out:
-            return subprocess.Popen(self.command("up"), env=self.environment, stdout=out, stderr=out)
+            up = subprocess.Popen(self.command("up"), env=self.environment, stdout=subprocess.PIPE, stderr=out)
+            self.reader = subprocess.Popen(["cat"], stdin=up.stdout, stdout=out, start_new_session=True)
+        up.stdout.close()
+        return up
 
     def is_up(self, process: subprocess.Popen[bytes]) -> bool:
         assert process.poll() is None, self.output.read_text()

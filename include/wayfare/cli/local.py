@@ -27,23 +27,26 @@ def up(
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, _stop)
     console = wide(highlight=False)
+
+    def say(line: str) -> None:
+        with contextlib.suppress(OSError, SystemExit):  # as rich ends the caller where nobody reads any more
+            console.print(line)
+
     try:
-        running = stack.start(get_settings(), console.print)
+        running = stack.start(get_settings(), say)
         try:
             if demo:
                 demonstration.land_and_wait(running.settings, console)
                 demonstration.show_marts(running, console)
             demonstration.show_addresses(running, console)
             if not exit_:
-                console.print("Everything keeps running; Ctrl-C stops it.")
+                say("Everything keeps running; Ctrl-C stops it.")
                 signal.pause()
         finally:
-            with contextlib.suppress(OSError):  # the terminal is gone
-                console.print("Stopping")
+            say("Stopping")
             running.stop()
     except KeyboardInterrupt:
-        with contextlib.suppress(OSError):
-            console.print("Stopped")
+        say("Stopped")
 
 
 def _stop(_number: int, _frame: object) -> None:

@@ -93,7 +93,7 @@ def _supervisor(
         {name: airflow.command(name) for name in airflow.PROCESSES},
         environment,
         settings.home / "logs",
-        on_restart=lambda name, code: say(f"{name} ended with status {code}; starting it again"),
+        on_restart=lambda name, code: say(f"{name} ended with status {code}; started it again"),
         keep_alive=lambda: _revive(postgres, say),
     )
 
@@ -123,11 +123,12 @@ def stop_running(settings: Settings, *, timeout: float = 60.0) -> bool:
 def _revive(postgres: EmbeddedPostgres, say: Callable[[str], None]) -> None:
     if postgres.running():
         return
-    say("PostgreSQL ended; starting it again")
     try:
         postgres.start()
     except ServiceError as error:
         say(str(error))
+    else:
+        say("PostgreSQL ended; started it again")
 
 
 def _pid_file(home: Path) -> Path:

@@ -93,10 +93,10 @@ class Supervisor:
         lived = time.monotonic() - self._started[name]
         pause = 1.0 if lived > 60 else min(_LONGEST_PAUSE, 2 * self._pause.get(name, 0.5))
         self._pause[name] = pause
-        self._on_restart(name, code)
         _signal_group(self._running[name].pid, signal.SIGKILL)
         if not self._stopping.wait(pause):
             self._spawn(name)
+            self._on_restart(name, code)
 
     def _spawn(self, name: str) -> None:
         with (self._logs / f"{name}.log").open("ab") as log:
