@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from dotenv import dotenv_values
+from iso4217 import Currency
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -23,9 +26,30 @@ Role = Literal["owner", "landing", "pipeline"]
 
 def _env_files() -> tuple[Path, Path]:
     """Files of settings, the later ones winning: the environment and `.env` say where HOME is."""
-    chosen = PROJECT / ".env"
-    home = os.environ.get("WAYFARE_HOME") or dotenv_values(chosen).get("WAYFARE_HOME") or PROJECT / ".wayfare"
-    return Path(home) / "secrets.env", chosen
+    chosen = _legible(PROJECT / ".env")
+    home = os.environ.get("WAYFARE_HOME") or dotenv_values(chosen).get("WAYFARE_HOME") or ".wayfare"
+    return _legible(_absolute(Path(home)) / "secrets.env"), chosen
+
+
+def _legible(file: Path) -> Path:
+    """The file, if it is there and holds text, or if it is not there.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be read.
+    """
+    try:
+        if file.is_file():
+            file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}; mend it, or restore it from a backup") from None
+    return file
+
+
+def _absolute(path: Path) -> Path:
+    """The same folder wherever a process works: a relative path is below the project's."""
+    return PROJECT / path.expanduser()
 
 
 class Settings(BaseSettings):
@@ -47,7 +71,10 @@ class Settings(BaseSettings):
         "", description="Where day files, hand-overs and Data Docs live: a path or fsspec URL; empty: HOME/storage."
     )
     timezone: str = Field("UTC", description="IANA time zone in which booking and search days begin.")
-    currency: str = Field("EUR", min_length=3, max_length=3, description="Reporting currency, ISO 4217.")
+    currency: str = Field(
+        "EUR",
+        description="Reporting currency, ISO 4217; others are converted where the European Central Bank has rates.",
+    )
     customer_key: SecretStr | None = Field(
         None,
         description="Key that pseudonymizes customer_id at landing (HMAC-SHA256) and seals refused lines (AES-GCM); "
@@ -78,11 +105,45 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=1, le=65535, description="Port of the Airflow UI on 127.0.0.1.")
     database_port: int = Field(5433, ge=1, le=65535, description="Port of the embedded PostgreSQL on 127.0.0.1.")
 
+    @field_validator("home", "duckdb_spill")
+    @classmethod
+    def _anywhere_the_same(cls, value: Path | None) -> Path | None:
+        return value and _absolute(value)
+
+    @field_validator("storage_url")
+    @classmethod
+    def _storage_anywhere_the_same(cls, value: str) -> str:
+        return str(_absolute(Path(value))) if value and "://" not in value else value
+
+    @field_validator("database_url", "landing_url", "pipeline_url", "bi_url")
+    @classmethod
+    def _of_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_postgresql(value.get_secret_value()):
+            raise ValueError(
+                "this is no URL of PostgreSQL; write one like postgresql://user:password@host:5432/wayfare, and "
+                "what is neither letter nor digit in its password as %23 for # or %2F for /"
+            )
+        return value
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        if value not in available_timezones():
+        if value not in available_timezones() - {"localtime"}:  # which is a file of this machine's
             raise ValueError(f"{value!r} is not an IANA time zone; write one like Europe/Lisbon")
+        return value
+
+    @field_validator("currency")
+    @classmethod
+    def _known_currency(cls, value: str) -> str:
+        if value not in {c.code for c in Currency if c.exponent is not None}:
+            raise ValueError(f"{value!r} is not a currency of ISO 4217; write one like EUR")
+        return value
+
+    @field_validator("duckdb_memory_limit")
+    @classmethod
+    def _known_size(cls, value: str) -> str:
+        if not re.fullmatch(r"(?i)\d+(\.\d+)? ?([KMGT](i?B)?|%)", value):
+            raise ValueError(f"{value!r} is no size; write one like 2GB, or a share of the memory like 40%")
         return value
 
     def url(self, role: Role) -> str:
@@ -115,6 +176,14 @@ class Settings(BaseSettings):
         return self.duckdb_spill or self.home / "spill"
 
 
+def _is_postgresql(url: str) -> bool:
+    try:
+        port = urlsplit(url).port
+    except ValueError:  # it is none, or an odd character in the password made it so
+        return False
+    return port != 0 and url.startswith(("postgresql://", "postgres://"))
+
+
 @functools.cache
 def get_settings() -> Settings:
     """This process's settings.
@@ -122,7 +191,7 @@ def get_settings() -> Settings:
     Raises
     ------
     ConfigurationError
-        A value is malformed; the message names the variable.
+        A value is malformed, and the message names the variable; or a file of settings cannot be read.
     """
     try:
         return Settings(_env_file=_env_files())  # type: ignore[call-arg]  # a pydantic-settings argument

@@ -80,7 +80,7 @@ def test_a_sound_installation(anywhere: Settings, tmp_path: Path) -> None:
             ("database", "database.version", "database.disk", "database.schema", "database.timezone"), "ok"
         ),
         **dict.fromkeys(("clock", "role.landing", "role.pipeline", "role.bi", "storage", "engine"), "ok"),
-        **dict.fromkeys(("folder.spill", "versions.python", "versions.packages"), "ok"),
+        **dict.fromkeys(("folder.spill", "currency", "versions.python", "versions.packages"), "ok"),
         **dict.fromkeys(("rejections", "quarantine", "airflow"), "info"),
     }
     told = {f.check: f.found for f in found}
@@ -106,6 +106,8 @@ def test_the_command_says_what_to_do_and_ends_with_1(settings: Settings) -> None
 def test_no_database_is_configured(tmp_path: Path) -> None:
     found = the_failure(Settings(home=tmp_path / "home"))
     assert (found.check, found.found) == ("database", "none is configured")
+    told = {f.check: f.found for f in doctor.examine(Settings(home=tmp_path / "home", currency="AED"))}
+    assert told["currency"].startswith("the European Central Bank has no rates of AED")
 
 
 def test_a_database_that_does_not_answer(tmp_path: Path, free_port: int) -> None:

@@ -16,7 +16,8 @@ from packaging.requirements import Requirement
 
 from wayfare import duck
 from wayfare import settings as configuration
-from wayfare.doctor.findings import LOW_DISK, Finding, failed, gigabytes, ok
+from wayfare.doctor.findings import LOW_DISK, Finding, failed, gigabytes, info, ok
+from wayfare.engines.rates import has_rates
 from wayfare.storage import filesystem, is_local
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Findings about storage, the spill folder, the engine and the versions."""
+    """Findings about storage, the spill folder, the engine, the currency and the versions."""
     yield _storage(settings)
     yield _spill(settings.spill_dir)
     yield _engine(settings)
+    yield _currency(settings.currency)
     yield _python()
     yield _packages()
 
@@ -93,6 +95,14 @@ def _engine(settings: Settings) -> Finding:
         most = f"{int(memory * MEMORY_SHARE / 1e6):,}MB".replace(",", "")
         return failed("engine", found, f"set WAYFARE_DUCKDB_MEMORY_LIMIT to {most} or less: past it DuckDB spills")
     return ok("engine", found)
+
+
+def _currency(reporting: str) -> Finding:
+    if has_rates(reporting):
+        return ok("currency", f"amounts are converted to {reporting} by the European Central Bank's rates")
+    return info(
+        "currency", f"the European Central Bank has no rates of {reporting}: no other amount is converted to it"
+    )
 
 
 def _memory() -> int:

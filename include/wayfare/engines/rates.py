@@ -41,6 +41,13 @@ def rates(connection: duckdb.DuckDBPyConnection, settings: Settings, through: dt
     return published.union(later)
 
 
+def has_rates(currency: str) -> bool:
+    """Whether the European Central Bank ever published rates of a currency (ISO 4217)."""
+    import pandas as pd
+
+    return currency in {"EUR", *pd.read_csv(currency_converter.CURRENCY_FILE, nrows=0).columns}
+
+
 def _reference_file(settings: Settings) -> str:
     """The file of published rates with gaps filled, written once for each edition of the rates and the minor units."""
     units = str(reference.currencies().to_pydict()).encode()

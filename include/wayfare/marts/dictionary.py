@@ -164,7 +164,7 @@ def _catalog_row(analysis: BehaviorAnalysis) -> tuple[str, ...]:
 def _settings() -> Iterator[str]:
     yield from (GENERATED, "", "# Settings", "")
     yield "Read from the environment, else from `.env` in the project's folder, else from `secrets.env` in the home"
-    yield "folder, where `wayfare up` keeps what it generated."
+    yield "folder, where `wayfare up` keeps what it generated. A relative path is below the project's folder."
     yield ""
     rows = (
         (f"`WAYFARE_{name.upper()}`", _default(field.default), field.description)
