@@ -110,6 +110,14 @@ def test_no_database_is_configured(tmp_path: Path) -> None:
     assert told["currency"].startswith("the European Central Bank has no rates of AED")
 
 
+def test_secrets_that_a_power_failure_cut_short(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "secrets.env").write_text("WAYFARE_SECRET_OWNER=x\nWAYFARE_SECRET_LAN")
+    found = [f for f in failures(Settings(home=tmp_path)) if f.check != "database"]
+    assert [f.check for f in found] == ["secrets"]
+    assert f"{tmp_path / 'secrets.env'} is damaged, it lacks the secrets landing, " in found[0].found
+
+
 def test_a_database_that_does_not_answer(tmp_path: Path, free_port: int) -> None:
     url = f"postgresql://wayfare:secret@127.0.0.1:{free_port}/wayfare"
     found = the_failure(Settings(home=tmp_path / "home", database_url=url))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING
 
+import pytest
+
+from wayfare.errors import ConfigurationError
 from wayfare.local.secrets import Secrets, load_or_make, remember_urls
 from wayfare.settings import get_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_they_are_made_once_and_kept_private(tmp_path: Path) -> None:
@@ -23,6 +24,15 @@ def test_they_are_made_once_and_kept_private(tmp_path: Path) -> None:
     remember_urls(tmp_path / "home", {"WAYFARE_DATABASE_URL": "postgresql://wayfare:x@127.0.0.1:1/wayfare"})
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert load_or_make(tmp_path / "home") == made
+
+
+@pytest.mark.parametrize("left", [0, 40])
+def test_a_file_that_was_cut_short_is_named(left: int, tmp_path: Path) -> None:
+    load_or_make(tmp_path)
+    file = tmp_path / "secrets.env"
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(ConfigurationError, match=rf"{file} is damaged, it lacks .*fernet"):
+        load_or_make(tmp_path)
 
 
 def test_settings_read_the_urls_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ from wayfare import duck
 from wayfare import settings as configuration
 from wayfare.doctor.findings import LOW_DISK, Finding, failed, gigabytes, info, ok
 from wayfare.engines.rates import has_rates
+from wayfare.errors import ConfigurationError
+from wayfare.local.secrets import load_or_make
 from wayfare.storage import filesystem, is_local
 
 if TYPE_CHECKING:
@@ -33,13 +35,26 @@ _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Findings about storage, the spill folder, the engine, the currency and the versions."""
+    """Findings about secrets, storage, the spill folder, the engine, the currency and the versions."""
+    yield from _secrets(settings.home)
     yield _storage(settings)
     yield _spill(settings.spill_dir)
     yield _engine(settings)
     yield _currency(settings.currency)
     yield _python()
     yield _packages()
+
+
+def _secrets(home: Path) -> Iterator[Finding]:
+    """Those that `wayfare up` made with its server, where it did."""
+    if not ((home / "postgres").exists() and (home / "secrets.env").exists()):
+        return
+    try:
+        load_or_make(home)
+    except ConfigurationError as error:
+        yield failed("secrets", str(error), "restore that file")
+    else:
+        yield ok("secrets", f"{home / 'secrets.env'} holds all of them")
 
 
 def _storage(settings: Settings) -> Finding:

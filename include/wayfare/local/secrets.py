@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 
+from wayfare.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,7 +32,13 @@ class Secrets:
 
 
 def load_or_make(home: Path) -> Secrets:
-    """The secrets of the installation in `home`, made on first use."""
+    """The secrets of the installation in `home`, made on first use.
+
+    Raises
+    ------
+    ConfigurationError
+        The file that holds them does not hold all of them.
+    """
     file = home / "secrets.env"
     if not file.exists():
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -38,7 +46,13 @@ def load_or_make(home: Path) -> Secrets:
         made["fernet"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
         _write(file, {f"WAYFARE_SECRET_{name.upper()}": value for name, value in made.items()})
     stored = dotenv_values(file)
-    return Secrets(**{name: stored[f"WAYFARE_SECRET_{name.upper()}"] or "" for name in Secrets.__dataclass_fields__})
+    known = {name: stored.get(f"WAYFARE_SECRET_{name.upper()}") or "" for name in Secrets.__dataclass_fields__}
+    if missing := [name for name, value in known.items() if not value]:
+        raise ConfigurationError(
+            f"{file} is damaged, it lacks the secrets {', '.join(missing)}: restore it from a backup; without one "
+            f"nobody can log in to the database in {home}: start anew with another WAYFARE_HOME"
+        )
+    return Secrets(**known)
 
 
 def remember_urls(home: Path, urls: dict[str, str]) -> None:
@@ -53,4 +67,6 @@ def _write(file: Path, values: dict[str, str]) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as out:
         out.writelines(f"{name}={value}\n" for name, value in values.items())
+        out.flush()
+        os.fsync(descriptor)  # else a machine that loses power may keep the name and not the content
     temporary.replace(file)
