@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import psutil
 
 from waiting import until
-from wayfare.local.supervisor import Supervisor, stop_leftovers
+from wayfare.local.supervisor import Supervisor, remember, remembered, stop_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
 SLEEPER = [sys.executable, "-c", "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"]
 
@@ -99,8 +101,18 @@ def test_a_pid_file_cut_short_by_a_power_failure_names_no_process(tmp_path: Path
     assert list(tmp_path.glob("*.pid")) == []
 
 
+def test_a_clock_that_is_set_makes_no_other_process_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, booted_at = psutil.Process().create_time(), psutil.boot_time()
+    remember(tmp_path / "one.pid", psutil.Process())
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted_at + 5)
+    assert psutil.Process().create_time() == before + 5
+    assert remembered(tmp_path / "one.pid") is not None
+
+
 def test_a_pid_that_now_is_another_process_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "one.pid").write_text(f"{os.getpid()} 1.0")
+    remember(tmp_path / "one.pid", psutil.Process())
+    pid, _, boot = (tmp_path / "one.pid").read_text().split()
+    (tmp_path / "one.pid").write_text(f"{pid} 1.0 {boot}")
     supervisor = supervise(tmp_path, [])
     supervisor.start()
     supervisor.stop()

@@ -9,18 +9,19 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 20.0
 _LONGEST_PAUSE = 30.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Supervisor:
@@ -133,17 +134,28 @@ def stop_leftovers(logs: Path) -> int:
 
 def remember(file: Path, process: psutil.Process) -> None:
     """Write down a process so that no other is taken for it: ids are used again."""
-    file.write_text(f"{process.pid} {process.create_time()}")
+    file.write_text(f"{process.pid} {_began(process)} {_boot()}")
 
 
 def remembered(file: Path) -> psutil.Process | None:
     """The process that is written down there, if it still runs."""
     try:
-        pid, created = file.read_text().split()
+        pid, began, boot = file.read_text().split()
         process = psutil.Process(int(pid))
-        return process if abs(process.create_time() - float(created)) < 1 else None
-    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):  # ValueError: the machine lost power over it
-        return None
+        return process if boot == _boot() and abs(_began(process) - float(began)) < 1 else None
+    except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess, ValueError):
+        return None  # there is none, or the machine lost power over the file
+
+
+def _began(process: psutil.Process) -> float:
+    """When it began: in ticks since the boot on Linux, which no clock that is set moves, else in seconds since 1970."""
+    stat = Path(f"/proc/{process.pid}/stat")
+    return float(stat.read_text().rpartition(")")[2].split()[19]) if stat.exists() else process.create_time()
+
+
+def _boot() -> str:
+    """Which boot of this machine it is, as far as it tells."""
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "-"
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
