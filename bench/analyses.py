@@ -71,6 +71,7 @@ def _installation(server: EmbeddedPostgres, folder: Path, events: int, days: int
     rows = sum(rows for _, _, rows in files)
     print(f"{rows:,} events of {days} days in {len(files)} day files, made in {time.monotonic() - started:.0f} s")
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO control.batch VALUES (1, 'epoch', 'bench', 0, 0, 0, 0)")
         insert = "INSERT INTO control.change (event_type, event_on, batch_id, rows) VALUES (%s, %s, 1, %s)"
         cursor.executemany(insert, files)
     return settings

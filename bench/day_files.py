@@ -108,7 +108,7 @@ ROWS = {
 
 
 def write(storage: str, events: int, days: int) -> list[tuple[str, dt.date, int]]:
-    """Write about `events` events of `days` days as day files of batch 1 below `{storage}`.
+    """Write about `events` events of `days` days as day files of batch 1, landed in 1970, below `{storage}`.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def _write_type(
     files = []
     for part in sorted(parts.iterdir()):
         day = dt.date.fromisoformat(part.name.partition("=")[2])
-        target = Path(DayFile(name, day, 1, 0).url(str(storage)))
+        target = Path(DayFile(name, day, 1, 0, 0).url(str(storage)))
         target.parent.mkdir(parents=True)
         source = connection.read_parquet(f"{part}/*.parquet", hive_partitioning=False)
         source.write_parquet(str(target), compression="zstd")

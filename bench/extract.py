@@ -70,6 +70,8 @@ INSERT INTO staging.refund (event_id, schema_version, occurred_at, source, is_te
   currency, event_on, landed_at, batch_id)
 SELECT gen_random_uuid(), '1-0-0', occurred_at, 'web', false, 'r' || n, 'b' || n / 20, 15000, 'EUR', event_on, now(), 1
 FROM made WHERE n % 100 = 0 ORDER BY n;
+
+INSERT INTO control.batch VALUES (1, now(), 'bench', 0, 0, 0, 0);
 """
 
 _CHANGES = """

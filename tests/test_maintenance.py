@@ -22,11 +22,11 @@ def _file(settings: Settings, path: str, *, age_days: float) -> str:
 
 
 def test_day_files_go_once_their_successor_is_old(anywhere: Settings) -> None:
-    superseded = _file(anywhere, "snapshots/search/2026-03-01/9.parquet", age_days=50)
-    just_superseded = _file(anywhere, "snapshots/search/2026-03-01/10.parquet", age_days=45)
-    current = _file(anywhere, "snapshots/search/2026-03-01/11.parquet", age_days=5)
-    written_again = _file(anywhere, "snapshots/search/2026-03-03/9.parquet", age_days=1)
-    its_successor = _file(anywhere, "snapshots/search/2026-03-03/10.parquet", age_days=40)
+    superseded = _file(anywhere, "snapshots/search/2026-03-01/9-64a0b.parquet", age_days=50)
+    just_superseded = _file(anywhere, "snapshots/search/2026-03-01/10-64a0a.parquet", age_days=45)
+    current = _file(anywhere, "snapshots/search/2026-03-01/11-64a0d.parquet", age_days=5)
+    written_again = _file(anywhere, "snapshots/search/2026-03-03/9-64a0b.parquet", age_days=1)
+    its_successor = _file(anywhere, "snapshots/search/2026-03-03/10-64a0c.parquet", age_days=40)
     never_superseded = _file(anywhere, "snapshots/search/2026-03-02/9.parquet", age_days=400)
 
     assert maintenance.prune(anywhere, keep_days=30)["files"] == 1
@@ -38,13 +38,27 @@ def test_day_files_go_once_their_successor_is_old(anywhere: Settings) -> None:
 
 def test_of_one_batch_the_file_written_last_is_the_successor(anywhere: Settings) -> None:
     """A release that finds sales in another way writes the day files of reversals again, under another name."""
-    now = _file(anywhere, "snapshots/refund/2026-03-01/9.0123abcd.parquet", age_days=40)
-    before = _file(anywhere, "snapshots/refund/2026-03-01/9.4567abcd.parquet", age_days=50)
+    now = _file(anywhere, "snapshots/refund/2026-03-01/9-64a0b.0123abcd.parquet", age_days=40)
+    before = _file(anywhere, "snapshots/refund/2026-03-01/9-64a0b.4567abcd.parquet", age_days=50)
 
     assert maintenance.prune(anywhere, keep_days=30)["files"] == 1
 
     assert storage.exists(now)
     assert not storage.exists(before)
+
+
+def test_day_files_of_a_database_that_was_restored_do_not_succeed_its_own(anywhere: Settings) -> None:
+    former = [
+        _file(anywhere, "snapshots/search/2026-03-01/8.parquet", age_days=70),
+        _file(anywhere, "snapshots/search/2026-03-01/9-64a0b.parquet", age_days=60),
+    ]
+    beyond = _file(anywhere, "snapshots/search/2026-03-01/12-64a0c.parquet", age_days=50)
+    current = _file(anywhere, "snapshots/search/2026-03-01/9-64a0d.parquet", age_days=40)
+
+    assert maintenance.prune(anywhere, keep_days=30)["files"] == 2
+
+    assert not any(map(storage.exists, former))
+    assert all(map(storage.exists, (beyond, current)))
 
 
 def test_work_folders_go_as_a_whole(anywhere: Settings) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections import defaultdict
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -62,14 +61,21 @@ def _prune_work(storage: str, before: dt.datetime) -> int:
 
 
 def _prune_superseded(storage: str, before: dt.datetime) -> int:
-    """Day files whose successor is old too: nothing planned since would read them, unless a run was started again."""
+    """Day files whose successor is old too: nothing planned since would read them, unless a run was started again.
+
+    A successor is written later and of no earlier batch; one of a later batch that was written before is of a run that
+    was started again, or of a database in whose place another was restored.
+    """
     fs, _ = filesystem(storage)
     removed = 0
     for written in _by_folder(f"{storage}/snapshots", ".parquet").values():
-        for path, successor in pairwise(sorted(written, key=lambda path: (_batch(path), written[path]))):
-            if max(written[path], written[successor]) < before:
+        old = [(at, _batch(path), path) for path, at in written.items() if at < before]
+        newest = 0
+        for _, batch, path in sorted(old, reverse=True):
+            if batch <= newest:
                 fs.rm_file(path)
                 removed += 1
+            newest = max(newest, batch)
     return removed
 
 
@@ -91,4 +97,4 @@ def _by_folder(url: str, ending: str = "") -> dict[str, dict[str, dt.datetime]]:
 
 
 def _batch(path: str) -> int:
-    return int(path.rpartition("/")[2].partition(".")[0])
+    return int(path.rpartition("/")[2].partition(".")[0].partition("-")[0])

@@ -18,7 +18,7 @@ from wayfare.snapshots import DayFile
 if TYPE_CHECKING:
     from wayfare.settings import Settings
 
-FILES = [DayFile("booking", DAY, 1, 4)]
+FILES = [DayFile("booking", DAY, 1, 0, 4)]
 
 
 def events(*numbers: int) -> pa.Table:
@@ -49,7 +49,7 @@ def test_chunks_recording_the_same_day_at_once_leave_it_once(settings: Settings)
 
 def test_days_that_were_not_judged_stay(settings: Settings) -> None:
     record_quarantine(settings, chunk_of(), FILES, events(1))
-    record_quarantine(settings, chunk_of(), [DayFile("search", DAY, 1, 1)], events())
+    record_quarantine(settings, chunk_of(), [DayFile("search", DAY, 1, 0, 1)], events())
     assert len(rows(settings, "SELECT * FROM control.quarantine")) == 1
     record_quarantine(settings, chunk_of(), FILES, events())
     assert rows(settings, "SELECT * FROM control.quarantine") == []

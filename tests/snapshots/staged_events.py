@@ -79,7 +79,7 @@ def event(event_type: str, occurred_at: str | dt.datetime, **fields: Any) -> Eve
 
 
 def stage(settings: Settings, batch_id: int, events: Iterable[Event]) -> None:
-    """Stage one batch, touching the days of staged events that refer to the bookings it is about."""
+    """Stage one batch, now, touching the days of staged events that refer to the bookings it is about."""
     with engine(settings.url("owner")).begin() as connection:
         days: dict[tuple[str, dt.date], int] = {}
         bookings: dict[str, set[str]] = {}
@@ -94,7 +94,7 @@ def stage(settings: Settings, batch_id: int, events: Iterable[Event]) -> None:
         connection.execute(
             batch.insert().values(
                 batch_id=batch_id,
-                landed_at=_LANDED_AT,
+                landed_at=dt.datetime.now(dt.UTC),
                 source="test",
                 landed=sum(days.values()),
                 duplicates=0,
@@ -131,6 +131,7 @@ ORDER BY n, day
 """),
             parameters,
         )
+        connection.execute(text("INSERT INTO control.batch VALUES (:batch, now(), 'test', 0, 0, 0, 0)"), parameters)
         connection.execute(
             text("""
 INSERT INTO control.change (event_type, event_on, batch_id, rows)

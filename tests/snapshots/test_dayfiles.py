@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from snapshots.example_analyses import Demand
 from snapshots.staged_events import event, stage
@@ -19,6 +20,8 @@ from wayfare.analyses.chunk import Chunk
 from wayfare.contracts import EVENT_TYPES
 from wayfare.snapshots import settlement
 from wayfare.snapshots.dayfiles import _input_spans
+from wayfare.staging.database import engine
+from wayfare.staging.tables import batch
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -51,17 +54,20 @@ def test_a_day_file_is_named_after_the_last_batch_that_touched_its_day(settings:
     stage(settings, 3, [event("search", "2026-03-01")])
     as_of_two = snapshots.paths(settings, Chunk("demand", (DAY,), 2, "f"))
     root = f"{settings.storage}/snapshots"
+    with engine(settings.url("owner")).connect() as connection:
+        landed = [at for (at,) in connection.execute(select(batch.c.landed_at).order_by(batch.c.batch_id))]
+    first, second, third = (f"{n}-{round(at.timestamp() * 1e6):x}" for n, at in enumerate(landed, start=1))
     assert as_of_two == {
-        "search": [f"{root}/search/2026-03-01/1.parquet", f"{root}/search/2026-03-02/2.parquet"],
-        "booking": [f"{root}/booking/2026-03-01/2.parquet"],
+        "search": [f"{root}/search/2026-03-01/{first}.parquet", f"{root}/search/2026-03-02/{second}.parquet"],
+        "booking": [f"{root}/booking/2026-03-01/{second}.parquet"],
     }
     as_of_three = snapshots.paths(settings, Chunk("demand", (DAY,), 3, "f"))
-    assert as_of_three["search"][0] == f"{root}/search/2026-03-01/3.parquet"
+    assert as_of_three["search"][0] == f"{root}/search/2026-03-01/{third}.parquet"
 
 
 def test_files_made_by_other_sql_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a type that refers to sales has such SQL: cancellations and refunds one, travel another."""
-    files = [snapshots.DayFile(name, DAY, 7, 1) for name in ("search", "cancellation", "refund", "travel")]
+    files = [snapshots.DayFile(name, DAY, 7, 0, 1) for name in ("search", "cancellation", "refund", "travel")]
     before = [file.url("r") for file in files]
     monkeypatch.setattr(settlement, "_LEDGER", f"{settlement._LEDGER} ")
     after = [file.url("r") for file in files]

@@ -26,7 +26,7 @@ from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ServiceError
 from wayfare.snapshots import extraction
 from wayfare.staging.database import engine
-from wayfare.staging.tables import STAGED
+from wayfare.staging.tables import STAGED, batch, change
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -80,6 +80,19 @@ def test_a_late_event_adds_one_file_and_leaves_the_old_one(settings: Settings) -
     assert snapshots.extract(settings, _chunk(2, 2)) == {"files_written": 1, "files_reused": 1, "rows": 2}
     assert [len(_read([f])) for f in snapshots.paths(settings, _chunk(2, 2))["search"]] == [1, 2]
     assert [len(_read([f])) for f in snapshots.paths(settings, _chunk(2, 1))["search"]] == [1, 1]
+
+
+def test_a_batch_in_the_place_of_another_reads_none_of_its_files(settings: Settings) -> None:
+    """After a backup is restored, and in a new database, batches are numbered anew; the storage is what it was."""
+    stage(settings, 1, [event("search", "2026-03-01"), event("search", "2026-03-02")])
+    stage(settings, 2, [event("search", "2026-03-02", min_price=999)])
+    snapshots.extract(settings, _chunk(2, 2))
+    with engine(settings.url("owner")).begin() as connection:
+        for table in (STAGED["search"], batch, change):
+            connection.execute(table.delete().where(table.c.batch_id == 2))
+    stage(settings, 2, [event("search", "2026-03-02", min_price=5)])
+    assert snapshots.extract(settings, _chunk(2, 2)) == {"files_written": 1, "files_reused": 1, "rows": 2}
+    assert _read(snapshots.paths(settings, _chunk(2, 2))["search"]) == _staged(settings, "search")
 
 
 def test_event_ids_are_uuids_to_duckdb_as_it_writes_them_itself(settings: Settings, tmp_path: Path) -> None:

@@ -22,30 +22,39 @@ if TYPE_CHECKING:
     from wayfare.contracts import EventType
     from wayfare.settings import Settings
 
-# Each day's last batch, and how many events it holds by then.
+# Each day's last batch, when that was landed, and how many events the day holds by then.
 _TOUCHED = text("""
-SELECT c.event_type, c.event_on, max(c.batch_id), sum(c.rows)::bigint
-FROM unnest(CAST(:firsts AS date[]), CAST(:lasts AS date[])) AS span (first_on, last_on)
-JOIN control.change c ON c.event_on BETWEEN span.first_on AND span.last_on
-WHERE c.event_type = ANY(:types) AND c.batch_id <= :through
-GROUP BY c.event_type, c.event_on
-ORDER BY c.event_type, c.event_on
+SELECT event_type, event_on, batch_id, (extract(epoch FROM landed_at) * 1000000)::bigint, events
+FROM (
+  SELECT c.event_type, c.event_on, max(c.batch_id) AS batch_id, sum(c.rows)::bigint AS events
+  FROM unnest(CAST(:firsts AS date[]), CAST(:lasts AS date[])) AS span (first_on, last_on)
+  JOIN control.change c ON c.event_on BETWEEN span.first_on AND span.last_on
+  WHERE c.event_type = ANY(:types) AND c.batch_id <= :through
+  GROUP BY c.event_type, c.event_on
+) AS touched JOIN control.batch USING (batch_id)
+ORDER BY event_type, event_on
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class DayFile:
-    """The events of one type and day as of `batch_id`, the last batch that touched them; `events` is how many."""
+    """The events of one type and day as of `batch_id`, the last batch that touched them; `events` is how many.
+
+    `landed_at` is when that batch was landed, in microseconds since 1970: a database that is new, or restored from a
+    backup, gives the same ids to other batches, and their files may be in the storage.
+    """
 
     event_type: str
     event_on: dt.date
     batch_id: int
+    landed_at: int
     events: int
 
     def url(self, storage: str) -> str:
         """Where it is, below the storage's path or URL."""
         event_type = EVENT_TYPES[self.event_type]
-        name = f"{self.batch_id}.{version(event_type)}" if event_type.refers else f"{self.batch_id}"
+        batch = f"{self.batch_id}-{self.landed_at:x}"
+        name = f"{batch}.{version(event_type)}" if event_type.refers else batch
         return f"{storage}/snapshots/{self.event_type}/{self.event_on.isoformat()}/{name}.parquet"
 
 
