@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import httpx
 import psycopg
 
-from collector.conftest import LINES, serving
+from collector.conftest import JSON, LINES, serving
 from landing.sample_events import event, query
 from waiting import until
 from wayfare.collector import app, limits, producers
@@ -309,10 +309,14 @@ def test_with_a_queue_events_are_queued_and_landed(
     monkeypatch.setenv("WAYFARE_QUEUE_URL", rabbitmq.url)
     monkeypatch.setenv("WAYFARE_QUEUE_NAME", "collected")
     refused = [{"event_type": "search"}, "x", [event("search", 9)]]
+    another = json.dumps(event("booking", 9, source="gds")).encode()
+    nested = [(b"[[" + another + b"]]", JSON), (b"[" + another + b"]", LINES), (b"[" + another + b", tru]", LINES)]
     with start() as running:
         sent = running.post([event("search", n) for n in range(50)] + refused, token)
         assert (sent.status_code, statuses(sent)) == (207, ["queued"] * 50 + ["rejected"] * 3)
         assert statuses(running.post(b"[1,\n\xff", token)) == ["rejected"]
+        for body, content_type in nested:
+            assert statuses(running.post(body, token, content_type)) == ["rejected"]
         assert statuses(running.post(event("travel"), token)) == ["rejected"]
         assert statuses(running.post(event("search", 9, source="gds", adults=-1), token)) == ["rejected"]
         assert running.client.get("/health").json() == {"database": "ok", "queue": "ok"}
@@ -336,10 +340,11 @@ def test_with_a_queue_events_are_queued_and_landed(
         landing = pool.submit(land_queue, configured, stop)
         try:
             until(lambda: query(settings, "SELECT count(*) FROM staging.identity") == [(51,)])
-            until(lambda: query(settings, "SELECT count(*) FROM staging.rejection") == [(4,)])
+            until(lambda: query(settings, "SELECT count(*) FROM staging.rejection") == [(6,)])
         finally:
             stop.set()
         account = landing.result()
-    assert (account.landed, account.rejected) == (51, 4)
+    assert (account.landed, account.rejected) == (51, 7)
     raws = {raw for (raw,) in query(settings, "SELECT raw FROM staging.rejection")}
-    assert raws == {*(json.dumps(r).encode() for r in refused), b"[1,\n\xff"}
+    as_sent = {b"[1,\n\xff", b"[" + another + b"]", b"[" + another + b", tru]"}
+    assert raws == {*(json.dumps(r).encode() for r in refused), *as_sent}

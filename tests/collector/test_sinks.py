@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from wayfare.collector.sinks import _messages
 from wayfare.landing.lines import MAX_LINE
@@ -17,3 +20,23 @@ def test_every_event_comes_out_as_it_went_in(size: int) -> None:
     assert max(len(body) for body, _ in sent) <= MAX_LINE
     taken = [e.raw for body, kind in sent for e in events_of(body, kind)]
     assert sorted(taken) == sorted([*raws, b"\xff", b"{}"])
+
+
+_EVENT = b'{"event_type":"booking"}'
+_PIECES = st.sampled_from(
+    [*(bytes([b]) for b in b'[]{},:"\\ \n\r1\xff'), b"tru", b'{"a":[1]}', _EVENT, b"[" * 997, b"]" * 997]
+)
+
+
+@given(st.lists(_PIECES, max_size=12).map(b"".join), st.sampled_from(["application/json", "application/x-ndjson"]))
+@example(b"[[" + _EVENT + b"]]", "application/json")
+@example(b"[" + _EVENT + b"]\n" + _EVENT, "application/x-ndjson")
+@example(b"[" + _EVENT + b",tru]", "application/x-ndjson")
+@example(b"1,2\n" + _EVENT + b"\n3", "application/x-ndjson")
+@example(b"[" + b"[" * 998 + b"]" * 998 + b"," + _EVENT + b"]", "application/json")
+@examples(max_examples=200, deadline=None)
+def test_the_lander_judges_what_the_collector_judged(body: bytes, content_type: str) -> None:
+    """A nested array that comes apart a second time is a way around the names and types of a producer."""
+    judged = list(events_of(body, content_type))
+    landed = [event.raw for message in _messages(judged) for event in events_of(*message)]
+    assert sorted(raw.strip(b" \t\r\n") for raw in landed) == sorted(e.raw.strip(b" \t\r\n") for e in judged)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ServiceError
 from wayfare.landing import brokers
-from wayfare.landing.messages import Event, MessageDecoder, MessageStager, Outcome, outcomes, refused
+from wayfare.landing.messages import ONE, Event, MessageDecoder, MessageStager, Outcome, outcomes, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -166,29 +166,29 @@ _QUEUED = Outcome("queued")
 
 
 def _messages(events: Sequence[Event]) -> Iterator[tuple[bytes, str]]:
-    """Bodies and content types: arrays of what is JSON, everything else by itself."""
+    """Bodies and content types, which come apart as the events that were judged: arrays, and what fits into none."""
     array, size = list[bytes](), 1
     for event in events:
-        if not _is_json(event.raw):
-            yield event.raw, "application/octet-stream"
+        if not _is_element(event.raw):
+            yield event.raw, ONE
             continue
         added = len(event.raw) + 1  # with the comma or the bracket after it
         if array and size + added > _MESSAGE_BYTES:
-            yield _packed(array), "application/json"
+            yield _packed(array)
             array, size = [], 1
         array.append(event.raw)
         size += added
     if array:
-        yield _packed(array), "application/json"
+        yield _packed(array)
 
 
-def _packed(array: list[bytes]) -> bytes:
-    return b"[" + b",".join(array) + b"]" if len(array) > 1 else array[0]
+def _packed(array: list[bytes]) -> tuple[bytes, str]:
+    return (b"[" + b",".join(array) + b"]", "application/json") if len(array) > 1 else (array[0], ONE)
 
 
-def _is_json(raw: bytes) -> bool:
+def _is_element(raw: bytes) -> bool:
+    """Whether an array that holds it comes apart there: it is one JSON value, and not nested too deep to be in one."""
     try:
-        msgspec.json.decode(raw, type=msgspec.Raw)
+        return len(msgspec.json.decode(b"[" + raw + b"]", type=list[msgspec.Raw])) == 1
     except (ValueError, RecursionError):
         return False
-    return True

@@ -1,6 +1,7 @@
 """Landing messages: what a queue or a request carries, staged as one batch, with what became of each event.
 
-A body holds one event, an array of events, or one event per line where its content type says so.
+A body holds one event, an array of events, or one event per line where its content type says so. The collector, which
+has judged what it publishes, says where a body is one event whatever it looks like.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 """Content types of one event per line."""
+
+ONE = "application/vnd.wayfare.event"
+"""Content type of a body that is not taken apart."""
 
 _VALUE_BYTES = 8
 """Fewest bytes of a body for each comma or line in it: a value of an event takes more, with its name."""
@@ -73,7 +77,10 @@ def events_of(body: bytes, content_type: str | None) -> Iterator[Event]:
 
 
 def _parts(body: bytes, content_type: str | None) -> Iterable[bytes]:
-    lines = media_type(content_type) in LINES
+    kind = media_type(content_type)
+    lines = kind in LINES
+    if kind == ONE:
+        return [body]
     if len(body) > MAX_LINE and body.count(b"\n" if lines else b",") > len(body) // _VALUE_BYTES:
         return [body]
     if lines:
