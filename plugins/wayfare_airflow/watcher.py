@@ -77,12 +77,12 @@ class StagingTrigger(BaseEventTrigger):
     async def _newest_batches(self) -> AsyncIterator[int]:
         import psycopg
 
-        from wayfare.staging.connections import patience
+        from wayfare.staging.connections import arguments
 
         while True:
             try:
-                url = get_settings().url("pipeline")
-                connecting = psycopg.AsyncConnection.connect(url, autocommit=True, **patience(url))
+                place = arguments(get_settings().url("pipeline"))
+                connecting = psycopg.AsyncConnection.connect(autocommit=True, **place)
                 async with await connecting as connection:
                     while True:
                         cursor = await connection.execute("SELECT coalesce(max(batch_id), 0) FROM control.batch")

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from landing.sample_events import query
 from wayfare.errors import ServiceError
+from wayfare.local import accounts
 from wayfare.staging import bulk, connections
 from wayfare.staging.database import engine, transaction
 
@@ -63,4 +64,15 @@ def test_a_server_that_says_nothing_is_given_up(silent: str, monkeypatch: pytest
 
 
 def test_what_a_url_says_itself_stays() -> None:
-    assert "connect_timeout" not in connections.patience("postgresql://x@y/z?connect_timeout=3")
+    assert connections.arguments("postgresql://x@y/z?connect_timeout=3")["connect_timeout"] == "3"
+
+
+@pytest.mark.parametrize(
+    "user", ["postgresql+psycopg2://me:Secret", "postgresql://me:%Secret", "postgresql://me:a/Secret"]
+)
+def test_a_url_that_libpq_cannot_read_is_read_and_its_password_not_told(user: str, free_port: int) -> None:
+    url = f"{user}@127.0.0.1:{free_port}/wayfare"
+    for connect in (bulk.connect, accounts.create_databases, lambda url: transaction(url).__enter__()):
+        with pytest.raises(ServiceError, match="refused") as told:
+            connect(url)
+        assert "Secret" not in str(told.value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from wayfare.collector.app import application
+from wayfare.landing.brokers import broker_url
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -15,7 +16,15 @@ _CONNECTIONS = 1_000
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Collect events on `host`:`port`; SIGTERM answers what was accepted, then ends."""
+    """Collect events on `host`:`port`; SIGTERM answers what was accepted, then ends.
+
+    Raises
+    ------
+    ConfigurationError
+        WAYFARE_QUEUE_URL is no URL of a broker.
+    """
+    if settings.queue_url is not None:
+        broker_url(settings)
     uvicorn.run(
         application(settings),
         host=host,

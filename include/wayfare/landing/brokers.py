@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from kombu.connection import Connection
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 from kombu.messaging import Consumer
-from kombu.transport import pyamqp
+from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.landing.messages import Delivery
@@ -36,11 +37,27 @@ def broker_url(settings: Settings) -> str:
     Raises
     ------
     ConfigurationError
-        None is configured.
+        None is configured, or it is no URL of a broker; the message does not quote it, for it holds a password.
     """
+    like = "like amqp://user:password@host:5672/"
     if settings.queue_url is None:
-        raise ConfigurationError("no message broker: set WAYFARE_QUEUE_URL, like amqp://user:password@host:5672/")
-    return settings.queue_url.get_secret_value()
+        raise ConfigurationError(f"no message broker: set WAYFARE_QUEUE_URL, {like}")
+    url = settings.queue_url.get_secret_value()
+    if not all(map(_names_a_broker, url.split(";"))):  # kombu's list of brokers, each for when those before are away
+        raise ConfigurationError(
+            f"WAYFARE_QUEUE_URL is no URL of a broker: write it {like}, or redis://:password@host:6379/0, and in the "
+            "password %2F for a slash, %3F for a question mark, %23 for a hash sign"
+        )
+    return url
+
+
+def _names_a_broker(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_place = parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment  # else it ended too early
+    except ValueError:
+        return False
+    return is_place and parts.scheme.partition("+")[0] in TRANSPORT_ALIASES
 
 
 def is_redis(url: str) -> bool:

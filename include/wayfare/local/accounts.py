@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.settings import PROJECT
-from wayfare.staging.connections import SESSION, patience
+from wayfare.staging.connections import SESSION, arguments
 from wayfare.staging.database import MIGRATION_LOCK
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def _administering(url: str) -> Iterator[psycopg.Connection]:
         PostgreSQL does not answer.
     """
     try:
-        connection = psycopg.connect(url, autocommit=True, **patience(url))
-    except psycopg.OperationalError as error:
+        connection = psycopg.connect(autocommit=True, **arguments(url))
+    except psycopg.Error as error:
         raise ServiceError(f"PostgreSQL does not answer: {error}") from error
     with connection:
         connection.execute(SESSION)

@@ -19,7 +19,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from pyarrow import csv
 
 from wayfare.errors import ServiceError
-from wayfare.staging.connections import SESSION, patience
+from wayfare.staging.connections import SESSION, arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def connect(url: str) -> Any:
         PostgreSQL does not answer.
     """
     try:
-        connection = psycopg2.connect(url, **patience(url))
+        connection = psycopg2.connect(**arguments(url))
         with connection, connection.cursor() as cursor:
             cursor.execute(SESSION)
     except psycopg2.Error as error:

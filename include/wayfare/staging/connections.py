@@ -26,6 +26,11 @@ _PATIENCE = {
 }
 
 
-def patience(url: str) -> dict[str, Any]:
-    """Arguments of libpq beside a URL, but for those that it has itself."""
-    return {name: value for name, value in _PATIENCE.items() if name not in make_url(url).query}
+def arguments(url: str) -> dict[str, Any]:
+    """What a URL says, as the arguments of libpq, and patience where it says none.
+
+    libpq is given no URL: it reads fewer than SQLAlchemy does, and quotes one that it cannot read, with the password.
+    """
+    place = make_url(url).set(drivername="postgresql+psycopg")
+    _, given = place.get_dialect()().create_connect_args(place)
+    return {**_PATIENCE, **given}

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from wayfare.errors import ConfigurationError, ServiceError
-from wayfare.staging.connections import SESSION, patience
+from wayfare.staging.connections import SESSION, arguments
 from wayfare.staging.tables import installation
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ GRANT USAGE ON SCHEMA bi TO wayfare_bi;
 def engine(url: str) -> Engine:
     """The pooled engine for a `postgresql://` URL; every session works in UTC."""
     made = create_engine(
-        make_url(url).set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=patience(url)
+        make_url(url).set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=arguments(url)
     )
 
     @event.listens_for(made, "connect")

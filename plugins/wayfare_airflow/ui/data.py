@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from wayfare.errors import ConfigurationError
+from wayfare.staging.connections import arguments
 from wayfare.staging.database import NOT_MIGRATED
 
 if TYPE_CHECKING:
@@ -66,10 +67,13 @@ def rows(settings: Settings, view: str, analysis: BehaviorAnalysis) -> list[dict
 
 @contextmanager
 def _reading(settings: Settings) -> Iterator[psycopg.Cursor[dict[str, Any]]]:
-    options = f"-c default_transaction_read_only=on -c statement_timeout={PATIENCE} -c timezone=UTC"
+    place = arguments(settings.url("pipeline")) | {
+        "options": f"-c default_transaction_read_only=on -c statement_timeout={PATIENCE} -c timezone=UTC",
+        "connect_timeout": 5,
+    }
     try:
         with (
-            psycopg.connect(settings.url("pipeline"), options=options, connect_timeout=5) as connection,
+            psycopg.connect(**place) as connection,
             connection.cursor(row_factory=dict_row) as cursor,
         ):
             yield cursor
