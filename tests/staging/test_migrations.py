@@ -26,7 +26,7 @@ from landing.sample_events import query
 from marts import tiny
 from wayfare.analyses.chunk import Chunk
 from wayfare.contracts import EVENT_TYPES, Field, Kind
-from wayfare.errors import ConfigurationError, DeclarationError
+from wayfare.errors import ConfigurationError, DeclarationError, ServiceError
 from wayfare.landing import Landed, land, replay
 from wayfare.marts import publish
 from wayfare.settings import PROJECT, Settings
@@ -226,6 +226,20 @@ def test_a_contract_may_gain_what_booking_ids_are_found_by(settings: Settings, m
     database.migrate(settings)
     indexes = "SELECT indexname FROM pg_indexes WHERE indexname LIKE 'view%booking_id' ORDER BY 1"
     assert query(settings, indexes) == [("view_booking_id",), ("view_v2_booking_id",)]
+
+
+def test_a_reader_who_stays_does_not_hold_up_the_others(empty: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    _install(empty, "0003")
+    monkeypatch.setattr(database, "PATIENCE", "100ms")
+    with psycopg.connect(empty.url("owner"), application_name="report") as reader:
+        reader.execute("SELECT * FROM staging.rejection")
+        told = rf"in use for 100ms, by pid {reader.info.backend_pid} \(account \w+, application report, since 2.*\);"
+        with pytest.raises(ServiceError, match=told):
+            database.migrate(empty)
+        assert query(empty, "SELECT count(*) FROM staging.rejection") == [(0,)]
+    assert _revision(empty) == "0003"
+    database.migrate(empty)
+    assert _differences(empty) == []
 
 
 _MIGRATE = "from wayfare.settings import get_settings; from wayfare.staging import database; "

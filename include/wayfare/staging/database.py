@@ -7,7 +7,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from psycopg.errors import UndefinedColumn, UndefinedTable
+from psycopg.errors import LockNotAvailable, UndefinedColumn, UndefinedTable
 from sqlalchemy import Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, ProgrammingError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SCHEMAS = ("staging", "control", "marts", "bi")
 NOT_MIGRATED = "the database does not fit this version of Wayfare; run `wayfare migrate` or `wayfare up`"
 MIGRATION_LOCK = 0x5741594601
+PATIENCE = "30s"
+"""How long migrating waits for transactions that use a table: whoever lands or reads later waits behind it."""
 
 _ROLES = """
 DO $$
@@ -54,6 +56,19 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA control TO wayfare_pipeline;
 GRANT USAGE, CREATE ON SCHEMA marts, bi TO wayfare_pipeline;
 GRANT USAGE ON SCHEMA bi TO wayfare_bi;
 """
+
+# Whoever kept us waiting had begun before we did; of others' transactions only a superuser sees since when they run.
+_IN_THE_WAY = text("""
+SELECT concat('pid ', pid, ' (account ', usename, ', application ', coalesce(nullif(application_name, ''), 'unnamed'),
+  ', since ' || to_char(xact_start, 'YYYY-MM-DD HH24:MI:SS'), ')')
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+  AND (xact_start < clock_timestamp() - CAST(:patience AS interval)) IS NOT FALSE
+  AND pid IN (
+    SELECT l.pid FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+    WHERE l.granted AND c.relnamespace::regnamespace::text = ANY(:schemas))
+ORDER BY xact_start
+""")
 
 
 @functools.cache
@@ -99,7 +114,8 @@ def transaction(url: str) -> Iterator[Connection]:
 def migrate(settings: Settings) -> None:
     """Bring schemas, tables, roles and grants up to date, all or nothing; running it again changes nothing.
 
-    Processes that migrate one database at a time wait for each other.
+    Processes that migrate one database at a time wait for each other. For transactions that hold a table it waits as
+    long as `PATIENCE`.
 
     Raises
     ------
@@ -108,21 +124,37 @@ def migrate(settings: Settings) -> None:
     DeclarationError
         A contract gained a required field without becoming a new major version.
     ServiceError
-        PostgreSQL does not answer.
+        PostgreSQL does not answer, or somebody's transaction stays open; names it.
     """
-    from wayfare.staging import migrations  # imported late: every room connects, few migrate
-
     with transaction(settings.url("owner")) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-        for schema in SCHEMAS:
-            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
-        migrations.upgrade(connection)
-        for follow in (migrations.additions, migrations.descriptions):
-            for statement in follow(connection):
-                connection.execute(statement)
-        connection.execute(text(_ROLES))
-        connection.execute(text(_GRANTS))
-        _pin_zone(connection, settings.timezone)
+        connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE}'"))
+        try:
+            with connection.begin_nested():
+                _bring_up_to_date(connection, settings)
+        except OperationalError as error:
+            if not isinstance(error.orig, LockNotAvailable):
+                raise
+            told = {"patience": PATIENCE, "schemas": list(SCHEMAS)}
+            found = ", ".join(connection.scalars(_IN_THE_WAY, told)) or "somebody who has ended meanwhile"
+            raise ServiceError(
+                f"nothing is migrated: a table was in use for {PATIENCE}, by {found}; end what runs there, or have "
+                "`SELECT pg_terminate_backend(pid)` end it, then migrate again"
+            ) from error
+
+
+def _bring_up_to_date(connection: Connection, settings: Settings) -> None:
+    from wayfare.staging import migrations  # imported late: every room connects, few migrate
+
+    for schema in SCHEMAS:
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+    migrations.upgrade(connection)
+    for follow in (migrations.additions, migrations.descriptions):
+        for statement in follow(connection):
+            connection.execute(statement)
+    connection.execute(text(_ROLES))
+    connection.execute(text(_GRANTS))
+    _pin_zone(connection, settings.timezone)
 
 
 def _pin_zone(connection: Connection, zone: str) -> None:
