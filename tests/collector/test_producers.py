@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from typer.testing import CliRunner
 
 from wayfare.cli.serving import producer_app
 from wayfare.collector import producers
-from wayfare.errors import DataError
-
-if TYPE_CHECKING:
-    from wayfare.settings import Settings
+from wayfare.errors import DataError, ServiceError
+from wayfare.settings import Settings
+from wayfare.staging import database
 
 
 def test_the_command_prints_a_token_once_and_lists_no_secret(settings: Settings) -> None:
@@ -49,3 +46,9 @@ def test_faults_are_sentences(settings: Settings) -> None:
         producers.add(settings, "web", [], 10)
     with pytest.raises(DataError, match="no producer nobody to revoke"):
         producers.revoke(settings, "nobody")
+    refused = CliRunner().invoke(producer_app, ["add", "web", "--types", "search", "--rate", "3000000000"])
+    assert "Invalid value for '--rate'" in refused.output
+    read_only = f"{settings.url('owner')}?options=-c%20default_transaction_read_only%3Don"
+    with pytest.raises(ServiceError, match="takes no changes: cannot execute INSERT in a read-only transaction"):
+        producers.add(Settings(home=settings.home, database_url=read_only), "web", ["search"], 10)
+    database.engine(read_only).dispose()

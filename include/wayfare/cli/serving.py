@@ -49,7 +49,7 @@ def collect(
 def add(
     name: Annotated[str, typer.Argument(help="What its events carry as `source`.")],
     types: Annotated[str, typer.Option(help="Event types that it may send, like search,view.")],
-    rate: Annotated[int, typer.Option(min=1, help="Events a second that it may send.")] = 10_000,
+    rate: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="Events a second that it may send.")] = 10_000,
 ) -> None:
     """Add a producer and print its token, once: only a digest of it is kept."""
     from wayfare.collector import producers

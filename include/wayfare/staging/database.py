@@ -7,10 +7,10 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from psycopg.errors import LockNotAvailable, UndefinedColumn, UndefinedTable
+from psycopg import errors
 from sqlalchemy import Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.staging.connections import SESSION, arguments
@@ -96,19 +96,27 @@ def transaction(url: str) -> Iterator[Connection]:
     Raises
     ------
     ConfigurationError
-        The schema is not there, or older than the code.
+        The schema is not there, or older than the code, or the account lacks a right.
     ServiceError
-        PostgreSQL does not answer.
+        PostgreSQL does not answer, or takes no changes.
     """
     try:
         with engine(url).begin() as connection:
             yield connection
     except OperationalError as error:
         raise ServiceError(f"PostgreSQL does not answer: {error.orig}") from error
-    except ProgrammingError as error:
-        if not isinstance(error.orig, (UndefinedTable, UndefinedColumn)):
-            raise
-        raise ConfigurationError(f"{NOT_MIGRATED}: {error.orig}") from error
+    except (ProgrammingError, InternalError) as error:
+        if isinstance(error.orig, (errors.UndefinedTable, errors.UndefinedColumn)):
+            raise ConfigurationError(f"{NOT_MIGRATED}: {error.orig}") from error
+        if isinstance(error.orig, errors.InsufficientPrivilege):
+            told = f"PostgreSQL refuses account {engine(url).url.username}: {error.orig}"
+            raise ConfigurationError(
+                f"{told}; only the owner of the database, or a superuser, may migrate and add producers, and `wayfare "
+                "doctor` says what another role lacks"
+            ) from error
+        if isinstance(error.orig, errors.ReadOnlySqlTransaction):
+            raise ServiceError(f"PostgreSQL takes no changes: {error.orig}") from error
+        raise
 
 
 def migrate(settings: Settings) -> None:
@@ -120,7 +128,8 @@ def migrate(settings: Settings) -> None:
     Raises
     ------
     ConfigurationError
-        The installation was created with another time zone, or migrated by a later version of Wayfare.
+        The installation was created with another time zone, or migrated by a later version of Wayfare, or the account
+        is not the owner.
     DeclarationError
         A contract gained a required field without becoming a new major version.
     ServiceError
@@ -133,7 +142,7 @@ def migrate(settings: Settings) -> None:
             with connection.begin_nested():
                 _bring_up_to_date(connection, settings)
         except OperationalError as error:
-            if not isinstance(error.orig, LockNotAvailable):
+            if not isinstance(error.orig, errors.LockNotAvailable):
                 raise
             told = {"patience": PATIENCE, "schemas": list(SCHEMAS)}
             found = ", ".join(connection.scalars(_IN_THE_WAY, told)) or "somebody who has ended meanwhile"
