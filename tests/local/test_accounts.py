@@ -52,6 +52,11 @@ def test_an_owner_need_not_be_a_superuser() -> None:
                 assert connection.execute("SELECT current_user").fetchone() == (role,)
         with psycopg.connect(server.url("airflow", "airflow", PASSWORDS["airflow"])) as connection:
             connection.execute("CREATE TABLE metadata ()")
-        with pytest.raises(ConfigurationError, match=r"account nobody of WAYFARE_DATABASE_URL: .*CREATEROLE"):
-            accounts.set_passwords(server.url("wayfare", "nobody", "x"), PASSWORDS)
-        database.engine(owner).dispose()
+        other = server.url("wayfare", "nobody", "x")
+        with pytest.raises(ConfigurationError, match=r"account nobody of WAYFARE_DATABASE_URL: .*CREATEROLE.*ADMIN"):
+            accounts.set_passwords(other, PASSWORDS)
+        assert PASSWORDS["airflow"] not in (server.data / "log").read_text()
+        with pytest.raises(ConfigurationError, match=r"refuses account nobody: permission denied .* the owner"):
+            database.migrate(Settings(home=server.data.parent, database_url=other))
+        for url in (owner, other):
+            database.engine(url).dispose()

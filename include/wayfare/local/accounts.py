@@ -50,7 +50,8 @@ def _administering(url: str) -> Iterator[psycopg.Connection]:
         except psycopg.errors.InsufficientPrivilege as error:
             told = f"account {connection.info.user} of WAYFARE_DATABASE_URL: {' '.join(str(error).split())}"
             raise ConfigurationError(
-                f"{told}; make it a superuser, or let it create databases and roles (CREATEDB, CREATEROLE)"
+                f"{told}; make it a superuser, or let it create databases and roles (CREATEDB, CREATEROLE) and change "
+                "the roles that somebody else made (GRANT ... WITH ADMIN OPTION)"
             ) from error
 
 
@@ -68,12 +69,16 @@ def create_databases(url: str) -> None:
 
 
 def set_passwords(url: str, passwords: Mapping[str, str]) -> None:
-    """Let each role of `passwords` log in with its password, and give the database `airflow` to role `airflow`."""
+    """Let each role of `passwords` log in with its password, and give the database `airflow` to role `airflow`.
+
+    PostgreSQL is sent what it would keep of a password: a statement that it refuses it writes to its log.
+    """
     with _administering(_on_database(url, "airflow")) as connection:
         roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
         for role, password in passwords.items():
             verb = "ALTER ROLE {} LOGIN PASSWORD {}" if role in roles else "CREATE ROLE {} LOGIN PASSWORD {}"
-            connection.execute(sql.SQL(verb).format(sql.Identifier(role), sql.Literal(password)))
+            kept = connection.pgconn.encrypt_password(password.encode(), role.encode()).decode()
+            connection.execute(sql.SQL(verb).format(sql.Identifier(role), sql.Literal(kept)))
         if not connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = CURRENT_USER").fetchall()[0][0]:
             connection.execute("GRANT airflow TO CURRENT_USER WITH INHERIT TRUE, SET TRUE")
         connection.execute("ALTER DATABASE airflow OWNER TO airflow")
