@@ -146,7 +146,7 @@ class Stack:
         """Land simulated events with the landing role's container and wait for the first mart."""
         events = "/var/lib/wayfare/events"
         for name, command in (
-            ("worker", f"wayfare simulate --days 3 --customers 60 --broken-share 0 --out {events}"),
+            ("queue-lander", f"wayfare simulate --days 3 --customers 60 --broken-share 0 --out {events}"),
             ("queue-lander", f"wayfare land --quiet {events}/*"),
             ("scheduler", f"airflow dags unpause --yes {ANALYSIS} && airflow dags trigger {ANALYSIS}"),
         ):

@@ -68,6 +68,9 @@ def test_spark_is_of_the_clients_version_and_works_as_the_workers_do() -> None:
 def test_who_lands_knows_nothing_else(name: str) -> None:
     environment = SERVICES[name]["environment"]
     assert not [v for v in environment if v.startswith(("AIRFLOW", "WAYFARE_PIPELINE", "WAYFARE_DATABASE"))]
+    assert "${REDIS_PASSWORD" not in environment["WAYFARE_QUEUE_URL"]
+    others = [SERVICES[other] for other in SERVICES if SERVICES[other].get("environment") != environment]
+    assert not set(SERVICES[name]["volumes"]) & {volume for other in others for volume in other.get("volumes", ())}
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - {"postgres", "superset"}))

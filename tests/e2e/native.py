@@ -76,11 +76,16 @@ class Native:
         value = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: self.secrets.get(found[1], found[2]), value)
         for host, port in PORTS.items():
             value = re.sub(rf"(?<=[@/]){host}:{port}\b", f"127.0.0.1:{self.ports[host]}", value)
-        folders = {"/var/lib/wayfare": "state", "/data": f"{name}-data", "/tmp": f"{name}-tmp"}
+        folders = self.folders(name)
         path = re.match("|".join(folders), value)
         if path:
             value = f"{self.folder / folders[path[0]]}{value[path.end() :]}"
         return value.replace("/opt/wayfare", str(PROJECT)).replace("0.0.0.0", "127.0.0.1").replace("$$", "$")
+
+    def folders(self, name: str) -> dict[str, str]:
+        """Folders of the test by the container paths of a service that are in their place."""
+        volumes = (volume.split(":") for volume in self.services[name].get("volumes", ()))
+        return {path: volume for volume, path in volumes} | {"/tmp": f"{name}-tmp"}
 
     def environment(self, name: str) -> dict[str, str]:
         """What the image and the file set, on top of this machine's own."""
@@ -105,7 +110,7 @@ class Native:
     def start(self, name: str, copy: int = 1) -> None:
         """Start a service (again)."""
         title = name if copy == 1 else f"{name}-{copy}"
-        for folder in ("state", f"{name}-data", f"{name}-tmp"):
+        for folder in self.folders(name).values():
             (self.folder / folder).mkdir(exist_ok=True)
         command = self.command(name)
         if "celery" in command:

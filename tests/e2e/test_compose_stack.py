@@ -14,6 +14,8 @@ import msgspec
 import psycopg
 import pytest
 from pydantic import SecretStr
+from redis import Redis
+from redis.exceptions import NoPermissionError
 
 from e2e.native import Native, forks_preloaded, pause_all_but
 from programs import required
@@ -183,6 +185,16 @@ def test_all_files_are_in_the_object_store(stack: Native) -> None:
     assert {link.split("/")[1] for link in links} == set(ANALYSES)
     for link in links:
         assert b"Everything holds." in _get(stack, f"/wayfare/docs/{link}", viewer)
+
+
+def test_who_lands_reaches_nothing_of_airflows_in_redis(stack: Native) -> None:
+    url = stack.environment("collector")["WAYFARE_QUEUE_URL"]
+    for database in (0, 1, 2):
+        with Redis.from_url(url.removesuffix("2") + str(database)) as landing:
+            landing.llen("wayfare.events")
+            for refused in ("LPUSH default x", "SMEMBERS _kombu.binding.default", "KEYS *", "FLUSHALL", "CONFIG GET *"):
+                with pytest.raises(NoPermissionError):
+                    landing.execute_command(*refused.split())
 
 
 def test_roles_see_and_do_what_they_may(stack: Native) -> None:
