@@ -284,6 +284,30 @@ def test_database_restarts(
         until(lambda: _quietly(lambda: staged(configured)) == 100, 90)
 
 
+def test_a_database_that_does_not_fit_is_waited_for(
+    settings: Settings, rabbitmq: Broker, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Messages that a lander takes in vain come nearer to the broker's limit of deliveries each time."""
+    configured = on(settings, rabbitmq, request)
+    old = "ALTER TABLE staging.search RENAME COLUMN extra TO gone"
+    new = "ALTER TABLE staging.search RENAME COLUMN gone TO extra"
+    publish(configured, searches(0, 10))
+    with psycopg.connect(settings.url("owner"), autocommit=True) as owner:
+        owner.execute(old)
+        with lander(configured):
+            until(lambda: "does not fit this version" in caplog.text)
+            assert waiting(configured) == 10
+            owner.execute(new)
+            until(lambda: staged(configured) == 10)
+            owner.execute(old)
+            caplog.clear()
+            publish(configured, searches(10, 10))
+            until(lambda: "does not fit this version" in caplog.text)
+            assert waiting(configured) == 0
+            owner.execute(new)
+            until(lambda: staged(configured) == 20)
+
+
 def _quietly(counted: Callable[[], int]) -> int:
     with suppress(psycopg.OperationalError):
         return counted()

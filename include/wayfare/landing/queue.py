@@ -2,7 +2,8 @@
 
 A message is acknowledged once its events are committed, so whatever dies in between is delivered again, and what was
 staged already is a duplicate by its event_id. What is out with one lander is bounded: the rest waits at the broker
-while PostgreSQL is slow or away.
+while PostgreSQL is slow or away. Nothing is taken while the database is not ready for it: brokers count how often they
+delivered a message, and may drop it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from wayfare.errors import ServiceError
+from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.landing.brokers import BrokerQueue, broker_url, is_redis
 from wayfare.landing.messages import Delivery, Event, MessageDecoder, MessageStager, events_of
 from wayfare.landing.redis_lists import RedisQueue
+from wayfare.staging import database
 from wayfare.staging.incoming import MAX_RAW, Landed
 
 if TYPE_CHECKING:
@@ -34,24 +36,26 @@ _log = logging.getLogger(__name__)
 def land_queue(settings: Settings, stop: Flag, *, name: str | None = None) -> Landed:
     """Land the events of the queue `name` (default: the setting's) until `stop` is set, and say what became of them.
 
-    A broker or a database that goes away is waited for. The batch at hand is finished before it returns.
+    A broker or a database that goes away, or is not migrated yet, is waited for. The batch at hand is finished before
+    it returns.
 
     Raises
     ------
     ConfigurationError
-        No broker is configured, or the schema is older than the contracts.
+        No broker or no database is configured.
     DataError
         PostgreSQL does not take what a message holds; the message stays with the broker.
     """
-    url, name = broker_url(settings), name or settings.queue_name
+    url, database_url, name = broker_url(settings), settings.url("landing"), name or settings.queue_name
     source = RedisQueue if is_redis(url) else BrokerQueue
     with MessageDecoder(settings) as decode, MessageStager(settings) as stage:
         lander = _Lander(decode, stage, name, stop)
         while not stop.is_set():
             try:
+                database.check(database_url)
                 with source(url, name) as queue:
                     lander.consume(queue)
-            except ServiceError as error:
+            except (ServiceError, ConfigurationError) as error:
                 _log.warning("%s; trying again", error)
                 stop.wait(lander.backoff())
         return lander.landed
@@ -107,7 +111,7 @@ class _Lander:
         while True:
             try:
                 self.landed += self._stage(incoming).landed
-            except ServiceError as error:
+            except (ServiceError, ConfigurationError) as error:
                 _log.warning("%s; trying again", error)
                 if self._stop.wait(self.backoff()):
                     return False

@@ -14,7 +14,7 @@ from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.staging.connections import SESSION, arguments
-from wayfare.staging.tables import installation
+from wayfare.staging.tables import installation, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +117,21 @@ def transaction(url: str) -> Iterator[Connection]:
         if isinstance(error.orig, errors.ReadOnlySqlTransaction):
             raise ServiceError(f"PostgreSQL takes no changes: {error.orig}") from error
         raise
+
+
+def check(url: str) -> None:
+    """See that the tables and columns that this version of Wayfare works with are there.
+
+    Raises
+    ------
+    ConfigurationError
+        The schema is not there, or older than the code, or the account lacks a right.
+    ServiceError
+        PostgreSQL does not answer.
+    """
+    with transaction(url) as connection:
+        for table in metadata.sorted_tables:
+            connection.execute(select(table).limit(0))
 
 
 def migrate(settings: Settings) -> None:
