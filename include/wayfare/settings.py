@@ -68,7 +68,9 @@ class Settings(BaseSettings):
     pipeline_url: SecretStr | None = Field(None, description="URL of the pipeline role; empty: the owner's URL.")
     bi_url: SecretStr | None = Field(None, description="URL of the role BI tools read with; `wayfare doctor` tries it.")
     storage_url: str = Field(
-        "", description="Where day files, hand-overs and Data Docs live: a path or fsspec URL; empty: HOME/storage."
+        "",
+        description="Where day files, hand-overs and Data Docs live: a path or fsspec URL, without a slash at its end; "
+        "empty: HOME/storage.",
     )
     timezone: str = Field("UTC", description="IANA time zone in which booking and search days begin.")
     currency: str = Field(
@@ -113,7 +115,11 @@ class Settings(BaseSettings):
     @field_validator("storage_url")
     @classmethod
     def _storage_anywhere_the_same(cls, value: str) -> str:
-        return str(_absolute(Path(value))) if value and "://" not in value else value
+        if value and "://" not in value:
+            return str(_absolute(Path(value)))
+        if value.endswith("/"):  # docker-compose.yaml tells Airflow of `URL/xcom`; to an object store, // is a folder
+            raise ValueError(f"{value!r} ends in a slash; write it without")
+        return value
 
     @field_validator("database_url", "landing_url", "pipeline_url", "bi_url")
     @classmethod
@@ -168,7 +174,7 @@ class Settings(BaseSettings):
     @property
     def storage(self) -> str:
         """Path or URL of the storage, without a trailing slash."""
-        return (self.storage_url or str(self.home / "storage")).rstrip("/")
+        return self.storage_url or str(self.home / "storage")
 
     @property
     def spill_dir(self) -> Path:
