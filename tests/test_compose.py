@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dotenv import dotenv_values
 
 from wayfare.doctor.machine import MEMORY_SHARE
 from wayfare.settings import Settings
@@ -28,6 +32,22 @@ CHOICES |= {"WAYFARE_STORAGE_URL"}
 def test_every_secret_must_be_given() -> None:
     for variable, condition in re.findall(r"(?<!\$)\$\{(\w+)([^}]*)\}", TEXT):
         assert (condition == ":?run make env") != (variable in CHOICES), variable
+
+
+def test_secrets_are_made_where_there_are_none(tmp_path: Path) -> None:
+    for file in ("docker-compose.yaml", "scripts/make_env.py"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT / file, tmp_path / file)
+    (tmp_path / ".env").write_text('REDIS_PASSWORD=\nS3_SECRET_KEY=mine\nAIRFLOW_PASSWORD=""\nWAYFARE_TIMEZONE=UTC')
+    found = []
+    for _ in range(2):
+        subprocess.run([sys.executable, tmp_path / "scripts" / "make_env.py"], check=True)
+        found.append(dotenv_values(tmp_path / ".env"))
+    assert found[0] == found[1]
+    assert found[0].items() >= {"S3_SECRET_KEY": "mine", "WAYFARE_TIMEZONE": "UTC"}.items()
+    wanted = {variable for variable, condition in re.findall(r"\$\{(\w+)([^}]*)\}", TEXT) if condition.startswith(":?")}
+    assert found[0].keys() == wanted | {"WAYFARE_TIMEZONE"}
+    assert all(found[0].values())
 
 
 @pytest.mark.parametrize("name", SERVICES)
