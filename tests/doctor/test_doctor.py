@@ -170,9 +170,15 @@ GRANTED: list[tuple[str, str, str]] = [
     ("landing", "GRANT DELETE ON staging.booking TO wayfare_landing", "DELETE staging.booking"),
     ("landing", "REVOKE INSERT ON staging.booking FROM wayfare_landing", "may not INSERT staging.booking"),
     ("pipeline", "GRANT INSERT ON staging.view TO wayfare_pipeline", "INSERT staging.view"),
+    ("pipeline", "GRANT TRUNCATE ON staging.view TO wayfare_pipeline", "TRUNCATE staging.view"),
+    ("pipeline", "GRANT UPDATE (event_on) ON staging.view TO wayfare_pipeline", "UPDATE staging.view"),
+    ("pipeline", "GRANT SELECT ON control.producer TO wayfare_pipeline", "SELECT control.producer"),
     ("pipeline", "CREATE TABLE marts.old (n int)", "may not INSERT marts.old"),
     ("bi", "GRANT USAGE ON SCHEMA staging TO wayfare_bi; GRANT SELECT ON staging.view TO wayfare_bi", "staging.view"),
     ("bi", "GRANT INSERT ON bi.own TO wayfare_bi", "INSERT bi.own"),
+    ("bi", "GRANT CREATE ON SCHEMA public TO wayfare_bi", "may CREATE in schema public"),
+    ("bi", "ALTER ROLE doctor_wayfare_bi CREATEROLE", "doctor_wayfare_bi has CREATEROLE"),
+    ("bi", "GRANT pg_read_server_files TO doctor_wayfare_bi", "doctor_wayfare_bi is a member of pg_read_server_files"),
 ]
 
 

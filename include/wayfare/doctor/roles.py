@@ -19,37 +19,65 @@ if TYPE_CHECKING:
 
     from wayfare.settings import Settings
 
-_Rule = tuple[str, str, str]
-"""Schema, table (or `*` for all of them) and privilege."""
+_RIGHTS = {
+    "landing": {
+        "staging.*": "SELECT INSERT",
+        "staging.rejection": "SELECT INSERT UPDATE",
+        "control.*": "SELECT",
+        "control.batch": "SELECT INSERT",
+        "control.change": "SELECT INSERT",
+    },
+    "pipeline": {
+        "staging.*": "SELECT",
+        "control.*": "SELECT",
+        "control.producer": "",
+        "control.quarantine": "SELECT INSERT UPDATE DELETE",
+        "control.validation": "SELECT INSERT UPDATE DELETE",
+        "control.publication": "SELECT INSERT UPDATE DELETE",
+        "control.published_day": "SELECT INSERT UPDATE DELETE",
+        "marts.*": "INSERT",
+    },
+    "bi": {"bi.*": "SELECT"},
+}
+"""What a role may do to tables and views, as migrating and publishing grant it."""
 
-_NEEDS: dict[str, tuple[_Rule, ...]] = {
-    "landing": (
-        ("staging", "*", "INSERT"),
-        ("staging", "rejection", "UPDATE"),
-        ("control", "batch", "INSERT"),
-        ("control", "change", "INSERT"),
-    ),
-    "pipeline": (("staging", "*", "SELECT"), ("control", "publication", "INSERT"), ("marts", "*", "INSERT")),
-    "bi": (("bi", "*", "SELECT"),),
-}
-_NEVER: dict[str, tuple[_Rule, ...]] = {
-    "landing": (("marts", "*", "SELECT"), ("bi", "*", "SELECT"), ("staging", "*", "DELETE")),
-    "pipeline": (("staging", "*", "INSERT"), ("staging", "*", "DELETE")),
-    "bi": (
-        ("staging", "*", "SELECT"),
-        ("control", "*", "SELECT"),
-        ("marts", "*", "SELECT"),
-        ("bi", "*", "INSERT"),
-    ),
-}
+_CREATES = {"pipeline": ["marts", "bi"]}
+"""Schemas in which a role creates: there it may do anything to what it made."""
 
 _PRIVILEGES = text("""
-SELECT nspname, relname, privilege, has_schema_privilege(CAST(:role AS name), n.oid, 'USAGE')
-  AND has_table_privilege(CAST(:role AS name), c.oid, privilege) AS granted
+SELECT nspname, relname, privilege,
+  usable AND has_table_privilege(CAST(:role AS name), c.oid, privilege) AS whole,
+  usable AND CASE WHEN privilege IN ('DELETE', 'TRUNCATE', 'TRIGGER')
+    THEN has_table_privilege(CAST(:role AS name), c.oid, privilege)
+    ELSE has_any_column_privilege(CAST(:role AS name), c.oid, privilege) END AS some
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) privilege
+CROSS JOIN has_schema_privilege(CAST(:role AS name), n.oid, 'USAGE') AS usable
+CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) privilege
 WHERE nspname IN ('staging', 'control', 'marts', 'bi') AND relkind IN ('r', 'p', 'v', 'm')
-ORDER BY 1, 2
+ORDER BY 1, 2, 3
+""")
+# What reaches past tables: found, and the statement that takes it away.
+_BEYOND = text("""
+SELECT 'may CREATE in schema ' || nspname AS found,
+  format('REVOKE CREATE ON SCHEMA %I FROM %I, or from what it is a member of', nspname, CAST(:role AS name)) AS fix
+FROM pg_namespace
+WHERE nspname IN ('staging', 'control', 'marts', 'bi', 'public') AND nspname <> ALL (:creates)
+  AND has_schema_privilege(CAST(:role AS name), oid, 'CREATE')
+UNION ALL
+SELECT 'may CREATE schemas',
+  format('REVOKE CREATE ON DATABASE %I FROM %I, or from what it is a member of',
+    current_database(), CAST(:role AS name))
+WHERE has_database_privilege(CAST(:role AS name), current_database(), 'CREATE')
+UNION ALL
+SELECT 'has ' || attribute, format('ALTER ROLE %I NO%s', rolname, attribute)
+FROM pg_roles, LATERAL (VALUES ('SUPERUSER', rolsuper), ('CREATEROLE', rolcreaterole), ('CREATEDB', rolcreatedb),
+  ('REPLICATION', rolreplication), ('BYPASSRLS', rolbypassrls)) AS given (attribute, is_given)
+WHERE is_given AND pg_has_role(CAST(:role AS name), oid, 'MEMBER')
+UNION ALL
+SELECT format('is a member of %s', roleid::regrole), format('REVOKE %s FROM %s', roleid::regrole, member::regrole)
+FROM pg_auth_members
+WHERE starts_with(roleid::regrole::text, 'pg_') AND NOT starts_with(member::regrole::text, 'pg_')
+  AND pg_has_role(CAST(:role AS name), member, 'MEMBER')
 """)
 
 
@@ -89,20 +117,19 @@ def _fault(connection: Connection, check: str, role: str, name: str) -> Finding 
     if is_superuser:
         fix = f"name another role in WAYFARE_{role.upper()}_URL, one that is a member of wayfare_{role}"
         return failed(check, f"{name} is a superuser, who may do anything", fix)
-    granted = {tuple(row[:3]): row[3] for row in connection.execute(_PRIVILEGES, {"role": name})}
-    for (schema, table, privilege), is_granted in granted.items():
-        if is_granted and _applies(_NEVER[role], schema, table, privilege):
-            fix = f"REVOKE {privilege} ON {schema}.{table} from {name} and from what it is a member of"
+    creates = _CREATES.get(role, [])
+    if more := connection.execute(_BEYOND, {"role": name, "creates": creates}).first():
+        return failed(check, f"{name} {more.found}", more.fix)
+    for schema, table, privilege, whole, some in connection.execute(_PRIVILEGES, {"role": name}):
+        rights = _RIGHTS[role].get(f"{schema}.{table}", _RIGHTS[role].get(f"{schema}.*", "")).split()
+        if some and privilege not in rights and schema not in creates:
+            fix = f"REVOKE {privilege} ON {schema}.{table} FROM {name}, or from what it is a member of"
             return failed(check, f"{name} may {privilege} {schema}.{table}", fix)
-        if not is_granted and _applies(_NEEDS[role], schema, table, privilege):
+        if not whole and privilege in rights:
             mine = f"ALTER TABLE marts.{table} OWNER TO {name}: somebody else published it before"
             fix = mine if schema == "marts" else "run `wayfare migrate`, which grants it"
             return failed(check, f"{name} may not {privilege} {schema}.{table}", fix)
     return None
-
-
-def _applies(rules: tuple[_Rule, ...], schema: str, table: str, privilege: str) -> bool:
-    return any((schema, of, privilege) in rules for of in (table, "*"))
 
 
 def told(error: SQLAlchemyError) -> str:

@@ -46,6 +46,7 @@ _GRANTS = """
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA staging, control TO wayfare_landing, wayfare_pipeline;
 GRANT SELECT ON ALL TABLES IN SCHEMA staging, control TO wayfare_landing, wayfare_pipeline;
+REVOKE SELECT ON control.producer FROM wayfare_pipeline;
 GRANT INSERT ON ALL TABLES IN SCHEMA staging TO wayfare_landing;
 GRANT UPDATE ON staging.rejection TO wayfare_landing;
 GRANT INSERT ON control.batch, control.change TO wayfare_landing;
