@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from landing.sample_events import query
-from wayfare.errors import ServiceError
+from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.local import accounts
 from wayfare.staging import bulk, connections
 from wayfare.staging.database import engine, transaction
@@ -76,3 +76,8 @@ def test_a_url_that_libpq_cannot_read_is_read_and_its_password_not_told(user: st
         with pytest.raises(ServiceError, match="refused") as told:
             connect(url)
         assert "Secret" not in str(told.value)
+
+
+def test_a_password_with_the_sign_before_the_host() -> None:
+    with pytest.raises(ConfigurationError, match="more than one @: write %40"):
+        connections.arguments("postgresql://me:a@Secret@127.0.0.1/wayfare")

@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy.engine import make_url
 
+from wayfare.errors import ConfigurationError
+
 SESSION = """
 SET TIME ZONE 'UTC';
 SET tcp_keepalives_idle = 30;
@@ -30,7 +32,14 @@ def arguments(url: str) -> dict[str, Any]:
     """What a URL says, as the arguments of libpq, and patience where it says none.
 
     libpq is given no URL: it reads fewer than SQLAlchemy does, and quotes one that it cannot read, with the password.
+
+    Raises
+    ------
+    ConfigurationError
+        The host begins within the password, and would be quoted where it is not found.
     """
     place = make_url(url).set(drivername="postgresql+psycopg")
+    if "@" in (place.host or ""):
+        raise ConfigurationError("a URL of PostgreSQL has more than one @: write %40 for one in a password")
     _, given = place.get_dialect()().create_connect_args(place)
     return {**_PATIENCE, **given}
