@@ -14,6 +14,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
+from wayfare.collector.server import GRACE_SECONDS
 from wayfare.doctor.machine import MEMORY_SHARE
 from wayfare.settings import Settings
 
@@ -82,6 +83,10 @@ def test_spark_is_of_the_clients_version_and_works_as_the_workers_do() -> None:
     assert (spark["user"], spark["volumes"]) == (SERVICES["worker"]["user"], SERVICES["worker"]["volumes"])
     assert spark["tmpfs"] == ["/tmp:exec"]
     assert SERVICES["worker"]["environment"]["WAYFARE_SPARK_REMOTE"] == "${WAYFARE_SPARK_REMOTE:-sc://spark:15002}"
+
+
+def test_the_collector_has_the_time_to_stop() -> None:
+    assert int(SERVICES["collector"]["stop_grace_period"].removesuffix("s")) > GRACE_SECONDS
 
 
 @pytest.mark.parametrize("name", ["collector", "queue-lander"])

@@ -12,6 +12,9 @@ from wayfare.landing.brokers import broker_url
 if TYPE_CHECKING:
     from wayfare.settings import Settings
 
+GRACE_SECONDS = 30
+"""How long requests under way may take once it is told to stop; what was accepted is finished after that."""
+
 _CONNECTIONS = 1_000
 
 
@@ -34,5 +37,5 @@ def serve(settings: Settings, host: str, port: int) -> None:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=_CONNECTIONS,
-        timeout_graceful_shutdown=30,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
