@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -54,11 +55,25 @@ def one(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
     return connection.sql(sql).fetchall()[0][0]
 
 
-def test_the_same_arguments_write_the_same_bytes(tmp_path: Path) -> None:
-    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        simulate(tmp_path / name, days=3, customers=200, seed=seed, broken_share=0.05)
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    assert contents(tmp_path / "a") != contents(tmp_path / "c")
+SIMULATIONS: dict[str, dict[str, Any]] = {"one": {}, "other seed": {"seed": 4}, "bots": {"bots": 3}}
+SIMULATIONS |= {"other start": {"start": dt.date(2025, 3, 2)}}
+
+
+def test_the_same_arguments_write_the_same_bytes_and_others_nothing_of_the_same_id(tmp_path: Path) -> None:
+    for name, other in [*SIMULATIONS.items(), ("again", {})]:
+        simulate(tmp_path / name, **({"days": 3, "customers": 200, "seed": 3, "broken_share": 0.05} | other))
+    assert contents(tmp_path / "one") == contents(tmp_path / "again")
+
+    def shared(kind: str) -> int:
+        """How many ids of a kind are in several simulations."""
+        files = [f"{tmp_path}/{name}/*.parquet" for name in SIMULATIONS]
+        found = f"read_parquet({files}, union_by_name = true, filename = true) WHERE {kind} IS NOT NULL"
+        each = f"SELECT {kind} FROM {found} GROUP BY 1 HAVING count(DISTINCT split_part(filename, '/', -2)) > 1"
+        return len(duckdb.sql(each))
+
+    happening = ("event_id", "booking_id", "item_id", "search_id", "session_id", "purchase_id")
+    assert {kind: shared(kind) for kind in happening} == dict.fromkeys(happening, 0)
+    assert shared("customer_id") > 0
 
 
 @pytest.mark.parametrize("wrong", [{"days": 0}, {"customers": 0}, {"bots": -1}, {"late_share": 1.5}])

@@ -98,7 +98,7 @@ def _post_cancellations(today: Today, items: Items, withdrawn: _Withdrawn) -> No
     rng, n, at = today.rng, len(items), withdrawn.at
     close = items.start_on * _DAY - at < 7 * _DAY
     penalty = np.where(close & (rng.random(n) < 0.4), withdrawn.value // 4, 0)
-    booking_id, item_id = items.ids()
+    booking_id, item_id = items.ids(today)
     item_id = columns.absent(item_id, withdrawn.whole)
     number = today.counters.cancellation + np.arange(n)
     today.counters.cancellation += n
@@ -109,7 +109,7 @@ def _post_cancellations(today: Today, items: Items, withdrawn: _Withdrawn) -> No
         items.envelope,
         at,
         {
-            "cancellation_id": columns.numbered("x", number),
+            "cancellation_id": today.ids("x", number),
             "booking_id": booking_id,
             "item_id": item_id,
             "units": columns.count(withdrawn.units),
@@ -125,7 +125,7 @@ def _post_cancellations(today: Today, items: Items, withdrawn: _Withdrawn) -> No
         items.envelope.take(pa.array(paid)),
         at[paid] + rng.uniform(1, 10, len(paid)) * _DAY,
         {
-            "refund_id": columns.numbered("r", number[paid]),
+            "refund_id": today.ids("r", number[paid]),
             "booking_id": booking_id.take(pa.array(paid)),
             "item_id": item_id.take(pa.array(paid)),
             "amount": columns.money((withdrawn.value - penalty)[paid]),
@@ -151,13 +151,13 @@ def _buy_ancillaries(today: Today, items: Items, gone_at: Floats) -> None:
     price = np.array([euros for *_, euros in _ANCILLARIES])[article] * quantity * today.rates[some.market]
     meal = np.isin(article, (1, 2)) & np.isinf(gone_at[row])
     today.stock.serve_meals(some.resource[meal], some.start_on[meal], article[meal] - 1, quantity[meal])
-    booking_id, item_id = some.ids()
+    booking_id, item_id = some.ids(today)
     today.mail.post(
         "purchase",
         some.envelope,
         at,
         {
-            "purchase_id": columns.numbered("p", today.counters.purchase + np.arange(len(row))),
+            "purchase_id": today.ids("p", today.counters.purchase + np.arange(len(row))),
             "category": columns.coded(article, [category for _, category, _, _ in _ANCILLARIES]),
             "sku": columns.coded(article, [sku for sku, *_ in _ANCILLARIES]),
             "quantity": columns.count(quantity),
@@ -180,7 +180,7 @@ def _travel(today: Today, items: Items, gone_units: Ints) -> None:
     missed = rng.random(len(rows)) < 0.025
     last = np.where(missed | (some.end_on < 0) | (some.product == FLIGHT), some.start_on + 1, some.end_on)
     at = last * _DAY + 36000 + rng.random(len(rows)) * 7200
-    booking_id, item_id = some.ids()
+    booking_id, item_id = some.ids(today)
     envelope = some.envelope.set_column(0, "source", columns.constant("supplier-feed", len(rows)))
     today.mail.post(
         "travel",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -47,7 +48,8 @@ def simulate(
     progress: Callable[[], None] | None = None,
 ) -> dict[str, int]:
     """Write an agency's events to `folder`: `<day of delivery>-<event type>.parquet` (or `.jsonl`), and the broken
-    ones to `<day of delivery>-broken.jsonl`. The same arguments write the same bytes.
+    ones to `<day of delivery>-broken.jsonl`. The same arguments write the same bytes; other ones write events, bookings
+    and searches of other ids, by customers of the same ids.
 
     Parameters
     ----------
@@ -79,16 +81,19 @@ def simulate(
     if any(not 0 <= share <= 1 for share in (late_share, duplicate_share, broken_share)):
         raise ConfigurationError("a share lies between 0 and 1")
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng([seed, days, customers])
+    given = (days, customers, seed, start, *map(float, (late_share, duplicate_share, broken_share)), bots)
+    mark = hashlib.sha256(repr(given).encode()).digest()[:16]
+    rng = np.random.default_rng([seed, days, customers, (start - FIRST_DAY).days % 2**32])
     first = (start - _EPOCH).days
     world = make_world(rng, customers)
     people = make_people(rng, world, customers)
     stock, counters, rates = Stock(world, first, days), Counters(), Rates()
-    mail = Mail(rng, first + days - 1, Noise(late_share, duplicate_share, broken_share))
+    mail = Mail(rng, first + days - 1, Noise(late_share, duplicate_share, broken_share), mark)
     bot_searches = 0
     for day in range(first, first + days):
         left = first + days - 1 - day
-        today = Today(day, 1 - left / max(days - 1, 1), left, rates.on(day), rng, world, stock, mail, counters)
+        progress_made = 1 - left / max(days - 1, 1)
+        today = Today(mark.hex()[:6], day, progress_made, left, rates.on(day), rng, world, stock, mail, counters)
         stock.begin(day)
         snapshot(today)
         arrived = visits(today, people)

@@ -31,7 +31,7 @@ def crawl(today: Today, bots: int) -> int:
                 "channel": columns.constant("direct", n),
                 "point_of_sale": columns.constant(MARKETS[home], n),
                 "visitor_id": columns.numbered("bot", np.full(n, bot)),
-                "session_id": columns.numbered(f"bot{bot}-", np.full(n, day)),
+                "session_id": today.ids(f"bot{bot}-", np.full(n, day)),
                 "is_test": pa.array(np.zeros(n, np.bool_)),
             }
         )
@@ -42,7 +42,7 @@ def crawl(today: Today, bots: int) -> int:
             envelope,
             at.astype(np.float64),
             {
-                "search_id": columns.numbered("s", today.counters.search + np.arange(n)),
+                "search_id": today.ids("s", today.counters.search + np.arange(n)),
                 "product": columns.constant("flight", n),
                 "origin": columns.constant(HOME_AIRPORTS[home], n),
                 "destination": columns.constant(world.destinations[there], n),

@@ -51,10 +51,9 @@ class Items:
         own = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "envelope"}
         return Items(**own, envelope=self.envelope.take(pa.array(rows)))
 
-    def ids(self) -> tuple[pa.Array, pa.Array]:
+    def ids(self, today: Today) -> tuple[pa.Array, pa.Array]:
         """`booking_id` and `item_id`."""
-        item = columns.numbered("i", self.booking * len(PRODUCTS) + self.rank)
-        return columns.numbered("b", self.booking), item
+        return today.ids("b", self.booking), today.ids("i", self.booking * len(PRODUCTS) + self.rank)
 
 
 def buy(today: Today, visits: Visits, looked: Looked) -> Items:
@@ -113,7 +112,7 @@ def _wanted(rng: np.random.Generator, visits: Visits, buyers: Ints) -> tuple[Int
 
 
 def _post_bookings(today: Today, visits: Visits, items: Items, redeemed: Ints, search: Ints) -> None:
-    booking_id, item_id = items.ids()
+    booking_id, item_id = items.ids(today)
     from_home = np.isin(items.product, (FLIGHT, PACKAGE))
     today.mail.post(
         "booking",
@@ -124,7 +123,7 @@ def _post_bookings(today: Today, visits: Visits, items: Items, redeemed: Ints, s
             "item_id": item_id,
             "product": columns.coded(items.product, PRODUCTS),
             "resource_id": columns.coded(items.resource, today.world.resources),
-            "search_id": columns.numbered("s", search),
+            "search_id": today.ids("s", search),
             "origin": columns.coded(np.where(from_home, items.market, -1), HOME_AIRPORTS),
             "destination": columns.coded(today.world.location[items.resource], today.world.destinations),
             "start_on": columns.date(items.start_on),
@@ -156,7 +155,7 @@ def _post_redeemed(today: Today, items: Items, redeemed: Ints) -> None:
         {
             "offer_id": columns.coded(redeemed[used], OFFERS),
             "action": columns.constant("redeemed", len(used)),
-            "booking_id": some.ids()[0],
+            "booking_id": some.ids(today)[0],
             "discount": columns.money(some.price * 5 // 95),
             "currency": columns.coded(some.market, MARKET_CURRENCIES),
         },

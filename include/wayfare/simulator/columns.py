@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def numbered(prefix: str, numbers: npt.NDArray[Any]) -> pa.Array:
-    """Ids like `s17`."""
+    """Ids like `c17`."""
     return pc.binary_join_element_wise(prefix, pa.array(numbers).cast(pa.string()), "")
 
 
@@ -70,9 +70,9 @@ def absent(values: pa.Array, where: Flags) -> pa.Array:
     return pc.if_else(pa.array(where), pa.scalar(None, values.type), values)
 
 
-def uuids(rng: np.random.Generator, n: int) -> pa.Array:
-    """Random (version 4) UUIDs."""
-    octets = np.frombuffer(rng.bytes(16 * n), np.uint8).reshape(n, 16).copy()
+def uuids(rng: np.random.Generator, n: int, mark: bytes) -> pa.Array:
+    """Random (version 4) UUIDs; other ones from the same `rng` where the `mark` of 16 bytes is another."""
+    octets = np.frombuffer(rng.bytes(16 * n), np.uint8).reshape(n, 16) ^ np.frombuffer(mark, np.uint8)
     octets[:, 6] = octets[:, 6] & 0x0F | 0x40
     octets[:, 8] = octets[:, 8] & 0x3F | 0x80
     return pa.ExtensionArray.from_storage(

@@ -73,7 +73,7 @@ def look(today: Today, visits: Visits) -> Looked:
     pace = rng.exponential(50, total) + 5 + 35.0 * views
     ended = visits.started[visit] + columns.running(pace, per_visit)
     searches = _Searches(
-        ids=columns.numbered("s", today.counters.search + np.arange(total)),
+        ids=today.ids("s", today.counters.search + np.arange(total)),
         began=ended - pace,
         product=product,
         market=market,

@@ -44,13 +44,16 @@ class Mail:
         after it arrives on it.
     noise
         Shares of late, repeated and broken events.
+    mark
+        Sixteen bytes that no other simulation has, so that none has the same event ids.
     """
 
-    def __init__(self, rng: np.random.Generator, last: int, noise: Noise) -> None:
+    def __init__(self, rng: np.random.Generator, last: int, noise: Noise, mark: bytes) -> None:
         self.counts: Counter[str] = Counter()
         self._rng = rng
         self._last = last
         self._noise = noise
+        self._mark = mark
         self._again: dict[str, list[pa.Table]] = {}
         self._held: defaultdict[int, defaultdict[str, list[pa.Table]]] = defaultdict(lambda: defaultdict(list))
 
@@ -62,7 +65,7 @@ class Mail:
         table = pa.table(
             {
                 "event_type": columns.constant(event_type, n),
-                "event_id": columns.uuids(self._rng, n),
+                "event_id": columns.uuids(self._rng, n, self._mark),
                 "schema_version": columns.constant(EVENT_TYPES[event_type].version, n),
                 "occurred_at": columns.instant(at),
                 **dict(zip(envelope.column_names, envelope.columns, strict=True)),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from wayfare.simulator import columns
 from wayfare.simulator.world import (
@@ -178,7 +179,7 @@ def _envelope(today: Today, whence: _Whence) -> pa.Table:
     rng, n = today.rng, len(whence.who)
     number = today.counters.visit + np.arange(n)
     device = whence.who * 2 + rng.integers(0, 2, n)
-    visitor = columns.numbered("v", np.where(whence.known, device, 10**9 + number))
+    visitor = pc.if_else(pa.array(whence.known), columns.numbered("v", device), today.ids("v", number))
     campaign = np.where((rng.random(n) < 0.5) & (whence.channel >= _FIRST_PAID), whence.channel, -1)
     return pa.table(
         {
@@ -187,7 +188,7 @@ def _envelope(today: Today, whence: _Whence) -> pa.Table:
             "point_of_sale": columns.coded(whence.market, MARKETS),
             "customer_id": columns.absent(columns.numbered("c", whence.who), ~whence.known),
             "visitor_id": visitor,
-            "session_id": columns.numbered("w", number),
+            "session_id": today.ids("w", number),
             "campaign_source": columns.coded(campaign, _CAMPAIGN_SOURCES),
             "campaign_medium": columns.coded(campaign, _CAMPAIGN_MEDIUMS),
             "is_test": pa.array(whence.test),

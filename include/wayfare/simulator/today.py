@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from wayfare.simulator import columns
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
 
     from wayfare.simulator.mail import Mail
     from wayfare.simulator.stock import Stock
@@ -29,8 +32,10 @@ class Counters:
 class Today:
     """A day (in days since 1970), `progress` (0 to 1) into the simulation, with `left` days to come.
 
-    `rates` are minor units of each market's currency in a euro.
+    `rates` are minor units of each market's currency in a euro; `mark` is a text that no other simulation has.
     """
+
+    mark: str
 
     day: int
     progress: float
@@ -41,3 +46,7 @@ class Today:
     stock: Stock
     mail: Mail
     counters: Counters
+
+    def ids(self, kind: str, numbers: npt.NDArray[Any]) -> pa.Array:
+        """Ids like `s1f09c2-17`, which no other simulation has: what happens in one happens once."""
+        return columns.numbered(f"{kind}{self.mark}-", numbers)
