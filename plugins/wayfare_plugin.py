@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow.plugins_manager import AirflowPlugin
 
-from wayfare_airflow.links import PREFIX
+from wayfare_airflow.links import PREFIX, page
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -28,5 +28,5 @@ class WayfarePlugin(AirflowPlugin):
     name = "wayfare"
     fastapi_apps = [{"app": Pages(), "url_prefix": PREFIX, "name": "Wayfare"}]  # noqa: RUF012 - declared so by Airflow
     external_views = [  # noqa: RUF012 - declared so by Airflow
-        {"name": "Marts", "href": f"{PREFIX}/marts", "destination": "nav", "url_route": "wayfare_marts"}
+        {"name": "Marts", "href": page("marts"), "destination": "nav", "url_route": "wayfare_marts"}
     ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import runpy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_environment import PROJECT
 from marts import tiny
 from snapshots.staged_events import event, stage
 from wayfare.analyses.chunk import Chunk
@@ -81,6 +83,15 @@ def test_links_lead_to_the_pages(operator: str, path: str) -> None:
     task = _operator(operator)
     (link,) = task.operator_extra_links
     assert link.get_link(task, ti_key=None) == f"/wayfare/{path}"
+
+
+def test_links_and_the_menu_keep_the_path_of_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://host/airflow")
+    task = _operator("PublishOperator")
+    (link,) = task.operator_extra_links
+    assert link.get_link(task, ti_key=None) == "/airflow/wayfare/marts/economic_results"
+    (menu,) = runpy.run_path(str(PROJECT / "plugins/wayfare_plugin.py"))["WayfarePlugin"].external_views
+    assert menu["href"] == "/airflow/wayfare/marts"
 
 
 def test_data_docs_are_where_the_link_leads() -> None:
