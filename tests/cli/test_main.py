@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 
-def _run(*arguments: str, **environment: str) -> tuple[int, str]:
-    """Exit status and standard error of `wayfare`."""
-    command = [sys.executable, "-c", "from wayfare.cli import main; main()", *arguments]
+def _run(*arguments: str, redirected: str = "", **environment: str) -> tuple[int, str]:
+    """Exit status and standard error of `wayfare`, its streams redirected as a shell has it (`>&-`)."""
+    called = [sys.executable, "-c", "from wayfare.cli import main; main()", *arguments]
+    command = ["sh", "-c", f'"$@" {redirected}', "sh", *called]
     path = {"PYTHONPATH": str(Path(wayfare.__file__).parents[1])}
     done = subprocess.run(command, env=os.environ | path | environment, capture_output=True, text=True)
     return done.returncode, done.stderr
@@ -42,3 +43,15 @@ def test_what_nobody_expected_keeps_its_traceback(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [event("search", n) for n in range(20_000)])
     code, told = _run("land", path, WAYFARE_DUCKDB_MEMORY_LIMIT="1MB")
     assert (code, "Traceback" in told, "Out of Memory Error" in told) == (2, True, True), told
+
+
+@pytest.mark.parametrize(
+    ("redirected", "answer"),
+    [
+        (">&-", (0, "")),
+        (">/dev/full", (2, "wayfare: a disk is full, the output's or another: [Errno 28] No space left on device\n")),
+        (">/dev/full 2>&1", (2, "")),
+    ],
+)
+def test_an_output_that_takes_nothing(redirected: str, answer: tuple[int, str]) -> None:
+    assert _run("schema", "search", redirected=redirected) == answer

@@ -5,6 +5,8 @@ Belongs here: arguments, output and exit statuses. Does not: work; every command
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 import traceback
@@ -39,12 +41,21 @@ def main() -> None:
         app()
     except SystemExit as ended:
         code = ended.code
-    except WayfareError as error:
-        typer.secho(f"wayfare: {error}", err=True, fg=typer.colors.RED)
+    except Exception as error:  # noqa: BLE001  # of which the interpreter would make exit status 1
         code = 2
-    except Exception:  # noqa: BLE001  # of which the interpreter would make exit status 1
-        traceback.print_exc()
-        code = 2
-    sys.stdout.flush()
-    sys.stderr.flush()
+        with contextlib.suppress(OSError):  # standard error takes no more, either
+            _tell(error)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError):  # closed before we began; what it did not take is told
+            stream.flush()
     os._exit(code if isinstance(code, int) else bool(code))
+
+
+def _tell(fault: Exception) -> None:
+    """A sentence on standard error, or the traceback of what nobody expected."""
+    if isinstance(fault, OSError) and fault.errno == errno.ENOSPC:
+        fault = WayfareError(f"a disk is full, the output's or another: {fault}")
+    if isinstance(fault, WayfareError):
+        typer.secho(f"wayfare: {fault}", err=True, fg=typer.colors.RED)
+    else:
+        traceback.print_exception(fault)
