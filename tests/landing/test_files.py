@@ -142,10 +142,15 @@ def test_a_header_of_many_names_is_checked_at_once(settings: Settings, tmp_path:
     assert time.monotonic() - started < 10
 
 
-def test_a_missing_file_stops_before_anything_lands(settings: Settings, tmp_path: Path) -> None:
+def test_a_missing_file_stops_before_anything_lands(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = write(tmp_path / "a.jsonl", EVENTS)
-    with pytest.raises(DataError, match="no such file"):
-        land(settings, [good, str(tmp_path / "b.jsonl")])
+    monkeypatch.setattr(sys, "stdin", None)
+    missing = {str(tmp_path / "b.jsonl"): "no such file", str(tmp_path): "is no file", "/dev/null": "is no file"}
+    for source, told in {**missing, "-": "standard input is closed"}.items():
+        with pytest.raises(DataError, match=f"^{source}:? {told}"):
+            land(settings, [good, source])
     assert query(settings, "SELECT * FROM control.batch") == []
 
 

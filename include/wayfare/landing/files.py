@@ -6,10 +6,8 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wayfare.errors import DataError
 from wayfare.landing import sources
 from wayfare.landing.decode import Decoder, decoders
 from wayfare.staging.batches import Stager
@@ -43,8 +41,7 @@ def land(
         PostgreSQL does not answer; land the same again to go on.
     """
     for source in files:
-        if source != sources.STDIN and not Path(source).is_file():
-            raise DataError(f"{source}: no such file")
+        sources.require(source)
         sources.format_of(source, format)
     with decoders(settings, contracts) as decoding, Stager(settings) as stager:
         runs = (

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wayfare import duck
-from wayfare.errors import DataError, DeclarationError
+from wayfare.errors import DeclarationError
 from wayfare.landing import mapping_rows, sources
 from wayfare.landing.decode import decoders
 from wayfare.landing.files import stage_all
@@ -73,8 +73,7 @@ def mapped_runs(
 ) -> Iterator[Iterator[Lines]]:
     """The lines of events that a mapping makes of files; what it raises is what `import_files` raises."""
     for source in files:
-        if source != sources.STDIN and not Path(source).is_file():
-            raise DataError(f"{source}: no such file")
+        sources.require(source)
     name = str(Path(mapping).resolve()) if Path(mapping).is_file() else mapping
     rows = max(1, settings.landing_rows // _EVENTS_PER_ROW)
     written = layout(name)

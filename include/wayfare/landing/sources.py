@@ -67,6 +67,23 @@ def format_of(source: str, chosen: str | None) -> str:
     raise DataError(f"{source}: no suffix says its format; pass --format {', '.join(FORMATS)}")
 
 
+def require(source: str) -> None:
+    """Let a source pass that can be read.
+
+    Raises
+    ------
+    DataError
+        It is not there, or no file.
+    """
+    if source == STDIN:
+        if sys.stdin is None:
+            raise DataError("-: standard input is closed; give it a file or a pipe")
+    elif not Path(source).exists():
+        raise DataError(f"{source}: no such file")
+    elif not Path(source).is_file():
+        raise DataError(f"{source} is no file; name the files in a folder, and pipe what comes from a device into -")
+
+
 def read(
     source: str, chosen: str | None, rows: int, progress: Callable[[int], None], reader: Reader | None = None
 ) -> Iterator[Lines]:
