@@ -76,7 +76,9 @@ def test_the_same_arguments_write_the_same_bytes_and_others_nothing_of_the_same_
     assert shared("customer_id") > 0
 
 
-@pytest.mark.parametrize("wrong", [{"days": 0}, {"customers": 0}, {"bots": -1}, {"late_share": 1.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"days": 0}, {"customers": 0}, {"bots": -1}, {"late_share": 1.5}, {"start": dt.date(9998, 12, 31)}]
+)
 def test_arguments_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         simulate(tmp_path / "x", **({"days": 1, "customers": 1, "seed": 1} | wrong))

@@ -21,7 +21,7 @@ from wayfare.simulator.mail import Mail, Noise
 from wayfare.simulator.people import make_people, visits
 from wayfare.simulator.stock import Stock, snapshot
 from wayfare.simulator.today import Counters, Today
-from wayfare.simulator.world import Rates, make_world
+from wayfare.simulator.world import HORIZON, Rates, make_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +80,8 @@ def simulate(
         raise ConfigurationError("a simulation takes at least one day, one customer and no less than no bots")
     if any(not 0 <= share <= 1 for share in (late_share, duplicate_share, broken_share)):
         raise ConfigurationError("a share lies between 0 and 1")
+    if (dt.date.max - start).days < days + HORIZON + 60:
+        raise ConfigurationError("a simulation and what it sells end before the year 10000")
     folder.mkdir(parents=True, exist_ok=True)
     given = (days, customers, seed, start, *map(float, (late_share, duplicate_share, broken_share)), bots)
     mark = hashlib.sha256(repr(given).encode()).digest()[:16]
