@@ -106,6 +106,7 @@ def test_the_command_says_what_to_do_and_ends_with_1(settings: Settings) -> None
 def test_no_database_is_configured(tmp_path: Path) -> None:
     found = the_failure(Settings(home=tmp_path / "home"))
     assert (found.check, found.found) == ("database", "none is configured")
+    assert not (tmp_path / "home").exists()
     told = {f.check: f.found for f in doctor.examine(Settings(home=tmp_path / "home", currency="AED"))}
     assert told["currency"].startswith("the European Central Bank has no rates of AED")
 

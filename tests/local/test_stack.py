@@ -39,6 +39,7 @@ def test_urls_of_another_server_are_refused(
     tmp_path_factory: pytest.TempPathFactory, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home: Path = tmp_path_factory.mktemp("home")
+    home.chmod(0o755)
     monkeypatch.setenv("WAYFARE_HOME", str(home))
     monkeypatch.setenv("WAYFARE_LANDING_URL", "postgresql://wayfare_landing@db.example/wayfare")
     monkeypatch.delenv("WAYFARE_DATABASE_URL", raising=False)
@@ -47,3 +48,4 @@ def test_urls_of_another_server_are_refused(
         stack.start(Settings(home=home, database_port=free_port), print)
     get_settings.cache_clear()
     assert not EmbeddedPostgres(home / "postgres", free_port, "").running()
+    assert not home.stat().st_mode & 0o066, "what is kept there is for its owner alone"

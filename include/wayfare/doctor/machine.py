@@ -59,14 +59,17 @@ def _secrets(home: Path) -> Iterator[Finding]:
 
 def _storage(settings: Settings) -> Finding:
     """Write, read and delete a file; a probe that a kill leaves behind is swept up as any temporary file is."""
-    url, content = f"{settings.storage}/doctor-{secrets.token_hex(6)}.tmp", secrets.token_bytes(64)
+    content = secrets.token_bytes(64)
     try:
-        fs, path = filesystem(url)
-        fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        fs.pipe_file(path, content)
-        is_kept = fs.cat_file(path) == content
-        fs.rm_file(path)
-        free = shutil.disk_usage(filesystem(settings.storage)[1]).free if is_local(url) else None
+        fs, path = filesystem(settings.storage)
+        folder = _nearest(Path(path)) if is_local(settings.storage) else None
+        if folder is None:  # a bucket, which the first file written makes
+            fs.makedirs(path, exist_ok=True)
+        probe = f"{folder or path}/doctor-{secrets.token_hex(6)}.tmp"
+        fs.pipe_file(probe, content)
+        is_kept = fs.cat_file(probe) == content
+        fs.rm_file(probe)
+        free = shutil.disk_usage(folder).free if folder else None
     except Exception as error:  # noqa: BLE001  # every kind of storage has errors of its own
         fix = "give this account the right to write there, or correct WAYFARE_STORAGE_URL"
         return failed("storage", f"{settings.storage}: {_told(error)}", fix)
@@ -78,12 +81,16 @@ def _storage(settings: Settings) -> Finding:
     return ok("storage", f"{settings.storage} can be written, read and deleted{room}")
 
 
+def _nearest(folder: Path) -> Path:
+    """The folder, or the one in which the first of its missing parents would be made: nothing is made here."""
+    return next(f for f in (folder, *folder.parents) if f.exists())
+
+
 def _spill(folder: Path) -> Finding:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
+        with tempfile.TemporaryFile(dir=_nearest(folder)) as probe:
             probe.write(b"probe")
-        free = shutil.disk_usage(folder).free
+        free = shutil.disk_usage(_nearest(folder)).free
     except OSError as error:
         fix = "give this account the right to write there, or set WAYFARE_DUCKDB_SPILL to another folder"
         return failed("folder.spill", f"{folder}: {_told(error)}", fix)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
+import stat
 import time
 import urllib.error
 import urllib.request
@@ -139,6 +141,9 @@ def _claim(settings: Settings) -> None:
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     if remembered(_pid_file(settings.home)) is not None:
         raise ConfigurationError(f"Wayfare already runs here: {_ui(settings)}; stop it with `wayfare down`")
+    made = settings.home.stat()
+    if made.st_uid == os.geteuid() and not made.st_mode & stat.S_ISVTX:  # which a folder of everybody's has, like /tmp
+        settings.home.chmod(0o700)
     stop_leftovers(settings.home / "logs")
     _require_free(settings.port, "WAYFARE_PORT")
     remember(_pid_file(settings.home), psutil.Process())
