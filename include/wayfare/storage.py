@@ -33,7 +33,8 @@ class AskedOnce(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
     """A store as one DuckDB session sees it, which asks about each file once.
 
     DuckDB itself asks four times with every query it plans, and planning an analysis is hundreds of queries. What a
-    session reads was whole before it began and is never written again.
+    session reads was whole before it began; one that is written again meanwhile is not read on: DuckDB would put the
+    columns that it has together with others of the new one, in which a day's rows have another order.
     """
 
     cachable = False
@@ -61,6 +62,8 @@ class AskedOnce(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         details = self.info(path)
         file = self._store.open(path, mode, size=details["size"], **how)
         file.details = details
+        if "ETag" in details:  # where s3fs asks for the details, it does this by itself
+            file.read_kw = {**file.read_kw, "IfMatch": details["ETag"]}
         return file
 
 
@@ -125,8 +128,9 @@ def write_atomic(url: str, write: Callable[[str], None], *, replace: bool = True
     """Let `write` fill a temporary file beside `url`, then move it into place; a failure leaves nothing behind.
 
     `write` gets a URL of the same kind as `url`. Two writers of the same content-addressed file may race: without
-    `replace` the first one's stays, for somebody may be reading it, and a reader of an object store would get parts of
-    both. A writer that is killed leaves its temporary file, which nothing reads, to `sweep`.
+    `replace` one that finds the other's leaves it. If both move at once the later one's stays, and who reads the
+    other's on an object store is told that it is gone (`AskedOnce`). A writer that is killed leaves its temporary file,
+    which nothing reads, to `sweep`.
     """
     fs, path = filesystem(url)
     fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING
+
+import pytest
 
 from wayfare import storage
 from wayfare.engines import session
+from wayfare.errors import ServiceError
 
 if TYPE_CHECKING:
-    import pytest
-
     from wayfare.settings import Settings
 
 
@@ -68,3 +70,19 @@ def test_a_session_asks_an_object_store_about_a_file_once(anywhere: Settings, ca
                 numbers = numbers.filter("n > 0").project("n")
             assert numbers.max("n").fetchall() == [(last,)], "what another session wrote since is read"
             assert sum("HEAD /" in line for line in caplog.messages) <= 1
+
+
+def test_a_file_that_another_replaces_is_not_read_on(settings: Settings, s3: str) -> None:
+    """Two extractions may write a day at once, and its rows have no order: columns of both would go together."""
+    url = f"{s3}/replaced/numbers.parquet"
+
+    def write(seed: int) -> None:
+        made = connection.sql(f"SELECT range AS a, 2 * range AS b FROM range(400000) ORDER BY hash(range + {seed})")
+        storage.write_atomic(url, partial(made.write_parquet, compression="uncompressed"))
+
+    told = pytest.raises(ServiceError, match=r"s3://wayfare cannot be read .* start again: FileExpired")
+    with told, session(settings.model_copy(update={"storage_url": s3})) as connection:
+        write(seed=1)
+        assert connection.read_parquet(url).aggregate("count(DISTINCT a)").fetchall() == [(400_000,)]
+        write(seed=2)
+        assert connection.read_parquet(url).filter("b <> 2 * a").aggregate("count(*)").fetchall() == [(0,)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from wayfare import duck, storage
+from wayfare.errors import ServiceError
 from wayfare.storage import ABANDONED
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     ------
     ConfigurationError
         What is asked of it needs more memory than the settings give it.
+    ServiceError
+        An object store does not answer, or another file has come in the place of one that is being read.
     """
     settings.spill_dir.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(settings.spill_dir)
@@ -50,6 +53,11 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
             yield connection
         except duckdb.OutOfMemoryException as error:
             raise duck.too_little_memory("this step", error) from error
+        except duckdb.Error as error:
+            if type(error) is not duckdb.Error:  # one of no kind of DuckDB's own is of the storage, which is Python
+                raise
+            told = str(error).strip().splitlines()[-1]
+            raise ServiceError(f"{settings.storage} cannot be read or written any more, start again: {told}") from error
 
 
 def _remove_abandoned(spill_dir: Path) -> None:
