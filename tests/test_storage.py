@@ -11,9 +11,12 @@ import pytest
 
 import stores
 from wayfare import storage
-from wayfare.errors import ServiceError
+from wayfare.errors import ConfigurationError, ServiceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from wayfare.settings import Settings
 
 
@@ -91,3 +94,25 @@ def test_a_file_that_is_not_there_is_told_from_a_storage_that_does_not_answer(an
         storage.read_text(f"{anywhere.storage}/nothing.txt")
     with pytest.raises(ServiceError, match="nosuch"):
         storage.read_text("nosuch://bucket/nothing.txt")
+
+
+def _write(url: str) -> None:
+    storage.write_atomic(url, lambda t: _fill(t, "one"))
+
+
+@pytest.mark.parametrize("ask", [storage.exists, storage.files, storage.children, storage.remove, _write])
+def test_what_a_storage_says_is_told_as_a_sentence(ask: Callable[[str], object]) -> None:
+    with pytest.raises(ServiceError, match="asked at nosuch://bucket/a/b: "):
+        ask("nosuch://bucket/a/b")
+
+
+def test_a_storage_that_cannot_be_is_told_as_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ServiceError, match="Not a directory"):
+        _write(f"{tmp_path}/file/folder/b")
+
+
+def test_a_prefix_that_is_a_pattern_is_refused() -> None:
+    for prefix in ("a[1]", "a?b", "a*"):
+        with pytest.raises(ConfigurationError, match="cannot be used"):
+            storage.exists(f"s3://wayfare/{prefix}/snapshots")

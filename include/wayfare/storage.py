@@ -13,20 +13,41 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 
-from wayfare.errors import ServiceError
+from wayfare.errors import ConfigurationError, ServiceError, WayfareError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ABANDONED = dt.timedelta(days=1)
 """Age at which a temporary file cannot belong to a writer still at work."""
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec filesystem of a path or URL, and the path within it."""
+    """The fsspec filesystem of a path or URL, and the path within it.
+
+    Raises
+    ------
+    ConfigurationError
+        The URL has a character that makes a pattern of it.
+    """
     # other processes write there too, and a kept listing would hide it
     fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    if "file" not in fs.protocol and set(path) & set("*?["):  # which DuckDB and fsspec would match, or remove by
+        raise ConfigurationError(f"{url}: in WAYFARE_STORAGE_URL of an object store *, ? and [ cannot be used")
     return fs, path
+
+
+@contextlib.contextmanager
+def _told(url: str) -> Iterator[None]:
+    """ServiceError of whatever a storage says, each kind in errors of its own, but that a file is not there."""
+    try:
+        yield
+    except (FileNotFoundError, WayfareError):
+        raise
+    except Exception as error:
+        raise ServiceError(
+            f"the storage does not do what is asked at {url}: {error}; `wayfare doctor` tries it"
+        ) from error
 
 
 class AskedOnce(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -73,9 +94,16 @@ def is_local(url: str) -> bool:
 
 
 def exists(url: str) -> bool:
-    """Whether a file is there."""
-    fs, path = filesystem(url)
-    return bool(fs.exists(path))
+    """Whether a file is there.
+
+    Raises
+    ------
+    ServiceError
+        The storage does not answer.
+    """
+    with _told(url):
+        fs, path = filesystem(url)
+        return bool(fs.exists(path))
 
 
 def read_text(url: str) -> str:
@@ -88,40 +116,57 @@ def read_text(url: str) -> str:
     ServiceError
         The storage does not answer.
     """
-    try:
+    with _told(url):
         fs, path = filesystem(url)
         return str(fs.cat_file(path).decode())
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ServiceError(f"{url} cannot be read: {error}") from error
 
 
 def files(url: str, ending: str = "") -> dict[str, dt.datetime]:
-    """Every file below a path or URL with that ending, as `filesystem` names it, and the time it was written (UTC)."""
-    fs, path = filesystem(url)
+    """Every file below a path or URL with that ending, as `filesystem` names it, and the time it was written (UTC).
+
+    Raises
+    ------
+    ServiceError
+        The storage does not answer.
+    """
     found: dict[str, dt.datetime] = {}
-    try:
-        listed = fs.find(path)
-    except FileNotFoundError:  # not even the bucket is there: the first file written makes it
-        listed = []
-    for file in (file for file in listed if file.endswith(ending)):
-        with contextlib.suppress(FileNotFoundError):  # somebody has just removed it
-            found[file] = fs.modified(file).astimezone(dt.UTC)
+    with _told(url):
+        fs, path = filesystem(url)
+        try:
+            listed = fs.find(path)
+        except FileNotFoundError:  # not even the bucket is there: the first file written makes it
+            listed = []
+        for file in (file for file in listed if file.endswith(ending)):
+            with contextlib.suppress(FileNotFoundError):  # somebody has just removed it
+                found[file] = fs.modified(file).astimezone(dt.UTC)
     return found
 
 
 def children(folder: str) -> list[str]:
-    """The files in a folder, in order, as URLs of the same kind as `folder`."""
-    fs, path = filesystem(folder)
-    return [f"{folder}/{found.rpartition('/')[2]}" for found in sorted(fs.ls(path, detail=False))]
+    """The files in a folder, in order, as URLs of the same kind as `folder`.
+
+    Raises
+    ------
+    ServiceError
+        The storage does not answer.
+    """
+    with _told(folder):
+        fs, path = filesystem(folder)
+        return [f"{folder}/{found.rpartition('/')[2]}" for found in sorted(fs.ls(path, detail=False))]
 
 
 def remove(folder: str) -> None:
-    """Remove a folder with all that is in it, if it is there."""
-    fs, path = filesystem(folder)
-    if fs.exists(path):
-        fs.rm(path, recursive=True)
+    """Remove a folder with all that is in it, if it is there.
+
+    Raises
+    ------
+    ServiceError
+        The storage does not answer.
+    """
+    with _told(folder):
+        fs, path = filesystem(folder)
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
 
 
 def write_atomic(url: str, write: Callable[[str], None], *, replace: bool = True) -> None:
@@ -131,20 +176,28 @@ def write_atomic(url: str, write: Callable[[str], None], *, replace: bool = True
     `replace` one that finds the other's leaves it. If both move at once the later one's stays, and who reads the
     other's on an object store is told that it is gone (`AskedOnce`). A writer that is killed leaves its temporary file,
     which nothing reads, to `sweep`.
+
+    Raises
+    ------
+    ServiceError
+        The storage does not answer. What goes wrong in `write` is raised as it is.
     """
-    fs, path = filesystem(url)
-    fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+    with _told(url):
+        fs, path = filesystem(url)
+        fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
     temporary = f"{url}.{secrets.token_hex(6)}.tmp"
     _, filled = filesystem(temporary)
     try:
         write(temporary)
-        if replace or not fs.exists(path):
-            _move(fs, filled, path)
-        else:
-            fs.rm_file(filled)
+        with _told(url):
+            if replace or not fs.exists(path):
+                _move(fs, filled, path)
+            else:
+                fs.rm_file(filled)
     except BaseException:
-        if fs.exists(filled):
-            fs.rm(filled)
+        with contextlib.suppress(Exception):  # what went wrong is told, and not that the storage is away by now
+            if fs.exists(filled):
+                fs.rm(filled)
         raise
 
 
