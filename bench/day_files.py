@@ -58,7 +58,7 @@ SELECT
 FROM (SELECT i, any_of(i, 26, {wishes}) AS w FROM range({booking}) t(i)) JOIN wish AS w USING (w);
 """
 
-_SOLD = """SELECT n, s.*, 'booking' AS item_kind, item_id AS item_key,
+_SOLD = """SELECT n, s.*, 'booking' AS item_kind, id_of('booking', i) AS item_event_id, item_id AS item_key,
     product AS item_product, occurred_at AS item_booked_at, occurred_at::DATE AS item_booked_on,
     resource_id AS item_resource_id, destination AS item_destination, start_on AS item_start_on,
     start_on + nights AS item_end_on, currency AS item_currency, point_of_sale AS item_point_of_sale,

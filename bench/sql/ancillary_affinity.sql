@@ -1,38 +1,46 @@
-WITH item AS MATERIALIZED (
-    SELECT month AS service_month, product, booking_id, item_id, sum(passengers)::BIGINT AS passengers
+WITH item_sold AS (
+    SELECT month AS service_month, product, booking_id, item_id, sale_id, sum(passengers)::BIGINT AS passengers
     FROM (
         SELECT
-            date_trunc('month', start_on)::DATE AS month, product, booking_id, item_id, event_on AS changed_on,
-            event_on AS since_on, units,
+            date_trunc('month', start_on)::DATE AS month, product, booking_id, item_id, event_id AS sale_id,
+            event_on AS changed_on, event_on AS since_on, units,
             if(coalesce(adults, children, infants) IS NULL, units,
                coalesce(adults, 0) + coalesce(children, 0) + coalesce(infants, 0)) AS passengers
         FROM booking
         UNION ALL
         SELECT
-            date_trunc('month', item_start_on)::DATE, item_product, booking_id, item_key, greatest(event_on, item_booked_on),
-            least(event_on, item_booked_on), -reversed_units, 0
+            date_trunc('month', item_start_on)::DATE, item_product, booking_id, item_key, item_event_id,
+            greatest(event_on, item_booked_on), least(event_on, item_booked_on), -reversed_units, 0
         FROM cancellation
-        WHERE item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking)
+        WHERE item_kind = 'booking' AND item_event_id IN (SELECT event_id FROM booking)
     ) SEMI JOIN days ON output_on = month
     WHERE since_on >= month - 740 AND changed_on <= month + INTERVAL 1 MONTH
     GROUP BY ALL HAVING sum(units) > 0
 ),
+item AS MATERIALIZED (
+    SELECT service_month, product, booking_id, item_id, sum(passengers)::BIGINT AS passengers FROM item_sold GROUP BY ALL
+),
 first_item AS (
-    SELECT booking_id, item_id AS first_item_id
-    FROM booking WHERE booking_id IN (SELECT booking_id FROM purchase WHERE item_id IS NULL)
-    QUALIFY coalesce(lag(event_on) OVER (PARTITION BY booking_id ORDER BY occurred_at, event_id), '-infinity')
-        < date_trunc('month', start_on)::DATE - 740
+    SELECT booking_id, service_month, arg_min(item_id, (occurred_at, event_id)) AS item_id
+    FROM booking JOIN (
+        SELECT DISTINCT booking_id, service_month
+        FROM item WHERE booking_id IN (SELECT booking_id FROM purchase WHERE item_id IS NULL)
+    ) USING (booking_id)
+    WHERE event_on >= service_month - 740
+    GROUP BY ALL
 ),
 ancillary AS MATERIALIZED (
     SELECT
-        service_month, product, booking_id, item_id, purchase_id, quantity,
+        service_month, product, booking_id, item_id, event_id, quantity,
         if(category = 'other', 'other:' || sku, category) AS ancillary
     FROM (
-        SELECT * FROM purchase WHERE item_id IS NOT NULL
+        SELECT event_id, event_on, category, sku, quantity, service_month, product, booking_id, item_id
+        FROM purchase JOIN item USING (booking_id, item_id)
         UNION ALL
-        SELECT p.* REPLACE (first_item_id AS item_id)
-        FROM purchase AS p JOIN first_item USING (booking_id) WHERE p.item_id IS NULL
-    ) JOIN item USING (booking_id, item_id)
+        SELECT event_id, event_on, category, sku, quantity, service_month, i.product, booking_id, i.item_id
+        FROM purchase AS p JOIN first_item USING (booking_id) JOIN item AS i USING (booking_id, service_month)
+        WHERE p.item_id IS NULL AND i.item_id = first_item.item_id
+    )
     WHERE event_on >= service_month - 740 AND event_on <= service_month + INTERVAL 1 MONTH
 ),
 basket AS MATERIALIZED (
@@ -41,9 +49,8 @@ basket AS MATERIALIZED (
         SELECT service_month, product, booking_id, item_id, ancillary, quantity FROM ancillary
         UNION ALL
         SELECT service_month, product, b.booking_id, b.item_id, ancillary, -reversed_units
-        FROM cancellation JOIN (SELECT DISTINCT * EXCLUDE (quantity) FROM ancillary) AS b
-            ON b.booking_id = cancellation.booking_id AND b.purchase_id = item_key
-        WHERE item_kind = 'purchase' AND least(event_on, item_booked_on) >= service_month - 740
+        FROM cancellation JOIN ancillary AS b ON b.event_id = item_event_id
+        WHERE least(event_on, item_booked_on) >= service_month - 740
             AND greatest(event_on, item_booked_on) <= service_month + INTERVAL 1 MONTH
     ) GROUP BY ALL
 ),

@@ -12,7 +12,7 @@ change AS (
         item_start_on - least(event_on, item_booked_on), item_start_on - greatest(event_on, item_booked_on),
         -reversed_units
     FROM cancellation
-    WHERE item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking)
+    WHERE item_kind = 'booking' AND item_event_id IN (SELECT event_id FROM booking)
 ),
 sold AS (
     SELECT service_on, product, market, greatest(out, 0) AS out, sum(units) AS units

@@ -4,8 +4,8 @@ WITH horizon AS (
 ),
 sold AS MATERIALIZED (
     SELECT
-        event_id AS sale_id, date_trunc('week', event_on)::DATE AS booked_week_on, product, booking_id, item_id,
-        occurred_at AS sold_at, event_on AS booked_on, greatest(event_on, least(start_on, event_on + 740)) AS over_on,
+        event_id AS sale_id, date_trunc('week', event_on)::DATE AS booked_week_on, product, event_on AS booked_on,
+        greatest(event_on, least(start_on, event_on + 740)) AS over_on,
         round(greatest(price, 0) * to_reporting)::BIGINT AS value
     FROM booking SEMI JOIN days ON output_on = date_trunc('week', event_on)::DATE
         LEFT JOIN rates ON rates.currency = booking.currency AND rate_on = event_on
@@ -15,7 +15,7 @@ taken AS MATERIALIZED (
         sale_id, booked_week_on, sold.product, reversed_units, item_units,
         least(greatest(event_on, item_booked_on), over_on) AS left_on,
         (left_on - booked_on) // 7 AS age_weeks, round(greatest(reversed_price, 0) * to_reporting)::BIGINT AS taken
-    FROM cancellation AS c JOIN sold ON (sold.booking_id, sold.item_id, sold_at) = (c.booking_id, item_key, item_booked_at)
+    FROM cancellation JOIN sold ON sale_id = item_event_id
         LEFT JOIN rates ON rates.currency = item_currency AND rate_on = item_booked_on
     WHERE item_kind = 'booking' AND event_on - item_booked_on BETWEEN -1 AND 770 AND reversed_units > 0
 ),
@@ -35,11 +35,11 @@ item AS (
             WHEN missed THEN 'no_shows' ELSE 'censored'
         END AS cause
     FROM sold CROSS JOIN horizon LEFT JOIN gone USING (sale_id) LEFT JOIN (
-        SELECT DISTINCT booking_id, item_key AS item_id, item_booked_at AS sold_at, true AS missed
+        SELECT DISTINCT item_event_id AS sale_id, true AS missed
         FROM travel
         WHERE outcome = 'no_show' AND item_kind = 'booking' AND reversed_units > 0
             AND event_on - item_booked_on BETWEEN -1 AND 770
-    ) USING (booking_id, item_id, sold_at)
+    ) USING (sale_id)
 ),
 leaving AS (
     SELECT

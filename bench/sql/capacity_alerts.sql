@@ -17,7 +17,7 @@ sold AS MATERIALIZED (
                 item_resource_id, item_product, item_start_on, item_end_on, greatest(event_on, item_booked_on),
                 least(event_on, item_booked_on), -reversed_units
             FROM cancellation
-            WHERE item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking)
+            WHERE item_kind = 'booking' AND item_event_id IN (SELECT event_id FROM booking)
         )
     ) GROUP BY ALL
 ),

@@ -4,15 +4,15 @@ WITH reversal AS (
         item_currency AS currency, greatest(event_on, item_booked_on) AS changed_on,
         least(event_on, item_booked_on) AS since_on
     FROM cancellation AS c
-    WHERE (item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking))
-        OR (item_kind = 'purchase' AND item_key IN (SELECT purchase_id FROM purchase))
+    WHERE (item_kind = 'booking' AND item_event_id IN (SELECT event_id FROM booking))
+        OR (item_kind = 'purchase' AND item_event_id IN (SELECT event_id FROM purchase))
     UNION ALL
     SELECT
         item_customer_id, booking_id, item_kind, reversed_units, given_back, item_booked_on, currency,
         greatest(event_on, item_booked_on), least(event_on, item_booked_on)
     FROM refund
-    WHERE (item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking))
-        OR (item_kind = 'purchase' AND item_key IN (SELECT purchase_id FROM purchase))
+    WHERE (item_kind = 'booking' AND item_event_id IN (SELECT event_id FROM booking))
+        OR (item_kind = 'purchase' AND item_event_id IN (SELECT event_id FROM purchase))
 ),
 known AS (
     SELECT

@@ -16,8 +16,8 @@ change AS (
         -given_back, reversed_cost - given_back
     FROM reversal
     WHERE item_customer_id IS NULL
-        AND ((item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking))
-            OR (item_kind = 'purchase' AND item_key IN (SELECT purchase_id FROM purchase)))
+        AND ((item_kind = 'booking' AND item_event_id IN (SELECT event_id FROM booking))
+            OR (item_kind = 'purchase' AND item_event_id IN (SELECT event_id FROM purchase)))
 ),
 by_change AS (
     SELECT

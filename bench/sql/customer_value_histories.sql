@@ -1,12 +1,12 @@
 WITH reversal AS (
     SELECT
-        item_customer_id AS customer_id, booking_id, item_kind, item_key, reversed_units, reversed_cost, given_back,
+        item_customer_id AS customer_id, booking_id, item_kind, item_event_id, reversed_units, reversed_cost, given_back,
         item_booked_on AS rate_on, item_currency AS currency, greatest(event_on, item_booked_on) AS changed_on,
         least(event_on, item_booked_on) AS since_on
     FROM cancellation
     UNION ALL
     SELECT
-        item_customer_id, booking_id, item_kind, item_key, reversed_units, reversed_cost, given_back, item_booked_on,
+        item_customer_id, booking_id, item_kind, item_event_id, reversed_units, reversed_cost, given_back, item_booked_on,
         currency, greatest(event_on, item_booked_on), least(event_on, item_booked_on)
     FROM refund
 ),
@@ -25,8 +25,8 @@ sold AS (
         customer_id, booking_id, changed_on, since_on, if(item_kind = 'booking', -reversed_units, 0) AS units, currency,
         rate_on, -given_back AS net, reversed_cost - given_back AS margin
     FROM reversal
-    WHERE (item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking))
-        OR (item_kind = 'purchase' AND item_key IN (SELECT purchase_id FROM purchase))
+    WHERE (item_kind = 'booking' AND item_event_id IN (SELECT event_id FROM booking))
+        OR (item_kind = 'purchase' AND item_event_id IN (SELECT event_id FROM purchase))
 ),
 change AS MATERIALIZED (
     SELECT

@@ -22,7 +22,7 @@ used AS (
                 item_resource_id, '', item_product, item_start_on, item_end_on, greatest(event_on, item_booked_on),
                 least(event_on, item_booked_on), -reversed_units
             FROM cancellation
-            WHERE item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking)
+            WHERE item_kind = 'booking' AND item_event_id IN (SELECT event_id FROM booking)
         )
     )
 ),
@@ -37,7 +37,7 @@ change AS (
         least(event_on, item_booked_on), -reversed_units
     FROM cancellation
     WHERE item_resource_id IS NOT NULL AND item_start_on IS NOT NULL
-        AND item_kind = 'purchase' AND item_key IN (SELECT purchase_id FROM purchase)
+        AND item_kind = 'purchase' AND item_event_id IN (SELECT event_id FROM purchase)
     UNION ALL
     SELECT resource_id, coalesce(sku, ''), service_on, event_on, event_on, 0 FROM inventory
 ),

@@ -1,7 +1,7 @@
 WITH taken AS (
     SELECT item_customer_id AS customer_id, booking_id, sum(reversed_units) AS units
     FROM cancellation
-    WHERE item_kind = 'booking' AND (booking_id, item_key) IN (SELECT (booking_id, item_id) FROM booking)
+    WHERE item_kind = 'booking' AND item_event_id IN (SELECT event_id FROM booking)
     GROUP BY ALL
 ),
 made AS MATERIALIZED (

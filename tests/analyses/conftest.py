@@ -63,9 +63,21 @@ def filled(event_type: EventType, row: Mapping[str, Any], number: int) -> Row:
     if event_type.refers:
         made |= _REFERENCE_DEFAULTS
     made |= row
-    if isinstance(made["event_id"], int):
-        made["event_id"] = uuid.UUID(int=made["event_id"]).bytes
+    for name in ("event_id", "item_event_id"):
+        if isinstance(made.get(name), int):
+            made[name] = uuid.UUID(int=made[name]).bytes
     return made
+
+
+def _refer(tables: Mapping[str, list[Row]]) -> None:
+    """Add `item_event_id` to rows that do not say it: the first sale of their key."""
+    sold: dict[Any, bytes] = {}
+    for kind, key in (("booking", "item_id"), ("purchase", "purchase_id")):
+        for row in tables.get(kind, ()):
+            sold.setdefault((kind, row["booking_id"] or "none", row[key]), row["event_id"])
+    for row in itertools.chain(*tables.values()):
+        if "item_key" in row and "item_event_id" not in row:
+            row["item_event_id"] = sold.get((row["item_kind"], row["booking_id"], row["item_key"]))
 
 
 def days(first: dt.date, count: int) -> list[dt.date]:
@@ -100,9 +112,11 @@ class Runner:
         """
         spans = [analysis.reads_of(day) for day in output]
         number = itertools.count(1)
+        given = {e.name: [filled(e, row, next(number)) for row in events.get(e.name, ())] for e in analysis.reads}
+        _refer(given)
         tables, seen = {}, [max(output)]
         for event_type in analysis.reads:
-            rows = [filled(event_type, row, next(number)) for row in events.get(event_type.name, ())]
+            rows = given[event_type.name]
             seen += [row["event_on"] for row in rows]
             read = [r for r in rows if any(first <= r["event_on"] <= last for first, last in spans)]
             read = [r for r in read if not r["is_test"] and not r.get("item_is_test")]

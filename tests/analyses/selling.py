@@ -23,7 +23,9 @@ def day(number: int) -> dt.date:
 def cancellation(item: Row, on: dt.date, units: int, **more: Any) -> Row:
     """A cancellation of `units` of a booking or purchase row, with the reference columns its day file carries."""
     is_booking = "item_id" in item and "purchase_id" not in item
+    sale = {"item_event_id": item["event_id"]} if "event_id" in item else {}
     return {
+        **sale,
         "event_on": on,
         "booking_id": item.get("booking_id") or "none",
         "item_kind": "booking" if is_booking else "purchase",
@@ -46,17 +48,19 @@ def _history(seed: int, size: int, last: int = 75) -> Events:
     """`size` sales, some of them cancelled, and as many snapshots, on days 0 to `last` for service days among them.
 
     Dense where it matters: few resources, service days on a weekly grid, sales close to service or a window away.
-    Some cancellations are partial, some are dated before what they cancel, some name a sale that is not an input.
+    Some cancellations are partial, some are dated before what they cancel, some name a sale that is not an input, and
+    some of these are of a key that is sold again.
     """
     events: Events = {"booking": [], "purchase": [], "cancellation": [], "inventory": []}
     chance = random.Random(seed)
     for number in range(size):
         served, ahead = _service(chance, last)
         is_ancillary, resource = chance.random() < 0.3, chance.choice("aaaabbc")
-        item: Row = {"event_on": day(served - ahead), "resource_id": resource, "booking_id": f"k{number}"}
+        item: Row = {"event_on": day(served - ahead), "resource_id": resource, "event_id": number + 1}
+        item["booking_id"] = f"k{number // 2 if chance.random() < 0.2 else number}"
         units = chance.randint(1, 4)
         if is_ancillary:
-            item |= {"purchase_id": f"p{number}", "category": "meal", "sku": "m", "quantity": units}
+            item |= {"purchase_id": f"p{item['booking_id']}", "category": "meal", "sku": "m", "quantity": units}
             item |= {"service_on": chance.choice([day(served)] * 9 + [None])}
             item |= {"resource_id": chance.choice([resource] * 9 + [None])}
         else:
@@ -107,10 +111,9 @@ def changes(events: Events) -> list[tuple[tuple[str, str], str, dt.date, dt.date
         ((r["resource_id"], r["sku"]), r["category"], r["service_on"], r["event_on"], r["event_on"], r["quantity"])
         for r in events["purchase"]
     ]
-    present = {("booking", r["booking_id"]) for r in events["booking"]}
-    present |= {("purchase", r["booking_id"]) for r in events["purchase"]}
+    present = {r["event_id"] for r in events["booking"] + events["purchase"]}
     for row in events["cancellation"]:
-        if (row["item_kind"], row["booking_id"]) in present:
+        if row["item_event_id"] in present:
             both = (row["event_on"], row["item_booked_on"])
             thing = (row["item_resource_id"], row["item_sku"] or "")
             product, service = row["item_product"], row["item_start_on"]

@@ -34,16 +34,14 @@ def _is_seen(month: dt.date, *dates: dt.date) -> bool:
     return min(dates) >= month - dt.timedelta(740) and max(dates) <= after
 
 
-def _left(events: Events, sale: Row, key: str, month: dt.date) -> int:
+def _left(events: Events, sale: Row, month: dt.date) -> int:
     """Units of a sale that nobody gave back within the window of the month."""
-    kind = "booking" if key == "item_id" else "purchase"
     taken = [
         c["reversed_units"]
         for c in events["cancellation"]
-        if (c["item_kind"], c["booking_id"], c["item_key"]) == (kind, sale["booking_id"], sale[key])
-        and _is_seen(month, c["event_on"], c["item_booked_on"])
+        if c["item_event_id"] == sale["event_id"] and _is_seen(month, c["event_on"], c["item_booked_on"])
     ]
-    return int(sale["units" if kind == "booking" else "quantity"]) - sum(taken)
+    return int(sale["quantity" if "quantity" in sale else "units"]) - sum(taken)
 
 
 def _item_of(events: Events, purchase: Row, month: dt.date) -> tuple[str, str] | None:
@@ -64,7 +62,7 @@ def oracle(events: Events) -> list[Row]:
         heads: dict[str, int] = defaultdict(int)
         for b in events["booking"]:
             is_here = _month(b["start_on"]) == month and _is_seen(month, b["event_on"])
-            if is_here and _left(events, b, "item_id", month) > 0:
+            if is_here and _left(events, b, month) > 0:
                 party = [b[c] for c in ("adults", "children", "infants") if b[c] is not None]
                 heads[b["product"]] += sum(party) if party else b["units"]
                 baskets[b["product"]][b["booking_id"], b["item_id"]] = defaultdict(int)
@@ -73,7 +71,7 @@ def oracle(events: Events) -> list[Row]:
             name = f"other:{p['sku']}" if name == "other" else name
             for of_product in baskets.values():
                 if item in of_product and _is_seen(month, p["event_on"]):
-                    of_product[item][name] += _left(events, p, "purchase_id", month)
+                    of_product[item][name] += _left(events, p, month)
         for product, of_product in baskets.items():
             rows += _rows(month, product, list(of_product.values()), heads[product])
     return sorted(rows, key=lambda r: [r[k] for k in ANALYSIS.mart.grain])
@@ -109,7 +107,10 @@ def _row(month: dt.date, product: str, a: str, b: str) -> Row:
 
 
 def _history(seed: int, size: int) -> Events:
-    """`size` items, most in March, with ancillaries and cancellations; sold at the edges of the windows, too."""
+    """`size` items, most in March, with ancillaries and cancellations; sold at the edges of the windows, too.
+
+    Some are the booking's other item sold again, for another month or at the same instant, and so with ancillaries.
+    """
     chance = random.Random(seed)
     events: Events = {"booking": [], "purchase": [], "cancellation": []}
     for number in range(size):
@@ -117,7 +118,8 @@ def _history(seed: int, size: int) -> Events:
         first = _month(start)
         edges = [first - dt.timedelta(n) for n in (740, 741)] + [start + dt.timedelta(1)]
         sold = chance.choice([start - dt.timedelta(chance.randint(0, 40))] * 12 + edges)
-        item: Row = {"booking_id": f"b{number // 2 * 2}", "item_id": f"i{number}", "start_on": start}
+        key = chance.choice([number, number, number // 2 * 2])
+        item: Row = {"booking_id": f"b{number // 2 * 2}", "item_id": f"i{key}", "start_on": start}
         item |= {"product": chance.choice(["flight"] * 5 + ["hotel"]), "resource_id": "r", "event_on": sold}
         item |= {"event_id": number + 1, "occurred_at": dt.datetime.combine(sold, dt.time(12), dt.UTC)}
         item |= {"units": chance.randint(1, 3), "adults": chance.choice([None, 0, 1, 2])}
@@ -128,7 +130,8 @@ def _history(seed: int, size: int) -> Events:
             bought = sold + dt.timedelta(chance.choice([0, 0, 0, 0, 20, 60]))
             row: Row = {"booking_id": item["booking_id"], "item_id": chance.choice([item["item_id"]] * 4 + [None])}
             row |= chance.choice([{}] * 30 + [{"booking_id": None}, {"item_id": "nowhere"}])
-            row |= {"purchase_id": f"p{number}-{turn}", "event_on": bought, "quantity": chance.randint(1, 2)}
+            row |= {"purchase_id": f"p{key}-{chance.choice([turn, 0])}", "event_id": 3 * number + turn + 1_000}
+            row |= {"event_on": bought, "quantity": chance.randint(1, 2)}
             row |= {"category": chance.choice(["meal", "baggage", "other"]), "sku": chance.choice("xy")}
             events["purchase"].append(row | {"resource_id": None, "service_on": None})
             if chance.random() < 0.2:
@@ -189,6 +192,14 @@ def test_the_attach_rate_is_per_passenger_and_net_of_what_is_cancelled(runner: R
     gone = [cancellation(bags[0], SOLD, 1), cancellation(items[2], SOLD, 1)]
     (row,) = runner.analyze(ANALYSIS, {"booking": items, "purchase": bags, "cancellation": gone}, [MARCH])
     assert (row["items"], row["passenger_items"], row["units"], row["attach_rate"]) == (2, 7, 2, 2 / 7)
+
+
+def test_what_is_sold_twice_under_one_key_is_two_sales(runner: Runner) -> None:
+    items = [_item(0, event_id=1, adults=3), _item(0, event_id=2, adults=2)]
+    bought = [_bag(0, event_id=3, category="meal", quantity=2), _bag(0, event_id=4)]
+    gone = [cancellation(items[0], SOLD, 1), cancellation(bought[0], SOLD, 2)]
+    (row,) = runner.analyze(ANALYSIS, {"booking": items, "purchase": bought, "cancellation": gone}, [MARCH])
+    assert (row["ancillary_a"], row["units"], row["items"], row["passenger_items"]) == ("baggage", 1, 1, 2)
 
 
 def test_an_ancillary_that_names_no_item_goes_with_the_first_of_its_booking(runner: Runner) -> None:

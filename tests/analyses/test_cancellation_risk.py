@@ -110,9 +110,10 @@ def _history(seed: int, size: int) -> Events:
     for number in range(size):
         ahead = chance.choice([-1, 0, 6, 7, 8, 20, 21, 41, 739, 741])
         item = booked(number, chance.choice([-1, 0, 1, 6, 7, 13, 14]), ahead, chance.randint(1, 3))
-        item |= {"product": chance.choice(["hotel", "hotel", "car"])}
+        item |= {"event_id": number + 1, "product": chance.choice(["hotel", "hotel", "car"])}
         item["currency"] = chance.choice(["EUR", "USD"] * 15 + ["XXX"])
-        events["booking"] += [item] * chance.choice([1] * 9 + [2])
+        item["booking_id"] = f"k{chance.choice([number, number, number // 2])}"
+        events["booking"].append(item)
         left = item["units"]
         for _ in range(chance.choice([0, 1, 1, 2])):
             taken = min(left, chance.randint(1, 3))
@@ -130,7 +131,7 @@ def _fate(item: Row, events: Events, horizon: dt.date) -> dict[str, Any]:
     """When an item leaves and why, its value and what of it was taken when."""
 
     def seen(name: str) -> list[Row]:
-        mine = [e for e in events[name] if e["booking_id"] == item["booking_id"] and e["reversed_units"]]
+        mine = [e for e in events[name] if e["item_event_id"] == item["event_id"] and e["reversed_units"]]
         return [e for e in mine if -1 <= (e["event_on"] - item["event_on"]).days <= 770]
 
     def value(amount: int) -> int | None:

@@ -95,9 +95,10 @@ def lives(draw: st.DrawFn) -> Events:
     sale = st.tuples(on, who, currency, st.integers(-5, 60), st.integers(0, 400), st.integers(0, 9))
     for number, (sold, customer, money, lead, late, odd) in enumerate(draw(st.lists(sale, min_size=1, max_size=22))):
         item = _booked(sold, 100 + late, booking_id=f"k{number}", customer_id=customer, currency=money)
-        item |= {"start_on": day(sold + lead), "point_of_sale": ("PT", "US", None)[odd % 3]}
+        item |= {"event_id": 2 * number + 1, "start_on": day(sold + lead), "point_of_sale": ("PT", "US", None)[odd % 3]}
         item |= {"product": ("flight", "hotel")[odd % 2], "end_on": None if odd == 5 else day(sold + lead + odd)}
-        items = [item] if odd < 7 else [item, item | {"item_id": "2", "product": "car", "event_on": day(sold + late)}]
+        again = {"event_id": 2 * number + 2, "item_id": "12"[odd % 2], "product": "car", "event_on": day(sold + late)}
+        items = [item] if odd < 7 else [item, item | again]
         items[-1]["occurred_at"] = _at((items[-1]["event_on"] - day(0)).days + odd / 10)
         events["booking"] += items if odd != 4 else []
         for thing in items[: (0, 0, 1, 2)[late % 4]]:
@@ -136,8 +137,8 @@ def _expected(events: Events, customer: str, as_of: dt.date) -> Row | None:
     undone = [r | {"currency": r["item_currency"]} for r in events["cancellation"]] + events["refund"]
     undone = [r for r in undone if r["item_customer_id"] == customer]
     undone = [r for r in undone if opens <= r["event_on"] <= as_of and opens <= r["item_booked_on"] <= as_of]
-    items = {(r["booking_id"], r["item_id"]) for r in events["booking"]}
-    undone = [r for r in undone if (r["booking_id"], r["item_key"]) in items]
+    sales = {r["event_id"] for r in events["booking"]}
+    undone = [r for r in undone if r["item_event_id"] in sales]
     left = {k: sum(i["units"] for i in rows) for k, rows in bookings.items()}
     for r in undone:
         if r["booking_id"] in left:

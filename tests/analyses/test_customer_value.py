@@ -88,8 +88,9 @@ def lives(draw: st.DrawFn) -> Events:
     currency = st.sampled_from(["EUR", "EUR", "EUR", "EUR", "EUR", "EUR", "USD", "XXX"])
     sale = st.tuples(on, who, currency, st.integers(0, 400), st.integers(0, 9))
     for number, (sold, customer, money, late, odd) in enumerate(draw(st.lists(sale, min_size=1, max_size=22))):
-        item = _booked(sold, customer, 60 + late, currency=money, booking_id=f"k{number}")
-        items = [item] if odd < 7 else [item, item | {"item_id": "2", "event_on": day(sold + late)}]
+        item = _booked(sold, customer, 60 + late, currency=money, booking_id=f"k{number}", event_id=2 * number + 1)
+        again = {"item_id": "12"[odd % 2], "event_on": day(sold + late), "event_id": 2 * number + 2}
+        items = [item] if odd < 7 else [item, item | again]
         events["booking"] += items if odd != 4 else []
         for thing in items[: (0, 0, 1, 2)[late % 4]]:
             undone = cancellation(thing, day(sold + late - 3), 1 + odd % 2, given_back=late, reversed_cost=40)
@@ -116,7 +117,7 @@ def _total(amounts: list[int | None]) -> int | None:
 def _oracle(events: Events, as_of: dt.date) -> dict[str, Row]:
     """The rows of one as-of day by customer, without what the models expect, from the definitions."""
     opens = as_of - dt.timedelta(730)
-    items = {(r["booking_id"], r["item_id"]) for r in events["booking"]}
+    sales = {r["event_id"] for r in events["booking"]}
     values: dict[str | None, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     sold: dict[tuple[str | None, str], list[Row]] = defaultdict(list)
     units: dict[tuple[str | None, str], int] = defaultdict(int)
@@ -132,7 +133,7 @@ def _oracle(events: Events, as_of: dt.date) -> dict[str, Row]:
                 units[r["customer_id"], r["booking_id"]] += r["units"]
     for r in [r | {"currency": r["item_currency"]} for r in events["cancellation"]] + events["refund"]:
         is_seen = all(opens <= on <= as_of for on in (r["event_on"], r["item_booked_on"]))
-        if is_seen and (r["booking_id"], r["item_key"]) in items:
+        if is_seen and r["item_event_id"] in sales:
             cost = r.get("reversed_cost", 0)
             note(r["item_customer_id"], r["booking_id"], r["currency"], -r["given_back"], cost - r["given_back"])
             units[r["item_customer_id"], r["booking_id"]] -= r.get("reversed_units", 0)

@@ -38,13 +38,13 @@ def _oracle(events: Events, horizon: dt.date) -> list[Row]:
     items: dict[tuple[str | None, str], list[Row]] = defaultdict(list)
     for row in events["booking"]:
         items[row["customer_id"], row["booking_id"]].append(row)
-    sold = {(r["booking_id"], r["item_id"]) for r in events["booking"]}
+    sold = {r["event_id"] for r in events["booking"]}
     made: dict[str | None, list[tuple[dt.date, bool]]] = defaultdict(list)
     for (customer, booking), rows in items.items():
         left = sum(r["units"] for r in rows) - sum(
             r["reversed_units"]
             for r in events["cancellation"]
-            if (r["booking_id"], r["item_customer_id"]) == (booking, customer) and (booking, r["item_key"]) in sold
+            if (r["booking_id"], r["item_customer_id"]) == (booking, customer) and r["item_event_id"] in sold
         )
         made[customer].append((min(r["event_on"] for r in rows).replace(day=1), left > 0))
     unknown = [month for month, _ in made.pop(None, [])]
@@ -78,9 +78,10 @@ def histories(draw: st.DrawFn) -> Events:
     sale = st.tuples(day, st.sampled_from(["a", "b", "c", "d", None]), st.integers(0, 9), st.integers(0, 40))
     events: Events = {"booking": [], "cancellation": []}
     for number, (on, customer, odd, late) in enumerate(draw(st.lists(sale, min_size=1, max_size=14))):
-        item = _booked(FIRST + dt.timedelta(on), f"k{number // (1 + odd % 2)}", customer, item_id=f"{number}")
-        then = item["event_on"] + dt.timedelta(late)
-        events["booking"] += [item, item | {"item_id": "x", "event_on": then}][: 1 + odd // 7]
+        booking, then = f"k{number // (1 + odd % 2)}", FIRST + dt.timedelta(on + late)
+        item = _booked(FIRST + dt.timedelta(on), booking, customer, item_id=f"{number}", event_id=2 * number + 1)
+        again = {"item_id": ("x", item["item_id"])[odd % 2], "event_on": then, "event_id": 2 * number + 2}
+        events["booking"] += [item, item | again][: 1 + odd // 7]
         if odd % 5 > 2:
             events["cancellation"].append(cancellation(item, then, odd % 5 - 2))
     return events

@@ -280,4 +280,5 @@ def test_the_sales_own_columns_come_with_it(settings: Settings) -> None:
     meal |= {"item_start_on": dt.date(2026, 3, 4), "item_end_on": None, "item_customer_id": None}
     meal |= {"item_point_of_sale": "ES", "reversed_units": 3, "reversed_price": 10, "reversed_cost": 6}
     meal |= {"reversed_commission": 0, "reversed_fee": 0}
+    item["item_event_id"], meal["item_event_id"] = (row["event_id"] for _, row in (booking, purchase))
     assert rows == [common | item, common | meal]

@@ -46,14 +46,16 @@ def _rows(settings: Settings, through: int) -> dict[str, list[dict[str, Any]]]:
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
-    short = {"rank": row["item_rank"], "kind": row["item_kind"], "key": row["item_key"], "back": row["given_back"]}
+    short = {"rank": row["item_rank"], "kind": row["item_kind"], "key": row["item_key"], "sale": row["item_event_id"]}
+    short |= {"back": row["given_back"]}
     short |= {name: row[f"reversed_{name}"] for name in TAKEN} | {"kept": row["kept_penalty"]}
     return short
 
 
 def _expected(row: dict[str, Any], rank: int) -> dict[str, Any]:
-    sale = row["sale"] or {"kind": None, "key": None}
-    short = {"rank": rank, "kind": sale["kind"], "key": sale["key"], "back": row.get("given_back", 0)}
+    sale = row["sale"] or {"kind": None, "key": None, "event_id": None}
+    short = {"rank": rank, "kind": sale["kind"], "key": sale["key"], "sale": sale["event_id"]}
+    short |= {"back": row.get("given_back", 0)}
     short |= {name: row.get(f"reversed_{name}", 0) for name in TAKEN} | {"kept": row.get("kept_penalty", 0)}
     return short
 

@@ -32,7 +32,7 @@ class AncillaryAffinity(BehaviorAnalysis):
       that item starts. Without a booking, or with one of which no unit is left, it goes with nothing and is left out;
       what it earned is in `economic_results`.
     - Attach rate is units bought less cancelled, per passenger-item: the passengers of each item added up, as booked.
-      An item that says no passengers has as many as units.
+      An item that says no passengers has as many as units; one sold again has those of each sale with a unit left.
     - With n items of a product and month, A of them with the one ancillary, B with the other and AB with both (any
       unit left): support = AB / n, confidence = AB / A or AB / B, lift = (AB / n) / (A / n x B / n). A lift above 1
       says that they are bought together more often than by chance (Agrawal, Imielinski & Swami, SIGMOD 1993; Brin,
@@ -143,7 +143,7 @@ def _within(frame: Frame) -> Frame:
 
 
 def _items(given: Inputs) -> Frame:
-    """Items that start in the months asked for and of which any unit is left, with their passengers."""
+    """Items that start in the months asked for and of which any unit is left, with the passengers of its sales."""
     party = ("adults", "children", "infants")
     is_silent = nw.all_horizontal(*(nw.col(c).is_null() for c in party), ignore_nulls=True)
     stated = nw.sum_horizontal(*(or_zero(c) for c in party))
@@ -151,6 +151,7 @@ def _items(given: Inputs) -> Frame:
         "booking_id",
         "item_id",
         "product",
+        sale_id="event_id",
         service_month=period_of("start_on", Every.MONTH),
         changed_on="event_on",
         since_on="event_on",
@@ -161,6 +162,7 @@ def _items(given: Inputs) -> Frame:
         "booking_id",
         item_id="item_key",
         product="item_product",
+        sale_id="item_event_id",
         service_month=period_of("item_start_on", Every.MONTH),
         changed_on="changed_on",
         since_on="since_on",
@@ -169,10 +171,11 @@ def _items(given: Inputs) -> Frame:
     )
     return (
         _within(nw.concat([sold, gone]).join(given.days, how="semi", left_on="service_month", right_on="output_on"))
-        .group_by(*_ITEM)
+        .group_by(*_ITEM, "sale_id")
         .agg(nw.col("units", "passengers").sum().cast(nw.Int64()))
         .filter(nw.col("units") > 0)
-        .drop("units")
+        .group_by(*_ITEM)
+        .agg(nw.col("passengers").sum().cast(nw.Int64()))
     )
 
 
@@ -185,45 +188,41 @@ def _changes(given: Inputs, items: Frame) -> Frame:
     """Ancillaries of the items bought and given back: the item, `ancillary` and units."""
     article = nw.concat_str(nw.lit(f"{OTHER}:"), nw.col("sku"))
     bought = _within(
-        _of_items(given)
-        .select(
-            "booking_id",
-            "item_id",
-            "purchase_id",
+        _of_items(given, items).select(
+            *_ITEM,
+            sale_id="event_id",
             changed_on="event_on",
             since_on="event_on",
             units=or_zero("quantity"),
             ancillary=nw.when(nw.col("category") == OTHER).then(article).otherwise(nw.col("category")),
         )
-        .join(items.select(*_ITEM), on=["booking_id", "item_id"])
     )
     gone = _within(
         reversals(given, "cancellation", "purchase")
-        .select("booking_id", "changed_on", "since_on", purchase_id="item_key", units=-or_zero("reversed_units"))
-        .join(bought.select(*_ITEM, "purchase_id", "ancillary").unique(), on=["booking_id", "purchase_id"])
+        .select("changed_on", "since_on", sale_id="item_event_id", units=-or_zero("reversed_units"))
+        .join(bought.select(*_ITEM, "sale_id", "ancillary"), on="sale_id")
     )
     columns = (*_ITEM, "ancillary", "units")
     return nw.concat([bought.select(*columns), gone.select(*columns)])
 
 
-def _of_items(given: Inputs) -> Frame:
-    """Purchases with the item they go with; the first item is the first of those sold within its month's window."""
-    columns = ("booking_id", "purchase_id", "category", "sku", "quantity", "event_on")
+def _of_items(given: Inputs, items: Frame) -> Frame:
+    """Purchases with each of the items that they go with; the first item is that of a month's window."""
+    purchases, month = given["purchase"], ["booking_id", "service_month"]
+    columns = ("event_id", "category", "sku", "quantity", "event_on")
     is_nameless = nw.col("item_id").is_null()
-    nameless = given["purchase"].filter(is_nameless).select(*columns)
+    nameless = purchases.filter(is_nameless).select("booking_id", *columns)
     first = (
-        given["booking"]
-        .join(nameless, how="semi", on="booking_id")
-        .with_columns(service_month=period_of("start_on", Every.MONTH))
-        .with_columns(
-            opens_on=plus_days("service_month", -LONGEST_LEAD),
-            previous_on=nw.col("event_on").shift(1).over("booking_id", order_by=["occurred_at", "event_id"]),
-        )
-        .filter(nw.col("previous_on").is_null() | (nw.col("previous_on") < nw.col("opens_on")))
-        .select("booking_id", "item_id")
+        items.join(nameless, how="semi", on="booking_id")
+        .select(*month)
+        .unique()
+        .join(given["booking"].select("booking_id", "item_id", "occurred_at", "event_id", "event_on"), on="booking_id")
+        .filter(nw.col("event_on") >= plus_days("service_month", -LONGEST_LEAD))
+        .unique(subset=month, keep="first", order_by=["occurred_at", "event_id"])
     )
-    named = given["purchase"].filter(~is_nameless).select(*columns, "item_id")
-    return nw.concat([named, nameless.join(first, on="booking_id").select(*columns, "item_id")])
+    named = purchases.filter(~is_nameless).join(items, on=["booking_id", "item_id"])
+    of_first = nameless.join(items.join(first, how="semi", on=[*month, "item_id"]), on="booking_id")
+    return nw.concat([frame.select(*_ITEM, *columns) for frame in (named, of_first)])
 
 
 def _alone(bought: Frame) -> Frame:

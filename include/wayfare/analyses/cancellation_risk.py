@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 EARLY, TOLD = 1, 30
 """Days before its sale that a cancellation may be dated, and days after service until what became of it is told."""
 AGES = LONGEST_LEAD // 7 + 1
-_SOLD = ("booking_id", "item_id", "sold_at")
 _COHORT = ("booked_week_on", "product")
 _CAUSES = ("cancelled", "no_shows", "censored", "still_ahead")
 """How an item leaves what is at risk."""
@@ -136,10 +135,10 @@ class CancellationRisk(BehaviorAnalysis):
     def totals(self, given: Inputs) -> Frame:
         """Items wholly cancelled, and no-shows that are not, of service days reached."""
         sold = _sold(given)
-        gone = _returned(_of_items(given["cancellation"]), *_SOLD).filter(nw.col("is_gone"))
+        gone = _returned(_of_items(given["cancellation"])).filter(nw.col("is_gone"))
         over = sold.filter(nw.col("over_on") <= nw.lit(given.horizon))
-        missed = over.join(_no_shows(given), how="semi", on=list(_SOLD)).join(gone, how="anti", on=list(_SOLD))
-        cancelled = sold.join(gone, how="semi", on=list(_SOLD)).select(cancelled=nw.len())
+        missed = over.join(_no_shows(given), how="semi", on="sale_id").join(gone, how="anti", on="sale_id")
+        cancelled = sold.join(gone, how="semi", on="sale_id").select(cancelled=nw.len())
         return cancelled.join(missed.select(no_shows=nw.len()), how="cross")
 
 
@@ -151,11 +150,7 @@ def _sold(given: Inputs) -> Frame:
     asked = booked.join(given.days, how="semi", left_on="booked_week_on", right_on="output_on")
     return with_rate(asked, given.rates, "event_on").select(
         *_COHORT,
-        "booking_id",
-        "item_id",
-        "units",
         sale_id="event_id",
-        sold_at="occurred_at",
         booked_on="event_on",
         over_on=nw.max_horizontal("event_on", nw.min_horizontal("start_on", "seen_to")),
         value=_value("price"),
@@ -167,11 +162,11 @@ def _value(price: str) -> nw.Expr:
 
 
 def _of_items(events: Frame) -> Frame:
-    """Events that do something to an item and are dated in the time it is seen, with the keys of its sale."""
+    """Events that do something to an item and are dated in the time it is seen, with the id of its sale."""
     after, does = days_between("item_booked_on", "event_on"), nw.col("reversed_units") > 0
     return events.filter(
         nw.col("item_kind") == "booking", does, after >= -EARLY, after <= LONGEST_LEAD + TOLD
-    ).with_columns(item_id="item_key", sold_at="item_booked_at")
+    ).with_columns(sale_id="item_event_id")
 
 
 def _taken(given: Inputs, sold: Frame) -> Frame:
@@ -179,21 +174,25 @@ def _taken(given: Inputs, sold: Frame) -> Frame:
     cancelled = _of_items(given["cancellation"]).with_columns(currency="item_currency")
     return (
         with_rate(cancelled, given.rates, "item_booked_on")
-        .select(*_SOLD, "event_on", "reversed_units", "item_units", taken=_value("reversed_price"))
-        .join(sold, on=list(_SOLD))
+        .select("sale_id", "event_on", "reversed_units", "item_units", taken=_value("reversed_price"))
+        .join(sold, on="sale_id")
         .with_columns(left_on=nw.max_horizontal("booked_on", nw.min_horizontal("event_on", "over_on")))
         .with_columns(age_weeks=days_between("booked_on", "left_on") // 7)
     )
 
 
-def _returned(events: Frame, *by: str, **more: nw.Expr) -> Frame:
+def _returned(events: Frame, **more: nw.Expr) -> Frame:
     """Items of which units were cancelled, and whether no unit is left."""
     units = {"units_gone": nw.col("reversed_units").sum(), "units_sold": nw.col("item_units").max()}
-    return events.group_by(*by).agg(**units, **more).with_columns(is_gone=nw.col("units_gone") >= nw.col("units_sold"))
+    return (
+        events.group_by("sale_id")
+        .agg(**units, **more)
+        .with_columns(is_gone=nw.col("units_gone") >= nw.col("units_sold"))
+    )
 
 
 def _no_shows(given: Inputs) -> Frame:
-    return _of_items(given["travel"].filter(nw.col("outcome") == "no_show")).select(*_SOLD).unique()
+    return _of_items(given["travel"].filter(nw.col("outcome") == "no_show")).select("sale_id").unique()
 
 
 def _items(given: Inputs, sold: Frame, taken: Frame) -> Frame:
@@ -201,14 +200,14 @@ def _items(given: Inputs, sold: Frame, taken: Frame) -> Frame:
 
     `lived` is the number of ages that an item still ahead has lived through; null for others.
     """
-    returned = _returned(taken, "sale_id", gone_on=nw.col("left_on").max(), taken=nw.col("taken").sum())
+    returned = _returned(taken, gone_on=nw.col("left_on").max(), taken=nw.col("taken").sum())
     missed = _no_shows(given).with_columns(is_missed=nw.lit(value=True))
     is_gone, is_missed = (nw.col(name).fill_null(value=False) for name in ("is_gone", "is_missed"))
     is_ahead, horizon = nw.col("leaves_on") > nw.col("horizon"), nw.lit(given.horizon)
     leaves_on = nw.when(is_gone).then(nw.col("gone_on")).otherwise(nw.col("over_on"))
     return (
         sold.join(returned, how="left", on="sale_id")
-        .join(missed, how="left", on=list(_SOLD))
+        .join(missed, how="left", on="sale_id")
         .with_columns(leaves_on=leaves_on, horizon=horizon)
         .with_columns(last_on=nw.min_horizontal("leaves_on", "horizon"))
         .select(

@@ -37,22 +37,19 @@ SOLD_IN_TIME = Expect(
 
 
 def reversals(given: Inputs, event_type: str, kind: str) -> Frame:
-    """Events of a type that takes back, a row for each item ("booking") or ancillary ("purchase") that is an input too.
+    """Events of a type that takes back, a row for each sale (`kind`: "booking" or "purchase") that is an input too.
 
     Adds `changed_on` and `since_on`.
     """
-    rows = (
+    return (
         given[event_type]
         .filter(nw.col("item_kind") == kind)
         .with_columns(
             changed_on=nw.max_horizontal("event_on", "item_booked_on"),
             since_on=nw.min_horizontal("event_on", "item_booked_on"),
         )
+        .join(given[kind].select(item_event_id="event_id"), how="semi", on="item_event_id")
     )
-    if kind == "booking":
-        items = given["booking"].select("booking_id", item_key="item_id")
-        return rows.join(items, how="semi", on=["booking_id", "item_key"])
-    return rows.join(given["purchase"].select(item_key="purchase_id"), how="semi", on="item_key")
 
 
 def sold_in_markets(given: Inputs) -> Frame:

@@ -48,6 +48,7 @@ REFERENCE_COLUMNS = (
         "item_rank", pa.int32(), "1 for the event's first row: count events where it is 1.", nullable=False
     ),
     ReferenceColumn("item_kind", _TEXT, "booking or purchase; empty where the sale is unknown."),
+    ReferenceColumn("item_event_id", pa.uuid(), "event_id of the sale; several sales may have one key."),
     ReferenceColumn("item_key", _TEXT, "The sale's item_id or purchase_id."),
     ReferenceColumn("item_product", _TEXT, "The sale's product, or the ancillary's category."),
     ReferenceColumn("item_booked_at", pa.timestamp("us", "UTC"), "When it was sold."),

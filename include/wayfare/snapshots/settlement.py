@@ -76,7 +76,7 @@ scope AS MATERIALIZED (
   FROM (SELECT DISTINCT event_on AS file_on, as_of, booking_id FROM asked) AS bookings
 ),
 sold AS (
-  SELECT s.scope_id AS booking, b.event_id AS sale_id, 'booking' AS item_kind, b.item_id COLLATE "C" AS item_key,
+  SELECT s.scope_id AS booking, b.event_id AS item_event_id, 'booking' AS item_kind, b.item_id COLLATE "C" AS item_key,
     NULL AS of_item, b.product AS item_product, b.occurred_at AS item_booked_at, b.event_on AS item_booked_on,
     b.resource_id AS item_resource_id, b.destination AS item_destination, NULL AS item_sku,
     b.start_on AS item_start_on, b.end_on AS item_end_on, b.currency AS item_currency,
@@ -99,7 +99,7 @@ sale AS MATERIALIZED (
   SELECT CASE WHEN key_is_test AND NOT booking_is_test THEN -booking ELSE booking END AS scope_id, *,
     row_number() OVER of_key AS place, (sum(item_units) OVER of_key)::bigint - item_units AS sold_before
   FROM tested WHERE key_is_test OR NOT item_is_test
-  WINDOW of_key AS (PARTITION BY booking, item_kind, item_key ORDER BY item_booked_at, sale_id)
+  WINDOW of_key AS (PARTITION BY booking, item_kind, item_key ORDER BY item_booked_at, item_event_id)
 )
 """  # noqa: S608 - the interpolated names are the constants below
 
