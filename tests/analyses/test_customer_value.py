@@ -64,12 +64,13 @@ def test_equals_score_equally_and_one_time_buyers_are_not_spread_over_all_scores
 
 def test_what_was_sold_to_nobody_known_is_one_row(runner: Runner) -> None:
     item = _booked(3, None)
-    events = {"booking": [_booked(0, None), item, _booked(5)]}
+    events = {"booking": [_booked(0, "(unknown)"), item, _booked(5)]}
     events["cancellation"] = [cancellation(item, day(4), 1, given_back=50, reversed_cost=40)]
     unknown, known = runner.analyze(ANALYSIS, events, [day(5)], rates=RATES)
     assert (unknown["customer_id"], unknown["net_minor"], unknown["margin_minor"]) == ("(unknown)", 150, 30)
     assert [unknown[c] for c in ("bookings", "recency_score", "repeat_purchases", *EXPECTED)] == [None] * 7
     assert (known["net_minor"], known["frequency_score"]) == (100, 1)
+    assert runner.totals(ANALYSIS, events, [day(5)], rates=RATES)["bookings"] == 1
 
 
 def test_an_amount_without_a_rate_makes_the_sums_null_and_leaves_the_counts(runner: Runner) -> None:

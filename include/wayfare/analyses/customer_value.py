@@ -152,7 +152,7 @@ class CustomerValue(BehaviorAnalysis):
     def totals(self, given: Inputs) -> Frame:
         """Bookings made by known customers, and net and margin of all sales, in the windows."""
         days, by = given.days.select(as_of_on="output_on"), ["as_of_on", "customer_id"]
-        sold = given["booking"].filter(~nw.col("customer_id").is_null())
+        sold = given["booking"].filter(_IS_KNOWN)
         made = known_on(
             sold.select("customer_id", "booking_id", changed_on="event_on", since_on="event_on"), days, BEFORE
         )
@@ -165,6 +165,10 @@ class CustomerValue(BehaviorAnalysis):
         )
 
 
+_IS_KNOWN = nw.col("customer_id") != UNKNOWN
+"""Not where it is null; a customer who goes by the name of nobody known is none."""
+
+
 def _sums(*columns: str) -> list[nw.Expr]:
     return [sum_if_complete(c).cast(nw.Int64()).alias(c) for c in columns]
 
@@ -172,7 +176,6 @@ def _sums(*columns: str) -> list[nw.Expr]:
 def _changes(given: Inputs) -> Frame:
     """Changes of bookings, net and margin in the reporting currency."""
     return with_rate(booking_changes(given), given.rates, "rate_on").select(
-        "customer_id",
         "booking_id",
         "changed_on",
         "since_on",
@@ -180,6 +183,7 @@ def _changes(given: Inputs) -> Frame:
         "booked_at",
         "items",
         "units",
+        customer_id=nw.when(_IS_KNOWN).then(nw.col("customer_id")),
         net=converted(nw.col("net")),
         margin=converted(nw.col("margin")),
     )
