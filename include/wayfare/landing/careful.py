@@ -35,6 +35,8 @@ _WANTED = {
     Kind.PLACE: "an IATA code of three capital letters, like LIS",
     Kind.FLAG: "true or false",
 }
+_UNFIT = (msgspec.ValidationError, UnicodeEncodeError)
+"""What msgspec says of a value that is not the field's; the latter of half a surrogate pair that is no text to be."""
 
 
 class Refused(Exception):  # noqa: N818  # it is an answer about one line, no error of the program
@@ -158,7 +160,7 @@ def _values(contract: EventType, event: dict[str, Any]) -> tuple[Any, ...]:
     unknown = {n: v for n, v in event.items() if n not in contract.by_name and n != "event_type"}
     try:
         struct = msgspec.convert({"event_type": contract.name, **known}, contract.struct)
-    except msgspec.ValidationError as error:
+    except _UNFIT as error:
         raise Refused(_field_fault(contract, known) or Fault("bad_event", str(error))) from None
     values = [_stored(f, getattr(struct, f.name)) for f in contract.fields]
     return (*values, _extra(unknown))
@@ -172,7 +174,7 @@ def _field_fault(contract: EventType, known: dict[str, Any]) -> Fault | None:
             continue
         try:
             msgspec.convert(known[field.name], field.python)
-        except msgspec.ValidationError:
+        except _UNFIT:
             return _bad(field, known[field.name])
     return None
 
