@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _QUERY = """
 SELECT string_agg(setting, ' ' ORDER BY name COLLATE "C") FROM pg_settings
-WHERE name LIKE 'tcp_keepalives%' OR name = 'TimeZone'
+WHERE name LIKE 'tcp_keepalives%' OR name IN ('TimeZone', 'client_encoding')
 """
 
 
@@ -43,8 +43,9 @@ def _told(url: str) -> tuple[str, str]:
     return bulky, str(pooled)
 
 
-def test_the_server_notices_a_client_that_is_lost(settings: Settings) -> None:
-    assert _told(settings.url("owner")) == ("UTC 3 30 10", "UTC 3 30 10")
+def test_the_server_notices_a_client_that_is_lost(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    assert _told(settings.url("owner")) == ("UTC UTF8 3 30 10", "UTC UTF8 3 30 10")
 
 
 def test_unix_sockets_are_as_good(settings: Settings) -> None:

@@ -202,6 +202,21 @@ def test_a_later_version_is_not_migrated_back(settings: Settings) -> None:
         database.migrate(settings)
 
 
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_does_not_hold_every_text_is_refused(empty: Settings, encoding: str) -> None:
+    other = f"{empty.url('owner')}_other"
+    with psycopg.connect(empty.url("owner"), autocommit=True) as connection:
+        connection.execute(
+            f"CREATE DATABASE {other.rpartition('/')[2]} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+        )
+        try:
+            with pytest.raises(ConfigurationError, match=f"is in {encoding}, .* ENCODING 'UTF8'"):
+                database.migrate(Settings(database_url=other, home=empty.home))
+        finally:
+            database.engine(other).dispose()
+            connection.execute(f"DROP DATABASE {other.rpartition('/')[2]} WITH (FORCE)")
+
+
 def test_a_failing_migration_leaves_nothing(empty: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_GRANTS", "GRANT nonsense")
     with pytest.raises(Exception, match="nonsense"):

@@ -42,4 +42,4 @@ def arguments(url: str) -> dict[str, Any]:
     if "@" in (place.host or ""):
         raise ConfigurationError("a URL of PostgreSQL has more than one @: write %40 for one in a password")
     _, given = place.get_dialect()().create_connect_args(place)
-    return {**_PATIENCE, **given}
+    return {**_PATIENCE, **given, "client_encoding": "utf8"}  # which COPY is sent, whatever the environment says

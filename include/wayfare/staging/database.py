@@ -144,8 +144,8 @@ def migrate(settings: Settings) -> None:
     Raises
     ------
     ConfigurationError
-        The installation was created with another time zone, or migrated by a later version of Wayfare, or the account
-        is not the owner.
+        The installation was created with another time zone, or migrated by a later version of Wayfare, the database is
+        not in UTF-8, or the account is not the owner.
     DeclarationError
         A contract gained a required field without becoming a new major version.
     ServiceError
@@ -171,6 +171,12 @@ def migrate(settings: Settings) -> None:
 def _bring_up_to_date(connection: Connection, settings: Settings) -> None:
     from wayfare.staging import migrations  # imported late: every room connects, few migrate
 
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"the database is in {encoding}, which does not hold every text; make one with "
+            "`CREATE DATABASE ... ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0`"
+        )
     for schema in SCHEMAS:
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
     migrations.upgrade(connection)
