@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from wayfare.analyses.channel_attribution import MODELS, ChannelAttribution
 from wayfare.analyses.sales import LONGEST_LEAD
+from wayfare.quality.suites import MOST_MINOR
 
 if TYPE_CHECKING:
     from analyses.conftest import Row, Runner
@@ -217,6 +218,13 @@ def test_the_models_share_one_booking(runner: Runner) -> None:
     assert _credits(rows, "linear_minor") == {"email": 250, "social": 500, "search": 251}
     assert _credits(rows, "position_based_bookings") == {"email": 0.4, "search": 0.1, "social": 0.5}
     assert _credits(rows, "touches") == {"email": 1, "search": 1, "social": 2}
+
+
+def test_the_largest_amount_is_shared_among_many_touches_in_a_currency_of_many_units(runner: Runner) -> None:
+    touches = [{"visitor_id": "v", "channel": str(n % 3), "occurred_at": _at(-1, n)} for n in range(300)]
+    booking = {"visitor_id": "v", "occurred_at": _at(0, 9), "price": MOST_MINOR}
+    rows = runner.analyze(ANALYSIS, {"view": touches, "booking": [booking]}, [DAY], rates=[("EUR", DAY, 24_000.0)])
+    assert sum(_credits(rows, "position_based_reporting_minor").values()) == MOST_MINOR * 24_000
 
 
 def test_a_touch_of_both_the_visitor_and_the_customer_counts_once(runner: Runner) -> None:

@@ -13,6 +13,7 @@ from snapshots.staged_events import event, stage
 from wayfare import engines, quality, snapshots, storage
 from wayfare.analyses.api import Expect
 from wayfare.analyses.chunk import Chunk
+from wayfare.analyses.economic_results import EconomicResults
 from wayfare.errors import GateError
 
 if TYPE_CHECKING:
@@ -84,12 +85,20 @@ def test_a_warning_is_recorded_and_stops_nothing(settings: Settings, sold: Sold)
     assert found == [("booking", "price", 3, 2, "[1, 2]")]
 
 
-def test_no_amount_that_lands_is_set_aside(settings: Settings) -> None:
-    """In minor units of a rial, 10**12 is a trip for a few people; its cancellation would post without it."""
-    trips = bookings([12 * 10**11, 2**53, -(2**53)], currency="IRR")
+def test_a_size_that_is_an_error_is_set_aside_with_what_takes_it_back(settings: Settings) -> None:
+    """In minor units of a rial, 10**12 is a trip for a few people."""
+    dear = bookings([12 * 10**11, 10**13, -(10**13), 2**53, -(2**53)], currency="IRR", units=100_000)
+    many = event("booking", f"{DAY}", booking_id="many", units=2**31 - 1)
+    meals = event("purchase", f"{DAY}", booking_id="many", quantity=100_001)
+    gone = [event("cancellation", f"{DAY}", booking_id=row["booking_id"], units=100_000) for _, row in (*dear, many)]
     chunk = Chunk("economic_results", (DAY,), 1, "0123456789")
-    staged(settings, [*trips, event("purchase", f"{DAY}", price=2**53, currency="IRR")], chunk)
-    assert quality.validate(settings, chunk)["quarantined"] == 0
+    staged(settings, [*dear, many, meals, *gone], chunk)
+    assert quality.validate(allowing(settings, 1), chunk)["quarantined"] == 2 + 2 + 3
+    engines.analyze(settings, chunk)
+    quality.audit(settings, chunk)
+    (row,) = result(settings, chunk)
+    net = list(EconomicResults.mart.all_columns).index("net_minor")
+    assert row[net] == 0
 
 
 def test_running_again_replaces_what_was_written(settings: Settings, sold: Sold) -> None:

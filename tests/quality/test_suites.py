@@ -72,7 +72,9 @@ def test_every_contract_is_expected(name: str) -> None:
     assert chosen == {f.name: list(f.choices) for f in event_type.fields if f.choices}
     least = {e.arguments["column"]: e.severity for e in expects if e.arguments.get("min_value") == 0}
     numbers = [f for f in event_type.fields if f.kind.value in {"count", "money"}]
-    assert least == {f.name: "warning" if f.signed else "critical" for f in numbers}
+    assert least.items() >= {f.name: "warning" if f.signed else "critical" for f in numbers}.items()
+    bounded = {e.arguments["column"] for e in expects if "max_value" in e.arguments}
+    assert {f.name for f in numbers if f.kind.value == "money"} <= bounded
 
 
 def test_an_expectation_reads_like_its_declaration() -> None:

@@ -103,15 +103,18 @@ def rounded_quotient(amount: nw.Expr, divisor: nw.Expr) -> nw.Expr:
 def share_of(amount: nw.Expr, weight: nw.Expr, upto: nw.Expr, whole: nw.Expr) -> nw.Expr:
     """What of an integer amount falls to `weight` of `whole`, int64; `upto` is the running total of the weights.
 
-    The shares of all weights add up to the amount, and those of the negative amount are their negatives. Exact while
-    amount x whole is below 2**53: Spark divides as double.
+    The shares of all weights add up to the amount, and those of the negative amount are their negatives. Exact for
+    amounts below 2**53: Spark divides as double. Nothing in it is larger than the amount or whole x whole.
 
     >>> weights = frame("SELECT unnest([1, 1, 1]) AS n, unnest([1, 2, 3]) AS upto")
     >>> rows(weights.select("upto", share=share_of(nw.lit(-10), nw.col("n"), nw.col("upto"), nw.lit(3))))
     [(1, -3), (2, -3), (3, -4)]
+    >>> rows(weights.select("upto", share=share_of(nw.lit(2**62), nw.col("n"), nw.col("upto"), nw.lit(3))))
+    [(1, 1537228672809129301), (2, 1537228672809129301), (3, 1537228672809129302)]
     """
     size = amount.abs()
-    share = (size * upto // whole - size * (upto - weight) // whole).cast(nw.Int64())
+    part, rest = size // whole, size % whole
+    share = (part * weight + rest * upto // whole - rest * (upto - weight) // whole).cast(nw.Int64())
     return nw.when(amount < 0).then(-share).otherwise(share)
 
 

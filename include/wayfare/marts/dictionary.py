@@ -17,6 +17,7 @@ from wayfare.analyses.api import Additivity
 from wayfare.contracts import EVENT_TYPES
 from wayfare.contracts.events import ENVELOPE
 from wayfare.marts.schema import view_columns
+from wayfare.quality.suites import MOST_MINOR, MOST_UNITS
 from wayfare.settings import PROJECT, Settings
 from wayfare.snapshots import REFERENCE_COLUMNS
 
@@ -78,6 +79,10 @@ def _dictionary() -> Iterator[str]:
     yield ""
     for event_type in EVENT_TYPES.values():
         yield from _event(event_type)
+    yield from ("### What validation sets aside", "")
+    yield f"An event with an amount of more than {MOST_MINOR:,} minor units, or a sale of more than {MOST_UNITS:,}"
+    yield "units, and what takes such a sale back: no analysis sees them."
+    yield ""
     yield from ("### What day files add", "")
     referring = ", ".join(f"`{e.name}`" for e in EVENT_TYPES.values() if e.refers)
     yield f"Analyses read {referring} with the sale each refers to: one row per event and sale, with these columns too."

@@ -64,6 +64,16 @@ VOLUME = Suite(
 usually has (a warning): the median of the 8 weeks before, where at least 4 of them have events."""
 
 
+MOST_UNITS, MOST_MINOR = 100_000, 10**13
+"""Units of one sale and minor units of one amount, of either sign: what is beyond is an error, in any currency.
+
+It has landed and stays; squared, or in a currency of many units, it would overflow what analyses compute with, and
+each would be stuck for as long as its window sees the event.
+"""
+_REVERSED = ("reversed_price", "reversed_cost", "reversed_commission", "reversed_fee")
+"""Amounts of a sale in an event that takes it back: set aside with the sale, it takes nothing off the others."""
+
+
 def contract_expects(event_type: EventType) -> tuple[Expect, ...]:
     """What the contract itself says of every event of a type."""
     required = [f.name for f in event_type.fields if f.required] + ["event_on", "landed_at", "batch_id"]
@@ -73,10 +83,22 @@ def contract_expects(event_type: EventType) -> tuple[Expect, ...]:
         if field.kind is Kind.CHOICE:
             allowed = {"column": field.name, "value_set": list(field.choices)}
             expects.append(Expect("ExpectColumnValuesToBeInSet", allowed))
-        elif field.kind in {Kind.COUNT, Kind.MONEY}:
-            least = {"column": field.name, "min_value": 0}
-            expects.append(Expect("ExpectColumnValuesToBeBetween", least, "warning" if field.signed else "critical"))
+        elif field.signed:
+            expects += [_between(field.name, 0, severity="warning"), _between(field.name, -MOST_MINOR, MOST_MINOR)]
+        elif field.kind is Kind.MONEY:
+            expects.append(_between(field.name, 0, MOST_MINOR))
+        elif field.kind is Kind.COUNT:
+            is_sold = field.name in {"units", "quantity"} and not event_type.refers
+            expects.append(_between(field.name, 0, MOST_UNITS if is_sold else None))
+    if event_type.refers:
+        expects.append(_between("item_units", 0, MOST_UNITS))
+        expects += [_between(name, -MOST_MINOR, MOST_MINOR) for name in _REVERSED]
     return tuple(expects)
+
+
+def _between(column: str, least: int, most: int | None = None, severity: Severity = "critical") -> Expect:
+    sides = {"min_value": least} if most is None else {"min_value": least, "max_value": most}
+    return Expect("ExpectColumnValuesToBeBetween", {"column": column, **sides}, severity)
 
 
 def input_suite(analysis: BehaviorAnalysis, event_type: EventType) -> Suite:
