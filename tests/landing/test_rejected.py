@@ -16,7 +16,7 @@ from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ConfigurationError
 from wayfare.landing import Landed, land, rejected, rejections, replay
 from wayfare.landing.lines import MAX_LINE
-from wayfare.landing.mapping_files import import_files
+from wayfare.landing.mapping.files import import_files
 
 if TYPE_CHECKING:
     from pathlib import Path

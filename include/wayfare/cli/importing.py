@@ -10,7 +10,7 @@ import typer
 from wayfare.cli.landing import Json, Quiet, close, progress_bar
 
 if TYPE_CHECKING:
-    from wayfare.landing.mapping_preview import Preview
+    from wayfare.landing.mapping.preview import Preview
 
 app = typer.Typer()
 
@@ -29,8 +29,8 @@ def import_(
 
     Exit status: 0 all events are staged, 1 some rows or events were rejected or conflict, 2 a fault stopped the import.
     """
-    from wayfare.landing.mapping_files import import_files
-    from wayfare.landing.mapping_preview import preview
+    from wayfare.landing.mapping.files import import_files
+    from wayfare.landing.mapping.preview import preview
     from wayfare.settings import get_settings
 
     with progress_bar(files, shown=not (quiet or as_json)) as progress:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, func, or_, select
 
 from wayfare.errors import ConfigurationError
-from wayfare.landing import csv_lines, mapping_files
+from wayfare.landing import csv_lines
 from wayfare.landing.decode import decoders
 from wayfare.landing.files import stage_all
 from wayfare.landing.lines import MAX_RUN_BYTES, TOO_LONG, Lines, decoded
+from wayfare.landing.mapping.files import FORMAT, reread
 from wayfare.staging.batches import Stager
 from wayfare.staging.database import transaction
 from wayfare.staging.sealing import seal_of
@@ -118,11 +119,11 @@ def _runs(settings: Settings, reason: str | None, source: str | None, left: _Lef
         rows, shut = _unsealed(settings, _rows(settings, query.where(number.between(first, last))))
         left.count += len(shut)
         left.first = left.first or (_told(settings, shut[0]) if shut else "")
-        foreign = [row for row in rows if row["format"].startswith(mapping_files.FORMAT)]
-        own = [row for row in rows if not row["format"].startswith(mapping_files.FORMAT)]
+        foreign = [row for row in rows if row["format"].startswith(FORMAT)]
+        own = [row for row in rows if not row["format"].startswith(FORMAT)]
         if own:
             yield _lines(own)
-        yield from mapping_files.reread(foreign)
+        yield from reread(foreign)
 
 
 def _end_of_run(ahead: list[dict[str, Any]]) -> int:

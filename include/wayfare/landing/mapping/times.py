@@ -10,8 +10,8 @@ from zoneinfo import available_timezones
 import duckdb
 
 from wayfare.duck import literal
-from wayfare.landing.mapping_scope import Operation, Scope
-from wayfare.landing.mapping_values import (
+from wayfare.landing.mapping.scope import Operation, Scope
+from wayfare.landing.mapping.values import (
     Expression,
     Mistake,
     as_date,

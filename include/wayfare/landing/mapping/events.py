@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wayfare.contracts import EVENT_TYPES, EventType, Kind
 from wayfare.duck import literal
-from wayfare.landing.mapping_values import (
+from wayfare.landing.mapping.values import (
     Check,
     Expression,
     Mistake,
@@ -25,7 +25,7 @@ from wayfare.landing.mapping_values import (
 )
 
 if TYPE_CHECKING:
-    from wayfare.landing.mapping_scope import Scope
+    from wayfare.landing.mapping.scope import Scope
 
 _KEYS = ("type", "key", "when", "fields")
 _CONVERT = {Kind.INSTANT: as_instant, Kind.DATE: as_date, Kind.COUNT: as_whole, Kind.FLAG: as_flag}

@@ -19,7 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from wayfare.errors import DeclarationError
-from wayfare.landing.mapping import Mapping
+from wayfare.landing.mapping.declaration import Mapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,9 +15,9 @@ import pytest
 
 from wayfare import duck
 from wayfare.errors import DataError, DeclarationError
-from wayfare.landing.mapping import layout
-from wayfare.landing.mapping_preview import preview
-from wayfare.landing.mapping_rows import Layout, cells, read
+from wayfare.landing.mapping.declaration import layout
+from wayfare.landing.mapping.preview import preview
+from wayfare.landing.mapping.rows import Layout, cells, read
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -264,7 +264,7 @@ def test_a_preview_counts_events_with_the_id_of_another_and_lands_nothing(settin
 
 
 def test_the_example_of_the_documentation_gives_what_it_says(settings: Settings, tmp_path: Path) -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "mappings.md").read_text("utf-8")
+    page = (Path(__file__).resolve().parents[3] / "docs" / "mappings.md").read_text("utf-8")
     data, mapping = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("csv", "toml"))
     (tmp_path / "stays.csv").write_text(data, "utf-8")
     (tmp_path / "stays.toml").write_text(mapping, "utf-8")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from wayfare.contracts.reference import currencies
 from wayfare.duck import literal
-from wayfare.landing.mapping_scope import Operation, Scope
-from wayfare.landing.mapping_values import (
+from wayfare.landing.mapping.scope import Operation, Scope
+from wayfare.landing.mapping.values import (
     DECIMAL,
     Check,
     Expression,

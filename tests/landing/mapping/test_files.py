@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from wayfare.errors import DataError, DeclarationError
 from wayfare.landing import land, rejections, replay
-from wayfare.landing.mapping_files import import_files
+from wayfare.landing.mapping.files import import_files
 from wayfare.staging.database import engine
 from wayfare.staging.tables import STAGED
 

@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 
 from wayfare import duck
 from wayfare.errors import DeclarationError
-from wayfare.landing import mapping_rows, sources
+from wayfare.landing import sources
 from wayfare.landing.decode import decoders
 from wayfare.landing.files import stage_all
 from wayfare.landing.lines import Fault, Lines
-from wayfare.landing.mapping import Mapping, layout
+from wayfare.landing.mapping.declaration import Mapping, layout
+from wayfare.landing.mapping.rows import cells, read, reread_row
 from wayfare.staging.batches import Stager
 
 if TYPE_CHECKING:
@@ -78,11 +79,7 @@ def mapped_runs(
     rows = max(1, settings.landing_rows // _EVENTS_PER_ROW)
     written = layout(name)
     with _mapper(name) as mapped:
-        yield (
-            mapped(lines)
-            for source in files
-            for lines in mapping_rows.read(source, written, rows, progress or (lambda _: None))
-        )
+        yield (mapped(lines) for source in files for lines in read(source, written, rows, progress or (lambda _: None)))
 
 
 def reread(rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:
@@ -99,7 +96,7 @@ def reread(rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:
         name = form.removeprefix(FORMAT)
         try:
             written = layout(name)
-            texts = [mapping_rows.reread(row, written) for row in refused]
+            texts = [reread_row(row, written) for row in refused]
             with _mapper(name) as mapped:
                 yield mapped(_replayed(refused, texts, written.format_of(source), header, source))
         except DeclarationError as error:
@@ -133,7 +130,7 @@ def _mapper(mapping: str) -> Iterator[Callable[[Lines], Lines]]:
 
 def _events(mapping: Mapping, connection: duckdb.DuckDBPyConnection, lines: Lines) -> Lines:
     numbers, raw = lines.table["line"].combine_chunks(), lines.table["raw"]
-    rows, faults = mapping_rows.cells(connection, lines, mapping.columns)
+    rows, faults = cells(connection, lines, mapping.columns)
     events, failed = mapping.apply(connection, _placed(lines, rows))
     faults |= failed
     if "at_line" in lines.table.column_names:

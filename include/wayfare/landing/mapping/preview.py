@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from wayfare.landing.decode import decoder, halves_of
-from wayfare.landing.mapping_files import mapped_runs
+from wayfare.landing.mapping.files import mapped_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

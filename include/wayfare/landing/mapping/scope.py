@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wayfare.duck import literal
-from wayfare.landing.mapping_values import (
+from wayfare.landing.mapping.values import (
     DECIMAL,
     Expression,
     Mistake,

@@ -8,8 +8,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from wayfare.landing.mapping_scope import Operation, Scope, pattern
-from wayfare.landing.mapping_values import Expression, Mistake, as_text, at, checks_of, derived, label_of, nearest
+from wayfare.landing.mapping.scope import Operation, Scope, pattern
+from wayfare.landing.mapping.values import Expression, Mistake, as_text, at, checks_of, derived, label_of, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

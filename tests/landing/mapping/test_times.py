@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from landing.test_mapping import TRAVEL, run
+from landing.mapping.test_declaration import TRAVEL, run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ import msgspec
 from wayfare.errors import DataError
 from wayfare.landing import csv_lines, sources
 from wayfare.landing.lines import NOT_UTF8, Fault, Lines, repeated
-from wayfare.landing.mapping_values import Mistake, at, nearest
+from wayfare.landing.mapping.values import Mistake, at, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -104,7 +104,7 @@ def read(source: str, layout: Layout, rows: int, progress: Callable[[int], None]
         yield replace(lines, header=header)
 
 
-def reread(row: Mapping[str, Any], layout: Layout) -> str | Fault:
+def reread_row(row: Mapping[str, Any], layout: Layout) -> str | Fault:
     """The JSON text of a row kept from before (`raw`, `header`, `source`), or why it has none."""
     text = _decoded(row["raw"], "utf-8") or _decoded(row["raw"], layout.encoding or "utf-8")
     if text is None:

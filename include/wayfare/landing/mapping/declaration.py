@@ -4,9 +4,9 @@
     namespace = "622ad0e3-..."           # a UUID; event_id = UUIDv5(namespace, "<type>/<key>")
     absent = ["NULL"]                    # texts that mean absent, beside an empty cell
     when = {status = {not = "Test"}}     # rows that count
-    [file]                               # how it is written: see wayfare.landing.mapping_rows
+    [file]                               # how it is written: see wayfare.landing.mapping.rows
     delimiter = ";"
-    [lookups.market]                     # see wayfare.landing.mapping_lookups
+    [lookups.market]                     # see wayfare.landing.mapping.lookups
     [values]                             # named values, each may use those before it
     nights = {sum = ["{weekend}", "{week}"]}
     [common]                             # fields of every event below
@@ -17,7 +17,7 @@
     when = {status = "Booked"}
     fields.price = {money = "{adr}", currency = "EUR"}
 
-Values are described in `wayfare.landing.mapping_expressions`; beside the columns, they may name `{@line}`, the row's
+Values are described in `wayfare.landing.mapping.expressions`; beside the columns, they may name `{@line}`, the row's
 first line in its file, and `{@file}`, the file's name. A field the contract does not know goes to `extra`.
 """
 
@@ -35,12 +35,12 @@ from wayfare.contracts import reference
 from wayfare.duck import literal
 from wayfare.errors import DeclarationError
 from wayfare.landing.lines import Fault
-from wayfare.landing.mapping_events import compile_event
-from wayfare.landing.mapping_expressions import OPERATIONS
-from wayfare.landing.mapping_lookups import Lookup, lookup
-from wayfare.landing.mapping_rows import Layout
-from wayfare.landing.mapping_scope import Scope
-from wayfare.landing.mapping_values import Check, Expression, Mistake, at, known_keys, nearest, trimmed
+from wayfare.landing.mapping.events import compile_event
+from wayfare.landing.mapping.expressions import OPERATIONS
+from wayfare.landing.mapping.lookups import Lookup, lookup
+from wayfare.landing.mapping.rows import Layout
+from wayfare.landing.mapping.scope import Scope
+from wayfare.landing.mapping.values import Check, Expression, Mistake, at, known_keys, nearest, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,8 +12,8 @@ import pycountry
 
 from wayfare import duck
 from wayfare.contracts import reference
-from wayfare.landing.mapping_rows import Layout, cells, read
-from wayfare.landing.mapping_values import Mistake, nearest, trimmed
+from wayfare.landing.mapping.rows import Layout, cells, read
+from wayfare.landing.mapping.values import Mistake, nearest, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

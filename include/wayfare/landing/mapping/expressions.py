@@ -33,6 +33,6 @@ are RE2's, which take time in proportion to the text.
 
 from __future__ import annotations
 
-from wayfare.landing import mapping_numbers, mapping_texts, mapping_times
+from wayfare.landing.mapping import numbers, texts, times
 
-OPERATIONS = mapping_texts.OPERATIONS | mapping_numbers.OPERATIONS | mapping_times.OPERATIONS
+OPERATIONS = texts.OPERATIONS | numbers.OPERATIONS | times.OPERATIONS
