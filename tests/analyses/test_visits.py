@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -37,6 +38,31 @@ def test_activity_has_an_event_of_every_type_with_what_its_type_knows(runner: Ru
     bought, searched = by_type["purchase"], by_type["search"]
     assert (bought["price"], bought["booking_id"], bought["currency"]) == (7, "b", "EUR")
     assert (searched["price"], searched["booking_id"]) == (None, None)
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b", None]), st.sampled_from([0, 1, 29, 30, 31, 60, 61, 200])), max_size=12
+    )
+)
+def test_with_session_equals_a_walk_through_the_events(runner: Runner, clicks: list[tuple[str | None, int]]) -> None:
+    table = pa.table(
+        {
+            "event_id": pa.array(range(len(clicks)), pa.int64()),
+            "who": pa.array([who for who, _ in clicks], pa.string()),
+            "occurred_at": pa.array(
+                [START + minute * dt.timedelta(minutes=1) for _, minute in clicks], pa.timestamp("us", "UTC")
+            ),
+        }
+    )
+    got = {r["event_id"]: r["session"] for r in runner.rows(visits.with_session(runner.frame(table), ["who"]))}
+    expected, last = {}, {}
+    for number, (who, minute) in sorted(enumerate(clicks), key=lambda v: (v[1][1], v[0])):
+        before, session = last.get(who, (-100, 0))
+        last[who] = (minute, session + (minute - before > 30))
+        expected[number] = last[who][1]
+    assert got == expected
 
 
 def _walk(clicks: list[Row]) -> dict[int, tuple[int, dt.date]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import narwhals as nw
 
 from wayfare.analyses.api import BehaviorAnalysis, Every, Expect, Mart, Picture, Window, count, key, measure
-from wayfare.analyses.expressions import Frame, integer, or_zero, period_of, plus_days, ratio, when_or_zero
+from wayfare.analyses.expressions import Frame, integer, or_zero, period_of, plus_days, ratio, total, when_or_zero
 from wayfare.analyses.sales import LONGEST_LEAD, SOLD_IN_TIME, reversals
 from wayfare.contracts.events import BOOKING, CANCELLATION, PURCHASE
 
@@ -110,9 +110,7 @@ class AncillaryAffinity(BehaviorAnalysis):
         """One row per month, product and ancillary or pair bought with any item."""
         items = given.keep(_items(given))
         bought = given.keep(_bought(given, items))
-        size = items.group_by(*_MONTH).agg(
-            items=nw.len().cast(nw.Int64()), passenger_items=nw.col("passengers").sum().cast(nw.Int64())
-        )
+        size = items.group_by(*_MONTH).agg(items=nw.len().cast(nw.Int64()), passenger_items=total("passengers"))
         rows = nw.concat([_alone(bought), _pairs(bought.filter(nw.col("units") > 0))], how="diagonal")
         a, b, both = nw.col("items_with_a"), nw.col("items_with_b"), nw.col("items_with_both")
         have = nw.coalesce("items_with_both", "items_with_a")
@@ -172,16 +170,16 @@ def _items(given: Inputs) -> Frame:
     return (
         _within(nw.concat([sold, gone]).join(given.days, how="semi", left_on="service_month", right_on="output_on"))
         .group_by(*_ITEM, "sale_id")
-        .agg(nw.col("units", "passengers").sum().cast(nw.Int64()))
+        .agg(total("units", "passengers"))
         .filter(nw.col("units") > 0)
         .group_by(*_ITEM)
-        .agg(nw.col("passengers").sum().cast(nw.Int64()))
+        .agg(total("passengers"))
     )
 
 
 def _bought(given: Inputs, items: Frame) -> Frame:
     """Units of each ancillary of each item, less cancelled."""
-    return _changes(given, items).group_by(*_ITEM, "ancillary").agg(nw.col("units").sum().cast(nw.Int64()))
+    return _changes(given, items).group_by(*_ITEM, "ancillary").agg(total("units"))
 
 
 def _changes(given: Inputs, items: Frame) -> Frame:
@@ -230,7 +228,7 @@ def _alone(bought: Frame) -> Frame:
     return (
         bought.group_by(*_MONTH, "ancillary")
         .agg(
-            nw.col("units").sum().cast(nw.Int64()),
+            total("units"),
             items_with_a=when_or_zero(nw.col("units") > 0, integer(1)).sum().cast(nw.Int64()),
         )
         .filter(nw.col("items_with_a") > 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import narwhals as nw
 
 from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, key, measure, stock
-from wayfare.analyses.expressions import Frame, days_between, integer, ratio, when_or_zero
+from wayfare.analyses.expressions import Frame, days_between, integer, ratio, total, when_or_zero
 from wayfare.analyses.sales import LONGEST_LEAD, SOLD_IN_TIME, sold_in_markets
 from wayfare.contracts.events import BOOKING, CANCELLATION
 
@@ -178,6 +178,6 @@ def _expected(curve: Frame) -> Frame:
     return (
         nw.concat(served)
         .group_by("product", "market", "days_out", "service_n")
-        .agg(comparables=nw.len().cast(nw.Int64()), picked_up=nw.col("pickup").sum().cast(nw.Int64()))
+        .agg(comparables=nw.len().cast(nw.Int64()), picked_up=total("pickup"))
         .with_columns(expected_pickup=nw.when(n >= LEAST).then(nw.col("picked_up") / n))
     )

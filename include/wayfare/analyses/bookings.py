@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import narwhals as nw
 
-from wayfare.analyses.expressions import Frame, integer, or_zero, plus_days, when_or_zero
+from wayfare.analyses.expressions import Frame, integer, or_zero, plus_days, total, when_or_zero
 from wayfare.analyses.sales import reversals
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def bookings(changes: Frame, by: Sequence[str], *more: nw.Expr) -> Frame:
         changes.group_by(*dict.fromkeys((*by, "booking_id")))
         .agg(
             *(nw.col(c).min() for c in ("booked_on", "booked_at")),
-            *(nw.col(c).sum().cast(nw.Int64()) for c in ("items", "units")),
+            *(total(c) for c in ("items", "units")),
             *more,
         )
         .with_columns(is_net=(nw.col("items") > 0) & (nw.col("units") > 0))

@@ -27,6 +27,7 @@ from wayfare.analyses.expressions import (
     period_of,
     plus_days,
     rounded,
+    total,
     when_or_zero,
     with_rate,
 )
@@ -233,7 +234,7 @@ def _leaving(given: Inputs, items: Frame, taken: Frame) -> Frame:
     return given.keep(
         nw.concat([whole, part], how="diagonal")
         .group_by(*_COHORT, "age_weeks")
-        .agg(*(nw.col(name).sum().cast(nw.Int64()) for name in (*_LEAVING, "unrated")), nw.col("lived").min())
+        .agg(*(total(name) for name in (*_LEAVING, "unrated")), nw.col("lived").min())
     )
 
 

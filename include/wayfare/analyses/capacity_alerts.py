@@ -9,7 +9,7 @@ import narwhals as nw
 
 from wayfare.analyses.alerts import LEVELS, alert_levels
 from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, key, measure, stock
-from wayfare.analyses.expressions import Frame, days_between, plus_days, rounded
+from wayfare.analyses.expressions import Frame, days_between, plus_days, rounded, total
 from wayfare.analyses.pickup import completed, last_heard, pickup
 from wayfare.analyses.probability import normal_cdf, normal_density, shortfall, spread
 from wayfare.analyses.sales import used_units
@@ -158,9 +158,7 @@ class CapacityAlerts(BehaviorAnalysis):
 def _sold(given: Inputs) -> Frame:
     """Changes of what is on the books of a departure, a row for each day."""
     return (
-        used_units(given)
-        .group_by("resource_id", "product", "service_on", "changed_on", "since_on")
-        .agg(nw.col("units").sum().cast(nw.Int64()))
+        used_units(given).group_by("resource_id", "product", "service_on", "changed_on", "since_on").agg(total("units"))
     )
 
 
@@ -172,7 +170,7 @@ def _states(given: Inputs, sold: Frame, snapshots: Frame, heard: Frame) -> Frame
         .join(looks, how="cross")
         .filter(nw.col("as_of_on") >= nw.col("changed_on"), nw.col("as_of_on") <= nw.col("until_on"))
         .group_by(*_DEPARTURE)
-        .agg(on_the_books=nw.col("units").sum().cast(nw.Int64()))
+        .agg(on_the_books=total("units"))
     )
     departures = (
         _capacities(snapshots, looks)
@@ -221,7 +219,7 @@ def _capacities(snapshots: Frame, looks: Frame) -> Frame:
         .filter(nw.col("as_of_on") >= nw.col("event_on"), nw.col("as_of_on") <= nw.col("until_on"))
         .group_by(*_DEPARTURE)
         .agg(
-            nw.col("capacity").sum().cast(nw.Int64()),
+            total("capacity"),
             nw.col("allotted").max(),
             product=nw.when(is_newest).then(nw.col("product")).max(),
         )

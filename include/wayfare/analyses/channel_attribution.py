@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 import narwhals as nw
 
 from wayfare.analyses.api import Additivity, BehaviorAnalysis, Column, Expect, Mart, Picture, Window, count, key, minor
-from wayfare.analyses.expressions import Frame, converted, integer, plus_days, share_of, sum_if_complete, with_rate
+from wayfare.analyses.expressions import (
+    Frame,
+    converted,
+    integer,
+    plus_days,
+    share_of,
+    sum_if_complete,
+    total,
+    with_rate,
+)
 from wayfare.analyses.sales import LONGEST_LEAD, SOLD_IN_TIME
 from wayfare.analyses.visits import activity
 from wayfare.contracts.events import BOOKING, CANCELLATION, OFFER, REFUND, SEARCH, VIEW
@@ -179,19 +188,13 @@ def _changes(given: Inputs) -> Frame:
         )
         for name in _GIVES_BACK
     ]
-    is_reached = (nw.col("rate_on") <= nw.col("booked_on")) & (
-        nw.col("rate_on") >= plus_days("booked_on", -LONGEST_LEAD)
-    )
+    is_reached = nw.col("rate_on").is_between(plus_days("booked_on", -LONGEST_LEAD), nw.col("booked_on"))
     posted = nw.concat([sold, *back]).join(given.days, how="semi", left_on="booked_on", right_on="output_on")
     return (
         with_rate(posted, given.rates, "rate_on")
         .with_columns(reporting=converted(nw.col("amount")), sold_on=nw.when(is_reached).then(nw.col("rate_on")))
         .group_by(*_SALE, "booked_on", "currency")
-        .agg(
-            nw.col("amount").sum().cast(nw.Int64()),
-            nw.col("bookings").max(),
-            reporting=sum_if_complete("reporting").cast(nw.Int64()),
-        )
+        .agg(total("amount"), nw.col("bookings").max(), reporting=sum_if_complete("reporting"))
     )
 
 
@@ -226,7 +229,7 @@ def _touches(given: Inputs, sales: Frame) -> Frame:
         for touched in (earlier, same_day.filter(at <= nw.col("sold_at"))):
             once = touched.filter(is_other) if toucher == "customer" else touched
             found.append(once.select(*_SALE, *_CHANNEL, "touches", "first_at", "last_at"))
-    n, first_at, last_at = nw.col("touches").sum().cast(nw.Int64()), nw.col("first_at").min(), nw.col("last_at").max()
+    n, first_at, last_at = total("touches"), nw.col("first_at").min(), nw.col("last_at").max()
     return nw.concat(found).group_by(*_SALE, *_CHANNEL).agg(touches=n, first_at=first_at, last_at=last_at)
 
 
@@ -296,9 +299,9 @@ def _credited(tied: Frame) -> Frame:
         )
         .group_by(*MART.grain)
         .agg(
-            nw.col("touches").sum().cast(nw.Int64()),
-            *(nw.col(f"{m}_{kind}").sum().cast(nw.Int64()) for m in MODELS for kind in ("bookings", "minor")),
-            **{f"{m}_reporting_minor": sum_if_complete(f"{m}_reporting_minor").cast(nw.Int64()) for m in MODELS},
+            total("touches"),
+            total(*(f"{m}_{kind}" for m in MODELS for kind in ("bookings", "minor"))),
+            **{f"{m}_reporting_minor": sum_if_complete(f"{m}_reporting_minor") for m in MODELS},
         )
         .with_columns(nw.col(f"{m}_bookings") / WHOLE for m in MODELS)
     )

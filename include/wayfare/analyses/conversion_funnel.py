@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 import narwhals as nw
 
 from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, count, key, measure
-from wayfare.analyses.expressions import Frame, days_between, integer, median, ratio, searcher, seconds_between
-from wayfare.analyses.visits import by_person
+from wayfare.analyses.expressions import Frame, days_between, integer, median, ratio, seconds_between
+from wayfare.analyses.visits import by_person, searcher
 from wayfare.contracts.events import BOOKING, PURCHASE, SEARCH, VIEW
 
 if TYPE_CHECKING:

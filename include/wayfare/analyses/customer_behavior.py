@@ -16,6 +16,7 @@ from wayfare.analyses.expressions import (
     plus_days,
     robust_z,
     sum_if_complete,
+    total,
     when_or_zero,
     with_rate,
 )
@@ -161,8 +162,8 @@ def _bookings(given: Inputs, known: Frame) -> Frame:
         known_on(known, days, BEFORE),
         _CUSTOMER,
         *(nw.col(c).min() for c in ("start_on", "market")),
-        *(nw.col(c).sum().cast(nw.Int64()) for c in ("exposed", "redeemed")),
-        *(sum_if_complete(c).cast(nw.Int64()).alias(c) for c in ("price", "spend")),
+        *(total(c) for c in ("exposed", "redeemed")),
+        *(sum_if_complete(c).alias(c) for c in ("price", "spend")),
         *(nw.when(is_searched).then(nw.col(c)).max().alias(c) for c in ("searches", "destinations")),
         nw.col("end_on").max(),
         nw.col("product").min().alias("first_product"),

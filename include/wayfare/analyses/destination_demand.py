@@ -12,13 +12,11 @@ from wayfare.analyses.expressions import (
     days_between,
     integer,
     ratio,
-    searcher,
     when_or_zero,
     with_city,
     with_origin_market,
-    with_session,
 )
-from wayfare.analyses.visits import by_person
+from wayfare.analyses.visits import by_person, searcher, with_session
 from wayfare.contracts.events import BOOKING, SEARCH
 
 if TYPE_CHECKING:

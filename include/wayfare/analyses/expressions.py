@@ -147,14 +147,23 @@ def converted(amount: nw.Expr) -> nw.Expr:
     return (amount * nw.col("to_reporting")).round(0).cast(nw.Int64())
 
 
+def total(*columns: str) -> nw.Expr:
+    """Sum of each integer column as int64; an engine's own sum is wider, or as narrow as its column.
+
+    >>> rows(frame("SELECT unnest([1, 1, 2]) AS k, unnest([5, 6, 7]) AS n").group_by("k").agg(total("n")))
+    [(1, 11), (2, 7)]
+    """
+    return nw.col(*columns).sum().cast(nw.Int64())
+
+
 def sum_if_complete(column: str) -> nw.Expr:
-    """Sum of the column; null if any value is null, because a sum of the rest would say too little.
+    """Sum of the integer column as int64; null if any value is null: a sum of the rest would say too little.
 
     >>> sold = frame("SELECT unnest([1, 1, 2]) AS k, unnest([5, NULL, 7]) AS n")
     >>> rows(sold.group_by("k").agg(total=sum_if_complete("n")))
     [(1, None), (2, 7)]
     """
-    return nw.when(~nw.col(column).is_null().any()).then(nw.col(column).sum())
+    return nw.when(~nw.col(column).is_null().any()).then(total(column))
 
 
 def count_distinct(column: str) -> nw.Expr:
@@ -164,23 +173,6 @@ def count_distinct(column: str) -> nw.Expr:
     [(2,)]
     """
     return nw.col(column).n_unique() - nw.col(column).is_null().any().cast(nw.Int64())
-
-
-def searcher() -> nw.Expr:
-    """Who is behind an event: the visitor, else the customer, else the event on its own; never null.
-
-    The visitor comes first because a visitor who signs in halfway is still one. The prefix keeps a visitor and a
-    customer of the same id apart.
-
-    >>> events = "SELECT 'v' AS visitor_id, 'c' AS customer_id, 1 AS event_id UNION SELECT NULL, 'c', 2 "
-    >>> rows(frame(events + "UNION SELECT NULL, NULL, 3").select(searcher=searcher()))
-    [('c:c',), ('e:3',), ('v:v',)]
-    """
-    return nw.coalesce(
-        nw.concat_str(nw.lit("v:"), nw.col("visitor_id")),
-        nw.concat_str(nw.lit("c:"), nw.col("customer_id")),
-        nw.concat_str(nw.lit("e:"), nw.col("event_id").cast(nw.String())),
-    )
 
 
 def with_city(frame: Frame, places: Frame, place: str = "destination") -> Frame:
@@ -208,37 +200,6 @@ def with_origin_market(frame: Frame, places: Frame) -> Frame:
         .with_columns(origin_market=nw.coalesce("point_of_sale", "origin_country", nw.lit(UNKNOWN_COUNTRY)))
         .drop("origin_country")
     )
-
-
-def with_start(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
-    """The frame with `starts`: 1 for an event that follows a longer pause than `gap`, or none, within its `by`; else 0.
-
-    Null is a value like any other in `by`. Events are in order of `occurred_at`, then `event_id`.
-
-    >>> at = "('2026-03-01 ' || unnest(['10:00', '10:30', '11:01']))::TIMESTAMP AS occurred_at"
-    >>> visits = frame(f"SELECT 'v' AS visitor_id, {at}, unnest([1, 2, 3]) AS event_id")
-    >>> rows(with_start(visits, ["visitor_id"]).select("event_id", "starts"))
-    [(1, 1), (2, 0), (3, 1)]
-    """
-    previous = nw.col("occurred_at").shift(1).over(*by, order_by=["occurred_at", "event_id"])
-    is_pause = nw.col("occurred_at") > nw.col("previous_at").dt.offset_by(gap)
-    return (
-        frame.with_columns(previous_at=previous)
-        .with_columns(starts=when_or_zero(nw.col("previous_at").is_null() | is_pause, integer(1)))
-        .drop("previous_at")
-    )
-
-
-def with_session(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
-    """The frame with `session`, counting up from 1 within each value of `by`; `with_start` says where one starts.
-
-    >>> at = "('2026-03-01 ' || unnest(['10:00', '10:30', '11:01']))::TIMESTAMP AS occurred_at"
-    >>> visits = frame(f"SELECT 'v' AS visitor_id, {at}, unnest([1, 2, 3]) AS event_id")
-    >>> rows(with_session(visits, ["visitor_id"]).select("event_id", "session"))
-    [(1, 1), (2, 1), (3, 2)]
-    """
-    number = nw.col("starts").cum_sum().over(*by, order_by=["occurred_at", "event_id"])
-    return with_start(frame, by, gap).with_columns(session=number.cast(nw.Int64())).drop("starts")
 
 
 def plus_days(column: str, days: int) -> nw.Expr:

@@ -20,15 +20,7 @@ from wayfare.analyses.api import (
     measure,
     stock,
 )
-from wayfare.analyses.expressions import (
-    Frame,
-    days_between,
-    integer,
-    plus_days,
-    rounded,
-    share_of,
-    when_or_zero,
-)
+from wayfare.analyses.expressions import Frame, days_between, integer, plus_days, rounded, share_of, total, when_or_zero
 from wayfare.analyses.probability import shortfall, spread
 from wayfare.analyses.sales import sold_articles, used_units
 from wayfare.contracts.events import BOOKING, CANCELLATION, INVENTORY, PURCHASE
@@ -129,7 +121,7 @@ class InventoryRequirements(BehaviorAnalysis):
             changes.join(days, on="service_on")
             .filter(nw.col("since_on") >= nw.col("opens_on"), nw.col("changed_on") <= nw.col("as_of_on"))
             .group_by(*_THING, "as_of_on")
-            .agg(committed=nw.col("units").sum().cast(nw.Int64()))
+            .agg(committed=total("units"))
         )
         further = _further_demand(changes, days)
         things = committed.join(further, how="left", on=list(_THING))
@@ -193,7 +185,7 @@ def _further_demand(changes: Frame, days: Frame) -> Frame:
     )
     is_known = (nw.col("since_on") >= nw.col("opens_on")) & (nw.col("changed_on") <= nw.col("comparable_on"))
     is_pickup = days_between("changed_on", "comparable_on") < nw.col("remaining")
-    n, total, squares = nw.col("comparable_days"), nw.col("total"), nw.col("squares")
+    n, added, squares = nw.col("comparable_days"), nw.col("pickup"), nw.col("squares")
     return (
         changes.with_columns(weekday=nw.col("service_on").dt.weekday())
         .rename({"service_on": "comparable_on"})
@@ -204,16 +196,12 @@ def _further_demand(changes: Frame, days: Frame) -> Frame:
         .agg(nw.col("pickup").sum())
         .with_columns(square=nw.col("pickup") * nw.col("pickup"))
         .group_by(*_THING)
-        .agg(
-            comparable_days=nw.len().cast(nw.Int64()),
-            total=nw.col("pickup").sum().cast(nw.Int64()),
-            squares=nw.col("square").sum().cast(nw.Int64()),
-        )
+        .agg(total("pickup"), comparable_days=nw.len().cast(nw.Int64()), squares=total("square"))
         .select(
             *_THING,
             "comparable_days",
-            mean=total / n,
-            variance=nw.when(n > 1).then((n * squares - total * total) / (n * (n - 1))),
+            mean=added / n,
+            variance=nw.when(n > 1).then((n * squares - added * added) / (n * (n - 1))),
         )
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import narwhals as nw
 
-from wayfare.analyses.expressions import Frame, days_between, integer, plus_days, rounded
+from wayfare.analyses.expressions import Frame, days_between, integer, plus_days, rounded, total
 
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
@@ -52,7 +52,7 @@ def completed(sold: Frame, heard: Frame, looks: Frame, history: int) -> tuple[Fr
         .filter(is_over, nw.col("opens_on") <= nw.col("since_on"))
         .with_columns(at=days_between("changed_on", "service_on"))
         .group_by("as_of_on", *_DEPARTURE, "at")
-        .agg(units=nw.col("units").sum().cast(nw.Int64()))
+        .agg(units=total("units"))
     )
     over = (
         heard.join(looks, how="cross")
@@ -77,13 +77,13 @@ def pickup(sales: Frame, over: Frame, departures: Frame, by: str) -> Frame:
         variance of the units picked up.
     """
     departure = ["as_of_on", *dict.fromkeys((by, "resource_id")), "service_on"]
-    sales = sales.group_by(*departure, "at").agg(nw.col("units").sum().cast(nw.Int64()))
+    sales = sales.group_by(*departure, "at").agg(total("units"))
     over = over.select(*departure, "reach").unique()
     rows = nw.concat(
         [
             sales.with_columns(square=nw.col("units") * nw.col("units"))
             .group_by("as_of_on", by, "at")
-            .agg(nw.col("units").sum().cast(nw.Int64()), nw.col("square").sum().cast(nw.Int64()))
+            .agg(total("units"), total("square"))
             .with_columns(turn=integer(0), leaving=integer(0)),
             departures.group_by("as_of_on", by, "days_out")
             .agg(units=nw.len())

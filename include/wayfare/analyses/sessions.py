@@ -17,16 +17,13 @@ from wayfare.analyses.expressions import (
     sum_if_complete,
     when_or_zero,
     with_rate,
-    with_start,
 )
-from wayfare.analyses.visits import activity, sessionized
+from wayfare.analyses.visits import AUTOMATED_EVENTS, AUTOMATED_SECONDS, activity, sessionized, with_start
 from wayfare.contracts.events import BOOKING, OFFER, PURCHASE, SEARCH, VIEW
 
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
 
-AUTOMATED_SECONDS, AUTOMATED_EVENTS = 24 * 60 * 60, 5_000
-"""No person goes on for longer, or does more in one go."""
 _COUNTED = {"searches": "search", "views": "view", "offers": "offer", "items": "booking", "purchases": "purchase"}
 _OF_FIRST = (
     "event_id",

@@ -17,11 +17,11 @@ from wayfare.analyses.expressions import (
     robust_z,
     rounded,
     seconds_between,
+    total,
     when_or_zero,
     with_rate,
 )
-from wayfare.analyses.sessions import AUTOMATED_EVENTS, AUTOMATED_SECONDS
-from wayfare.analyses.visits import activity, sessionized
+from wayfare.analyses.visits import AUTOMATED_EVENTS, AUTOMATED_SECONDS, activity, sessionized
 from wayfare.contracts.events import BOOKING, OFFER, PURCHASE, SEARCH, VIEW
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _per_day(given: Inputs) -> Frame:
             how="diagonal",
         )
         .group_by("event_on")
-        .agg(*(nw.col(name).sum().cast(nw.Int64()) for name in _COUNTED))
+        .agg(*(total(name) for name in _COUNTED))
     )
 
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import narwhals as nw
 
-from wayfare.analyses.expressions import Frame, days_between, searcher, with_start
+from wayfare.analyses.expressions import Frame, days_between, integer, when_or_zero
 
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
     from wayfare.contracts import EventType
 
+AUTOMATED_SECONDS, AUTOMATED_EVENTS = 24 * 60 * 60, 5_000
+"""No person goes on for longer, or does more in one go."""
 _TEXTS = (
     "visitor_id",
     "customer_id",
@@ -55,6 +57,54 @@ def _rows(given: Inputs, event_type: EventType) -> Frame:
         event_type=nw.lit(event_type.name),
         searcher=searcher(),
     )
+
+
+def searcher() -> nw.Expr:
+    """Who is behind an event: the visitor, else the customer, else the event on its own; never null.
+
+    The visitor comes first because a visitor who signs in halfway is still one. The prefix keeps a visitor and a
+    customer of the same id apart.
+
+    >>> events = "SELECT 'v' AS visitor_id, 'c' AS customer_id, 1 AS event_id UNION SELECT NULL, 'c', 2 "
+    >>> rows(frame(events + "UNION SELECT NULL, NULL, 3").select(searcher=searcher()))
+    [('c:c',), ('e:3',), ('v:v',)]
+    """
+    return nw.coalesce(
+        nw.concat_str(nw.lit("v:"), nw.col("visitor_id")),
+        nw.concat_str(nw.lit("c:"), nw.col("customer_id")),
+        nw.concat_str(nw.lit("e:"), nw.col("event_id").cast(nw.String())),
+    )
+
+
+def with_start(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
+    """The frame with `starts`: 1 for an event that follows a longer pause than `gap`, or none, within its `by`; else 0.
+
+    Null is a value like any other in `by`. Events are in order of `occurred_at`, then `event_id`.
+
+    >>> at = "('2026-03-01 ' || unnest(['10:00', '10:30', '11:01']))::TIMESTAMP AS occurred_at"
+    >>> visits = frame(f"SELECT 'v' AS visitor_id, {at}, unnest([1, 2, 3]) AS event_id")
+    >>> rows(with_start(visits, ["visitor_id"]).select("event_id", "starts"))
+    [(1, 1), (2, 0), (3, 1)]
+    """
+    previous = nw.col("occurred_at").shift(1).over(*by, order_by=["occurred_at", "event_id"])
+    is_pause = nw.col("occurred_at") > nw.col("previous_at").dt.offset_by(gap)
+    return (
+        frame.with_columns(previous_at=previous)
+        .with_columns(starts=when_or_zero(nw.col("previous_at").is_null() | is_pause, integer(1)))
+        .drop("previous_at")
+    )
+
+
+def with_session(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
+    """The frame with `session`, counting up from 1 within each value of `by`; `with_start` says where one starts.
+
+    >>> at = "('2026-03-01 ' || unnest(['10:00', '10:30', '11:01']))::TIMESTAMP AS occurred_at"
+    >>> visits = frame(f"SELECT 'v' AS visitor_id, {at}, unnest([1, 2, 3]) AS event_id")
+    >>> rows(with_session(visits, ["visitor_id"]).select("event_id", "session"))
+    [(1, 1), (2, 1), (3, 2)]
+    """
+    number = nw.col("starts").cum_sum().over(*by, order_by=["occurred_at", "event_id"])
+    return with_start(frame, by, gap).with_columns(session=number.cast(nw.Int64())).drop("starts")
 
 
 def by_person(frame: Frame) -> Frame:
