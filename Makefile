@@ -59,10 +59,10 @@ lock-check: .venv/.ready
 	@$(BIN)/python scripts/lock.py --check
 
 docs: .venv/.ready  ## write the generated pages
-	@$(BIN)/python -m wayfare.marts.dictionary
+	@$(BIN)/python -m wayfare.documentation
 
 docs-check: .venv/.ready
-	@$(BIN)/python -m wayfare.marts.dictionary --check
+	@$(BIN)/python -m wayfare.documentation --check
 
 pictures: .venv/.ready  ## draw the pictures of the analyses' pages from a demonstration
 	@$(BIN)/python scripts/pictures.py $(ARGS)

@@ -69,7 +69,7 @@ def documentation(analysis: BehaviorAnalysis) -> str:
         "",
         "| column | type | meaning |",
         "|---|---|---|",
-        *(f"| `{name}` | {c.type} | {c.comment.replace('|', '&#124;')} |" for name, c in mart.all_columns.items()),
+        *(f"| `{name}` | {c.type} | {c.comment.replace('|', '&#124;')} |" for name, c in mart.view_columns.items()),
     ]
     return "\n".join(lines)
 

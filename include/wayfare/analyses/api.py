@@ -80,6 +80,8 @@ def measure(doc: str, type: SqlType = "double precision") -> Column:  # noqa: A0
     return Column(doc, type, Additivity.NOT)
 
 
+_IS_COMPLETE = Column("False while events still to come may change the row.", "boolean")
+
 EVER = 36_525
 """A century of days: a window that is all there is."""
 
@@ -142,6 +144,11 @@ class Mart:
     def all_columns(self) -> dict[str, Column]:
         """Grain, then columns."""
         return {**self.grain, **self.columns}
+
+    @property
+    def view_columns(self) -> dict[str, Column]:
+        """Columns of `bi.<mart>`: the grain, whether the row is complete, the rest."""
+        return {**self.grain, "is_complete": _IS_COMPLETE, **self.columns}
 
 
 Severity = Literal["critical", "warning", "info"]

@@ -22,7 +22,6 @@ READER = "wayfare_bi"
 
 _PUBLISHED_IN = Column("The publication that brought the row.", "bigint", Additivity.KEY, nullable=False)
 _SUPERSEDED_IN = Column("The publication that closed the row.", "bigint", Additivity.KEY, nullable=False)
-_IS_COMPLETE = Column("False while events still to come may change the row.", "boolean")
 _PUBLISHED_AT = Column("When the row was published.", "timestamptz")
 _SUPERSEDED_AT = Column("When a later row took its place; null while it is current.", "timestamptz")
 
@@ -34,11 +33,6 @@ def quoted(names: Iterable[str]) -> str:
     '"search_on", "city"'
     """
     return ", ".join(f'"{name}"' for name in names)
-
-
-def view_columns(mart: Mart) -> dict[str, Column]:
-    """Columns of `bi.<mart>`: the grain, whether the row is complete, the rest."""
-    return {**mart.grain, "is_complete": _IS_COMPLETE, **mart.columns}
 
 
 def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
@@ -81,7 +75,7 @@ def create_views(cursor: Any, analysis: BehaviorAnalysis) -> None:
     """Create, extend, describe and grant `bi.<mart>`, and `bi.<mart>_history` for a vintage."""
     mart, name = analysis.mart, analysis.relation
     expressions = {n: f'mart."{n}"' for n in mart.all_columns} | {"is_complete": _complete(analysis)}
-    current = view_columns(mart)
+    current = mart.view_columns
     _create_view(cursor, name, _select(cursor, name, {n: expressions[n] for n in current}, f'marts."{name}" AS mart'))
     _comment(cursor, "VIEW", f"bi.{name}", analysis.question, current)
     if mart.vintage:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from marts import tiny
+from wayfare import documentation
 from wayfare.analyses import registry
 from wayfare.analyses.api import Picture
 from wayfare.contracts import EVENT_TYPES
-from wayfare.marts import dictionary
 from wayfare.snapshots import REFERENCE_COLUMNS
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def test_the_committed_pages_are_what_the_code_says() -> None:
     assert registry.analyses()
-    assert dictionary.main(["--check"]) == 0
+    assert documentation.main(["--check"]) == 0
 
 
 def test_every_field_rule_and_column_has_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.install(monkeypatch, tiny.Sales(), tiny.Stock())
-    text = dictionary.pages()["data-dictionary.md"]
+    text = documentation.pages()["data-dictionary.md"]
     for event_type in EVENT_TYPES.values():
         section = text.split(f"### {event_type.name}\n")[1].split("\n###")[0]
         assert all(f"| `{rule.code}` |" in section for rule in event_type.rules)
@@ -40,7 +40,7 @@ def test_every_field_rule_and_column_has_its_row(monkeypatch: pytest.MonkeyPatch
 
 def test_the_catalog_has_one_row_per_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.install(monkeypatch, tiny.Sales(), tiny.Stock())
-    rows = [line for line in dictionary.pages()["analyses.md"].splitlines() if line.startswith("| [")]
+    rows = [line for line in documentation.pages()["analyses.md"].splitlines() if line.startswith("| [")]
     page, question, level = "analyses/", "How many were sold, and what's the mean price?", "How much is there?"
     assert rows == [
         f"| [sales]({page}sales.md) | {question} | analytics |  | search, booking | 2 days after | city, search_on |",
@@ -52,7 +52,7 @@ def test_an_analysis_page_shows_its_docstring_and_picture(monkeypatch: pytest.Mo
     picture = Picture("Sold by day.", "SELECT search_on AS x, sum(sold) AS y FROM bi.sales GROUP BY 1")
     monkeypatch.setattr(tiny.Sales, "picture", picture)
     tiny.install(monkeypatch, tiny.Sales())
-    text = dictionary.pages()["analyses/sales.md"]
+    text = documentation.pages()["analyses/sales.md"]
     assert "How many were sold" in text
     assert "![Sold by day.](sales.svg)" in text
     assert picture.query in text
@@ -61,13 +61,13 @@ def test_an_analysis_page_shows_its_docstring_and_picture(monkeypatch: pytest.Mo
 def test_check_names_the_page_that_drifted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(dictionary, "PROJECT", tmp_path)
+    monkeypatch.setattr(documentation, "PROJECT", tmp_path)
     (tmp_path / "docs").mkdir()
-    assert dictionary.main(["--check"]) == 1
-    assert dictionary.main([]) == 0
-    assert dictionary.main(["--check"]) == 0
+    assert documentation.main(["--check"]) == 1
+    assert documentation.main([]) == 0
+    assert documentation.main(["--check"]) == 0
     page = tmp_path / "docs" / "analyses.md"
     page.write_text(page.read_text() + "by hand\n")
     capsys.readouterr()
-    assert dictionary.main(["--check"]) == 1
+    assert documentation.main(["--check"]) == 1
     assert capsys.readouterr().err == ("docs/analyses.md is not what the contracts and analyses say: run `make docs`\n")

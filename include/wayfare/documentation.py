@@ -1,4 +1,4 @@
-"""The generated pages: `python -m wayfare.marts.dictionary` writes them, `--check` refuses pages that drifted.
+"""The generated pages: `python -m wayfare.documentation` writes them, `--check` refuses pages that drifted.
 
 `docs/data-dictionary.md` has every field of every event and every column of every mart; `docs/analyses.md` has the
 catalog of DAGs; `docs/analyses/` has a page for each analysis, as its docstring defines it, with its picture;
@@ -16,7 +16,6 @@ from wayfare.analyses import registry
 from wayfare.analyses.api import Additivity
 from wayfare.contracts import EVENT_TYPES
 from wayfare.contracts.events import ENVELOPE
-from wayfare.marts.schema import view_columns
 from wayfare.quality.suites import MOST_MINOR, MOST_UNITS
 from wayfare.settings import PROJECT, Settings
 from wayfare.snapshots import REFERENCE_COLUMNS
@@ -124,7 +123,7 @@ def _mart(analysis: BehaviorAnalysis) -> Iterator[str]:
     if analysis.mart.vintage:
         yield f"The current rows; `bi.{analysis.relation}_history` has every row as it was ever published."
         yield ""
-    yield from _columns(view_columns(analysis.mart), analysis.mart.day)
+    yield from _columns(analysis.mart.view_columns, analysis.mart.day)
 
 
 def _columns(columns: Mapping[str, Column], day: str) -> Iterator[str]:
