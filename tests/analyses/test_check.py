@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner
 
 from wayfare import snapshots
 from wayfare.analyses import registry
-from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Window, count, key, measure
+from wayfare.analyses.api import (
+    Additivity,
+    BehaviorAnalysis,
+    Column,
+    Expect,
+    Mart,
+    SqlType,
+    Window,
+    count,
+    key,
+    measure,
+)
 from wayfare.analyses.check import problems
 from wayfare.analyses.registry import analyses, broken, get
 from wayfare.analyses.sessions import Sessions
@@ -22,7 +34,8 @@ class Wrong(BehaviorAnalysis):
     """Is anything right here?"""
 
     owner = " "
-    reads = (BOOKING, "search")  # type: ignore[assignment]  # the mistake under test
+    tags = ("t" * 101,)
+    reads = (BOOKING,)
     window = Window(before=-1)
     mart = Mart(
         day="bookd_on",
@@ -40,7 +53,7 @@ class Wrong(BehaviorAnalysis):
     "said",
     [
         "owner is empty",
-        "reads holds 'search'",
+        "tags holds 'ttt",
         "window is Window(before=-1, after=0)",
         "mart.day is 'bookd_on' (did you mean 'booked_on'?)",
         "mart column 'Channel' is not snake_case",
@@ -59,6 +72,40 @@ def test_each_mistake_is_told_with_its_place(said: str) -> None:
     told = problems(Wrong())
     assert any(said in problem for problem in told), told
     assert all(problem.startswith("test_check.py:") for problem in told)
+
+
+class Mistyped(BehaviorAnalysis):
+    """What would no page, no plan and no publication be able to read?"""
+
+    tags = "bookings"  # type: ignore[assignment]  # here and below, the mistake under test
+    reads = (BOOKING, "search")  # type: ignore[assignment]
+    window = 7  # type: ignore[assignment]
+    mart = Mart(
+        day="booked_on",
+        grain={"booked_on": key("Day.", "date"), 1: Column("One.", "text", "additive")},  # type: ignore[arg-type,dict-item]
+        columns={"share": measure("Share.", "numeric"), "items": "count"},  # type: ignore[arg-type,dict-item]
+        every="week",  # type: ignore[arg-type]
+    )
+    expect_input = {"booking": Expect("ExpectColumnToExist")}  # type: ignore[dict-item]  # noqa: RUF012
+    expect_output = (Expect("ExpectColumnToExist", {}, "fatal"),)  # type: ignore[arg-type]
+    picture = "SELECT 1"  # type: ignore[assignment]
+
+
+def test_what_is_not_of_its_type_is_told_before_anything_reads_it() -> None:
+    told = [problem.split(": Mistyped: ")[1] for problem in problems(Mistyped())]
+    assert told == [
+        "tags is 'bookings'; write tuple[str, ...]",
+        "reads[1] is 'search'; write EventType",
+        "window is 7; write Window",
+        "a key of mart.grain is 1; write str",
+        f"mart.grain[1].additivity is 'additive'; write one of {', '.join(map(str, Additivity))}",
+        f"mart.columns['share'].type is 'numeric'; write one of {', '.join(map(repr, get_args(SqlType)))}",
+        "mart.columns['items'] is 'count'; write Column",
+        "mart.every is 'week'; write one of Every.DAY, Every.WEEK, Every.MONTH",
+        f"expect_input['booking'] is {Mistyped.expect_input['booking']!r}; write tuple[Expect, ...]",
+        "expect_output[0].severity is 'fatal'; write one of 'critical', 'warning', 'info'",
+        "picture is 'SELECT 1'; write Picture",
+    ]
 
 
 class Bare(BehaviorAnalysis):
@@ -81,7 +128,12 @@ _TWINS = "analyses of wayfare.analyses.sessions, entry point theirs (package:The
 
 @pytest.mark.parametrize(
     ("declared", "said", "lost"),
-    [(Wrong, "owner is empty", []), (Bare, "has no docstring", []), (Sessions, _TWINS, ["sessions"])],
+    [
+        (Wrong, "owner is empty", []),
+        (Mistyped, "window is 7", []),
+        (Bare, "has no docstring", []),
+        (Sessions, _TWINS, ["sessions"]),
+    ],
 )
 def test_what_is_declared_wrong_is_left_out_and_told(
     monkeypatch: pytest.MonkeyPatch, declared: type[BehaviorAnalysis], said: str, lost: list[str]

@@ -15,6 +15,7 @@ from wayfare.quality.suites import contract_expects, fields_of, text_of
 NOT_NULL = "ExpectColumnValuesToNotBeNull"
 
 
+@pytest.mark.filterwarnings("ignore:.*row_condition", "ignore:.*condition_parser")
 @pytest.mark.parametrize(
     ("expect", "parts"),
     [
@@ -25,6 +26,10 @@ NOT_NULL = "ExpectColumnValuesToNotBeNull"
         (Expect(NOT_NULL), ("column: field required",)),
         (Expect(NOT_NULL, {"column": "units", "mostly": 2}), ("mostly",)),
         (Expect(NOT_NULL, {"column": "units"}, "fatal"), ("severity",)),  # type: ignore[arg-type]  # what is tested
+        (
+            Expect(NOT_NULL, {"column": "units", "row_condition": "a='b'", "condition_parser": "great_expectations"}),
+            ("unable to parse condition: a='b'",),
+        ),
         (Expect("ExpectCompoundColumnsToBeUnique", {"column_list": ["units", "pricy"]}), ("'pricy'", "'price'")),
     ],
 )

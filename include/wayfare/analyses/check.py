@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import enum
+import functools
 import inspect
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from wayfare.analyses.api import Additivity, BehaviorAnalysis, Expect
+from wayfare.analyses.api import EVER, Additivity, BehaviorAnalysis, Expect
 from wayfare.contracts import EVENT_TYPES, EventType
 
 if TYPE_CHECKING:
@@ -19,12 +23,14 @@ _OF_SALES = ("item_", "reversed_", "kept_", "given_")
 """How the columns begin that day files of cancellations, refunds and travel have of the sale."""
 _SNAKE = re.compile(r"[a-z][a-z0-9_]*")
 _SUFFIX_TYPES = {"_minor": "bigint", "_on": "date", "_at": "timestamptz"}
+_LONGEST_TAG = 100
+"""Characters of a tag that Airflow stores."""
 
 
 def problems(analysis: BehaviorAnalysis) -> list[str]:
     """What is wrong with a declaration, one sentence each, with file and line; empty where nothing is."""
     checks = (_documentation, _inputs, _mart, _mart_columns, _expectations, _functions)
-    found = [problem for check in checks for problem in check(analysis)]
+    found = [*_types(analysis)] or [problem for check in checks for problem in check(analysis)]
     if not found:
         return []  # without reading the source: every parse of the DAGs comes here
     declared = type(analysis)
@@ -32,22 +38,72 @@ def problems(analysis: BehaviorAnalysis) -> list[str]:
     return [f"{where}: {declared.__name__}: {problem}" for problem in found]
 
 
+def _types(analysis: BehaviorAnalysis) -> Iterator[str]:
+    """What is not of the type that `BehaviorAnalysis` says: no other check could read it, and no DAG."""
+    for name, kind in _annotated(BehaviorAnalysis).items():
+        if hasattr(analysis, name):
+            yield from _misfits(name, getattr(analysis, name), get_args(kind)[0])  # of ClassVar
+
+
+@functools.cache
+def _annotated(declared: type) -> dict[str, Any]:
+    return get_type_hints(declared, localns={"Mapping": Mapping, "EventType": EventType})
+
+
+def _misfits(where: str, value: Any, kind: Any) -> Iterator[str]:
+    """The parts of a value, itself included, that are of another type than is annotated."""
+    if get_origin(kind) is UnionType:  # with None
+        yield from () if value is None else _misfits(where, value, get_args(kind)[0])
+    elif not _fits(value, kind):
+        yield f"{where} is {value!r}; write {_wanted(kind)}"
+    else:
+        for place, part, of in _parts(where, value, kind):
+            yield from _misfits(place, part, of)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    outer = get_origin(kind) or kind
+    if outer is Literal:
+        return value in get_args(kind)
+    return outer is Any or isinstance(value, (tuple, list) if outer is tuple else outer)
+
+
+def _parts(where: str, value: Any, kind: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Place, value and type of what a value consists of."""
+    outer, inner = get_origin(kind), get_args(kind)
+    if outer is tuple:
+        yield from ((f"{where}[{n}]", part, inner[0]) for n, part in enumerate(value))
+    elif outer is Mapping:
+        yield from ((f"a key of {where}", key, inner[0]) for key in value)
+        yield from ((f"{where}[{key!r}]", part, inner[1]) for key, part in value.items())
+    elif getattr(kind, "__module__", "") == BehaviorAnalysis.__module__:
+        yield from ((f"{where}.{name}", getattr(value, name), of) for name, of in _annotated(kind).items())
+
+
+def _wanted(kind: Any) -> str:
+    """A type as an author writes it, like `Window` or `tuple[str, ...]`, or its values."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(repr, get_args(kind)))}"
+    if isinstance(kind, enum.EnumMeta):
+        return f"one of {', '.join(map(str, kind))}"
+    return re.sub(r"(\w+\.)+", "", inspect.formatannotation(kind))
+
+
 def _documentation(analysis: BehaviorAnalysis) -> Iterator[str]:
     if not (type(analysis).__doc__ or "").strip():
         yield "has no docstring; its first line is the question the analysis answers"
     if not analysis.owner.strip():
         yield 'owner is empty; write the team that answers for it, like owner = "analytics"'
+    for tag in analysis.tags:
+        if not 0 < len(tag) <= _LONGEST_TAG:
+            yield f"tags holds {tag!r}; write a tag of 1 to {_LONGEST_TAG} characters"
 
 
 def _inputs(analysis: BehaviorAnalysis) -> Iterator[str]:
-    reads = getattr(analysis, "reads", ())
-    if not reads:
+    if not getattr(analysis, "reads", ()):
         yield "reads is missing; write the event types it reads, like reads = (BOOKING, SEARCH)"
-    for event_type in reads:
-        if not isinstance(event_type, EventType):
-            yield f"reads holds {event_type!r}; write an event type of wayfare.contracts.events"
-    if not all(isinstance(days, int) and days >= 0 for days in (analysis.window.before, analysis.window.after)):
-        yield f"window is {analysis.window}; write how many days before and after, like Window(before=7)"
+    if not all(0 <= days <= EVER for days in (analysis.window.before, analysis.window.after)):
+        yield f"window is {analysis.window}; write 0 to {EVER} days before and after, like Window(before=7)"
 
 
 def _mart(analysis: BehaviorAnalysis) -> Iterator[str]:
@@ -83,7 +139,7 @@ def _mart_columns(analysis: BehaviorAnalysis) -> Iterator[str]:
 
 
 def _expectations(analysis: BehaviorAnalysis) -> Iterator[str]:
-    read = {e.name for e in getattr(analysis, "reads", ()) if isinstance(e, EventType)}
+    read = {e.name for e in getattr(analysis, "reads", ())}
     for name, expected in analysis.expect_input.items():
         if name not in read:
             yield f"expect_input[{name!r}]: it does not read {name}{_nearest(name, read)}"

@@ -174,6 +174,8 @@ def build(expect: Expect, columns: Sequence[str], declared: str, number: int = 0
     except ValueError as error:  # pydantic's ValidationError, of whichever major version Great Expectations carries
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())  # type: ignore[attr-defined]  # pydantic's
         raise DeclarationError(f"{where}: {faults}") from None
+    except great_expectations().exceptions.GreatExpectationsError as error:  # a row_condition it cannot parse
+        raise DeclarationError(f"{where}: {error}") from None
 
 
 def fields_of(expect: Expect) -> str | None:
