@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner
@@ -40,8 +41,18 @@ class Wrong(BehaviorAnalysis):
     mart = Mart(
         day="bookd_on",
         grain={"booked_on": key("Day.", "date"), "Channel": measure("Channel.", "text")},
-        columns={"net_minor": measure("Net."), "items": count(" "), "booked_on": count("Twice.")},
+        columns={
+            "net_minor": measure("Net."),
+            "items": count(" "),
+            "booked_on": count("Twice."),
+            "c" * 64: count("Long."),
+            "is_complete": measure("Paid?", "boolean"),
+            "published_at": measure("First seen.", "timestamptz"),
+            "ctid": count("Customers."),
+        },
+        vintage=True,
         ahead=True,
+        version=-1,
     )
     expect_input = {  # noqa: RUF012 - as an author may write it
         "bookings": (),
@@ -61,6 +72,11 @@ class Wrong(BehaviorAnalysis):
         "mart column 'items' has no description",
         "mart.grain['Channel'] is not a key",
         "'booked_on' stands in mart.grain and in mart.columns",
+        "make the name 'wrong_v-1', which is not snake_case",
+        f"mart column '{'c' * 64}' is longer than the 63 characters",
+        "mart column 'is_complete' is a column that the mart has without it",
+        "mart column 'published_at' is a column that the mart has without it",
+        "mart column 'ctid' is a column that the mart has without it",
         "expect_input['bookings']: it does not read bookings (did you mean 'booking'?)",
         "there is no column 'unit' (did you mean 'units'?)",
         "with `mostly`, what is set aside depends on which days are judged together",
@@ -123,7 +139,56 @@ def test_nothing_is_wrong_with_ours() -> None:
     assert broken() == {}
 
 
-_TWINS = "analyses of wayfare.analyses.sessions, entry point theirs (package:Theirs) are all called sessions"
+@pytest.mark.parametrize(
+    ("length", "mart", "said"),
+    [
+        (48, {"vintage": True}, []),
+        (49, {"vintage": True}, ["_superseded_day' in PostgreSQL, which keeps 63 characters"]),
+        (59, {}, []),
+        (60, {}, ["_day' in PostgreSQL, which keeps 63 characters"]),
+        (57, {"version": 2}, ["_v2_day' in PostgreSQL, which keeps 63 characters"]),
+        (9, {"columns": {}}, ["mart.columns is empty; name at least a count"]),
+    ],
+)
+def test_a_mart_that_could_not_be_published_is_refused(length: int, mart: dict[str, Any], said: list[str]) -> None:
+    class Named(Sessions):
+        """How long may a name be?"""
+
+        expect_output = ()
+
+    Named.__name__ = "A" + "a" * (length - 1)
+    Named.mart = replace(Sessions.mart, **mart)
+    assert [said[n] in problem for n, problem in enumerate(problems(Named()))] == [True] * len(said)
+
+
+@pytest.mark.parametrize(
+    ("mart", "other"), [({"version": 2}, "SessionsV2"), ({"vintage": True}, "SessionsHistory"), ({}, "SessionsDay")]
+)
+def test_a_table_view_or_index_is_of_one_analysis(
+    monkeypatch: pytest.MonkeyPatch, mart: dict[str, Any], other: str
+) -> None:
+    class Twin(Sessions):
+        """Whose is it?"""
+
+    Twin.__name__ = other
+    monkeypatch.setattr(Sessions, "mart", replace(Sessions.mart, **mart))
+    Twin.mart = replace(Sessions.mart, version=1, vintage=False)
+    monkeypatch.setattr(registry, "_declared_in", lambda module: [Sessions, Twin] if "sessions" in module else [])
+    found, failed = registry._found.__wrapped__()
+    assert not found
+    assert f"all take the name {Twin().name}: " in failed["wayfare.analyses.sessions"]
+
+
+def test_every_wrong_class_of_a_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = {"wayfare.analyses.sessions": [Wrong, Mistyped, Sessions]}
+    monkeypatch.setattr(registry, "_declared_in", lambda module: declared.get(module, []))
+    found, failed = registry._found.__wrapped__()
+    assert list(found) == ["sessions"]
+    assert "Wrong: owner is empty" in failed["wayfare.analyses.sessions"]
+    assert "Mistyped: window is 7" in failed["wayfare.analyses.sessions"]
+
+
+_TWINS = "analyses of wayfare.analyses.sessions, entry point theirs (package:Theirs) all take the name sessions: "
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from wayfare.contracts import EVENT_TYPES, EventType
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from wayfare.analyses.api import Mart
+
 _STAGED = ("event_on", "landed_at", "batch_id", "extra")
 _OF_SALES = ("item_", "reversed_", "kept_", "given_")
 """How the columns begin that day files of cancellations, refunds and travel have of the sale."""
@@ -25,6 +27,12 @@ _SNAKE = re.compile(r"[a-z][a-z0-9_]*")
 _SUFFIX_TYPES = {"_minor": "bigint", "_on": "date", "_at": "timestamptz"}
 _LONGEST_TAG = 100
 """Characters of a tag that Airflow stores."""
+LONGEST = 63
+"""Characters of a name that PostgreSQL keeps; it cuts off the rest, and what is cut may be what tells two apart."""
+_OF_VIEWS = ("is_complete",)
+_OF_VINTAGES = ("published_in", "superseded_in", "published_at", "superseded_at")
+_OF_POSTGRESQL = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
+"""Columns that views, tables of vintages and all tables have already."""
 
 
 def problems(analysis: BehaviorAnalysis) -> list[str]:
@@ -36,6 +44,12 @@ def problems(analysis: BehaviorAnalysis) -> list[str]:
     declared = type(analysis)
     where = f"{Path(inspect.getfile(declared)).name}:{inspect.getsourcelines(declared)[1]}"
     return [f"{where}: {declared.__name__}: {problem}" for problem in found]
+
+
+def names(analysis: BehaviorAnalysis) -> set[str]:
+    """What an analysis takes in PostgreSQL: its tables, their indexes and its views, and those of its first version."""
+    vintage = ("_superseded", "_superseded_day", "_history") if analysis.mart.vintage else ()
+    return {f"{name}{end}" for name in (analysis.name, analysis.relation) for end in ("", "_day", *vintage)}
 
 
 def _types(analysis: BehaviorAnalysis) -> Iterator[str]:
@@ -111,6 +125,13 @@ def _mart(analysis: BehaviorAnalysis) -> Iterator[str]:
     if mart is None:
         yield "mart is missing; write mart = Mart(day=..., grain={...}, columns={...})"
         return
+    longest = max(names(analysis), key=len)
+    if not _SNAKE.fullmatch(longest):
+        yield f"its class and version make the name {analysis.relation!r}, which is not snake_case; rename the class"
+    if len(longest) > LONGEST:
+        yield f"takes the name {longest!r} in PostgreSQL, which keeps {LONGEST} characters; shorten the class's name"
+    if not mart.columns:
+        yield "mart.columns is empty; name at least a count, which totals can check"
     if mart.day not in mart.grain:
         yield f"mart.day is {mart.day!r}{_nearest(mart.day, mart.grain)}; write a column of the grain"
     elif mart.grain[mart.day].type != "date":
@@ -124,8 +145,7 @@ def _mart_columns(analysis: BehaviorAnalysis) -> Iterator[str]:
     if mart is None:
         return
     for name, column in mart.all_columns.items():
-        if not _SNAKE.fullmatch(name):
-            yield f"mart column {name!r} is not snake_case"
+        yield from _column_name(name, mart)
         if not column.doc.strip():
             yield f"mart column {name!r} has no description"
         for suffix, wanted in _SUFFIX_TYPES.items():
@@ -136,6 +156,15 @@ def _mart_columns(analysis: BehaviorAnalysis) -> Iterator[str]:
             yield f"mart.grain[{name!r}] is not a key; declare it with key(...)"
     for name in set(mart.grain) & set(mart.columns):
         yield f"{name!r} stands in mart.grain and in mart.columns; keep it in the grain"
+
+
+def _column_name(name: str, mart: Mart) -> Iterator[str]:
+    if not _SNAKE.fullmatch(name):
+        yield f"mart column {name!r} is not snake_case"
+    if len(name) > LONGEST:
+        yield f"mart column {name!r} is longer than the {LONGEST} characters that PostgreSQL keeps; shorten it"
+    if name in (*_OF_VIEWS, *_OF_POSTGRESQL, *(_OF_VINTAGES if mart.vintage else ())):
+        yield f"mart column {name!r} is a column that the mart has without it; choose another name"
 
 
 def _expectations(analysis: BehaviorAnalysis) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Finding the analyses: every module of this package, and every entry point `wayfare.analyses` of other packages.
 
-An analysis that cannot be imported, whose declaration has problems, or whose name another one has, is left out and told
-by `broken()`, so that one bad file does not stop the rest.
+An analysis that cannot be imported, whose declaration has problems, or which takes a name that another one takes, is
+left out and told by `broken()`, so that one bad file does not stop the rest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import wayfare.analyses
 from wayfare.analyses.api import BehaviorAnalysis
-from wayfare.analyses.check import problems
+from wayfare.analyses.check import names, problems
 from wayfare.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -58,22 +58,37 @@ def _found() -> tuple[dict[str, BehaviorAnalysis], dict[str, str]]:
     }
     for point in entry_points(group=GROUP):
         sources[f"entry point {point.name} ({point.value})"] = lambda point=point: [point.load()]  # type: ignore[misc]  # mypy cannot type a lambda's default
-    found: dict[str, list[tuple[str, BehaviorAnalysis]]] = defaultdict(list)
-    failed: dict[str, str] = {}
+    found: list[tuple[str, BehaviorAnalysis]] = []
+    failed: dict[str, list[str]] = defaultdict(list)
     for where, load in sources.items():
         try:
             for analysis in [declared() for declared in load()]:
                 if told := problems(analysis):
-                    failed[where] = "\n".join(told)
+                    failed[where] += told
                 else:
-                    found[analysis.name].append((where, analysis))
+                    found.append((where, analysis))
         except Exception as error:  # noqa: BLE001 - whatever an author's module raises at import
-            failed[where] = f"cannot be imported: {type(error).__name__}: {error}"
-    for name, twins in found.items():
-        if len(twins) > 1:
-            places = [where for where, _ in twins]
-            failed |= dict.fromkeys(places, f"analyses of {', '.join(places)} are all called {name}: rename a class")
-    return {name: one[0][1] for name, one in sorted(found.items()) if len(one) == 1}, failed
+            failed[where].append(f"cannot be imported: {type(error).__name__}: {error}")
+    kept = _without_twins(found, failed)
+    return dict(sorted(kept.items())), {where: "\n".join(told) for where, told in failed.items()}
+
+
+def _without_twins(
+    found: list[tuple[str, BehaviorAnalysis]], failed: dict[str, list[str]]
+) -> dict[str, BehaviorAnalysis]:
+    """Those that take no name which another one takes; of the others, `failed` tells."""
+    takers: dict[str, list[str]] = defaultdict(list)
+    for where, analysis in found:
+        for name in names(analysis):
+            takers[name].append(where)
+    kept: dict[str, BehaviorAnalysis] = {}
+    for where, analysis in found:
+        if shared := [name for name in names(analysis) if len(takers[name]) > 1]:
+            name = min(shared, key=lambda name: (len(name), name))
+            failed[where].append(f"analyses of {', '.join(takers[name])} all take the name {name}: rename a class")
+        else:
+            kept[analysis.name] = analysis
+    return kept
 
 
 def _declared_in(module_name: str) -> list[type[BehaviorAnalysis]]:
