@@ -56,6 +56,24 @@ def test_a_bad_name_is_refused(name: str, tmp_path: Path) -> None:
         scaffold.write(name, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("a" * 60, "longer than the 59 characters"), ("sessions", "takes the name"), ("sessions_day", "takes the name")],
+)
+def test_a_name_that_no_mart_could_have_is_refused(name: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        scaffold.write(name, tmp_path)
+
+
+@pytest.mark.parametrize("there", ["models/__init__.py", "models.py"])
+def test_the_name_of_a_module_or_a_package_is_refused(there: str, tmp_path: Path) -> None:
+    taken = tmp_path / "include" / "wayfare" / "analyses" / there
+    taken.parent.mkdir(parents=True)
+    taken.touch()
+    with pytest.raises(ConfigurationError, match="is there already"):
+        scaffold.write("models", tmp_path)
+
+
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="project"):
         scaffold.write("repeat_bookers", tmp_path)

@@ -6,6 +6,7 @@ import keyword
 import re
 from typing import TYPE_CHECKING
 
+from wayfare.analyses.check import LONGEST, names
 from wayfare.analyses.registry import analyses
 from wayfare.errors import ConfigurationError
 
@@ -92,12 +93,14 @@ def write(name: str, root: Path) -> list[Path]:
     Raises
     ------
     ConfigurationError
-        The name is not snake_case, is Python's own or taken, or `root` is not the project.
+        The name is not snake_case, too long, Python's own or taken, or `root` is not the project.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*", name) or keyword.iskeyword(name):
         raise ConfigurationError(f"{name!r} is no name of a module and of a class; write one like repeat_bookers")
-    if name in analyses():
-        raise ConfigurationError(f"an analysis is called {name} already; choose another name")
+    if (longest := LONGEST - len("_day")) < len(name):
+        raise ConfigurationError(f"{name!r} is longer than the {longest} characters that fit; choose a shorter name")
+    if any(name in names(analysis) for analysis in analyses().values()):
+        raise ConfigurationError(f"an analysis takes the name {name} already; choose another one")
     folder = root / "include" / "wayfare" / "analyses"
     if not folder.is_dir():
         raise ConfigurationError(f"{folder} is not there; run this in the project's folder, or give --root")
@@ -110,9 +113,10 @@ def write(name: str, root: Path) -> list[Path]:
         folder / f"{name}.py": _ANALYSIS,
         root / "tests" / "analyses" / f"test_{name}.py": _TEST,
     }
+    for taken in (folder / name, *files):
+        if taken.exists():
+            raise ConfigurationError(f"{taken} is there already; choose another name")
     for file, template in files.items():
-        if file.exists():
-            raise ConfigurationError(f"{file} is there already; choose another name")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(template.format(**values))
     return list(files)
