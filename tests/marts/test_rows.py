@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import settings as trying
 from marts import tiny
 from marts.tiny import day
 from wayfare import marts
+from wayfare.analyses.api import key
 from wayfare.analyses.chunk import Chunk
 
 if TYPE_CHECKING:
@@ -69,6 +71,14 @@ def test_a_changed_analysis_closes_whole_days_of_a_vintage(settings: Settings) -
     assert tiny.query(settings, stands) == [("a", 1, 2), ("c", 3, 2)]
     closed = "SELECT resource_id, on_hand, published_in, superseded_in FROM marts.stock_superseded ORDER BY 1"
     assert tiny.query(settings, closed) == [("a", 1, 1, 2), ("b", 2, 1, 2)]
+
+
+def test_a_column_may_be_called_as_the_place_of_a_row(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    grain = {"place": key("The place."), "search_on": tiny.Sales.mart.grain["search_on"]}
+    monkeypatch.setattr(tiny.Sales, "mart", replace(tiny.Sales.mart, grain=grain))
+    put(settings, "sales", 1, [("LIS", day(0), 1, None), ("OPO", day(0), 2, None)])
+    put(settings, "sales", 2, [("LIS", day(0), 1, None), ("OPO", day(0), 3, None)])
+    assert tiny.query(settings, "SELECT place, sold FROM bi.sales ORDER BY 1") == [("LIS", 1), ("OPO", 3)]
 
 
 @pytest.mark.parametrize("analysis", ["sales", "stock"])

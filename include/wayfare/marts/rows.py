@@ -34,7 +34,10 @@ _AT = "ctid BETWEEN %(first)s AND %(last)s AND ctid = ANY (CAST(%(all)s AS tid[]
 None moves while we hold the analysis's lock.
 """
 
-_BLOCK_AND_LINE = "CAST(translate(place, '()', '[]') AS UINTEGER[])"
+_PLACE = "@place"
+"""The column of a row's ctid: no declared column has such a name."""
+
+_BLOCK_AND_LINE = f"CAST(translate(\"{_PLACE}\", '()', '[]') AS UINTEGER[])"
 
 _ARROW = {
     "bigint": pa.int64(),
@@ -138,14 +141,16 @@ def revise(settings: Settings, cursor: Any, publication: Publication, result: Re
     columns = schema.quoted(publication.mart.all_columns)
     select = f"SELECT ctid, {columns} FROM {table} WHERE {standing}"  # noqa: S608 - declared names
     with session(settings) as duck:
-        with bulk.copy_out(cursor, select, result.stored.insert(0, pa.field("place", pa.string()))) as rows:
+        with bulk.copy_out(cursor, select, result.stored.insert(0, pa.field(_PLACE, pa.string()))) as rows:
             duck.register("standing", rows)
             duck.register("result", result.stream())
             duck.execute(f"CREATE TEMP TABLE difference AS {_difference(publication.mart)}")
-        for places in _read(duck, f"place FROM difference WHERE place IS NOT NULL ORDER BY {_BLOCK_AND_LINE}"):
-            _take_away(cursor, publication, _AT, **_bounds(places["place"].to_pylist()))
+        taken = f'"{_PLACE}" FROM difference WHERE "{_PLACE}" IS NOT NULL ORDER BY {_BLOCK_AND_LINE}'
+        for places in _read(duck, taken):
+            _take_away(cursor, publication, _AT, **_bounds(places[_PLACE].to_pylist()))
         grain, fresh = schema.quoted(publication.mart.grain), f'"{publication.mart.day}" IS NOT NULL'
-        _append(cursor, publication, _read(duck, f"* EXCLUDE (place) FROM difference WHERE {fresh} ORDER BY {grain}"))
+        appended = f'* EXCLUDE ("{_PLACE}") FROM difference WHERE {fresh} ORDER BY {grain}'
+        _append(cursor, publication, _read(duck, appended))
 
 
 def _difference(mart: Mart) -> str:
@@ -155,8 +160,8 @@ def _difference(mart: Mart) -> str:
         return " AND ".join(["true", *(f'standing."{n}" IS NOT DISTINCT FROM result."{n}"' for n in names)])
 
     return f"""
-        SELECT place, result.* FROM standing FULL JOIN result ON {same(mart.grain)}
-        WHERE place IS NULL OR result."{mart.day}" IS NULL OR NOT ({same(mart.columns)})
+        SELECT "{_PLACE}", result.* FROM standing FULL JOIN result ON {same(mart.grain)}
+        WHERE "{_PLACE}" IS NULL OR result."{mart.day}" IS NULL OR NOT ({same(mart.columns)})
     """  # noqa: S608 - declared names
 
 
