@@ -265,6 +265,16 @@ def test_a_breaking_change_wants_a_new_version_beside_the_old(
     assert tiny.query(settings, SALES) == [("LIS", day(0), 1, 2.5)]
 
 
+def test_another_output_day_wants_a_new_version(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    grain = {**tiny.Sales.mart.grain, "travel_on": key("Day of travel.", "date")}
+    monkeypatch.setattr(tiny.Sales, "mart", dataclasses.replace(tiny.Sales.mart, grain=grain))
+    row = ("LIS", day(0), day(9), 1, None)
+    put(settings, chunk([0]), [row])
+    monkeypatch.setattr(tiny.Sales, "mart", dataclasses.replace(tiny.Sales.mart, day="travel_on"))
+    with pytest.raises(DeclarationError, match=r"output day of marts.sales is search_on, not travel_on: set version=2"):
+        put(settings, chunk([9], fingerprint="e" * 64), [row])
+
+
 def test_a_column_may_become_nullable(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     put(settings, chunk([0]), [("LIS", day(0), 1, None)])
     with pytest.raises(DataError, match="sold"):

@@ -41,14 +41,15 @@ def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
     Raises
     ------
     DeclarationError
-        The mart lost or retyped a column, its grain grew, or its days became weeks or months, without becoming a new
-        version.
+        The mart lost or retyped a column, its grain grew, its output day is another, or its days became weeks or
+        months, without becoming a new version.
     """
     mart, name = analysis.mart, analysis.relation
     _follow(cursor, name, analysis, mart.all_columns | ({"published_in": _PUBLISHED_IN} if mart.vintage else {}))
     if mart.vintage:
         closed = {"published_in": _PUBLISHED_IN, "superseded_in": _SUPERSEDED_IN}
         _follow(cursor, superseded(name), analysis, mart.all_columns | closed)
+    _refuse_another_day(cursor, analysis)
     _refuse_other_periods(cursor, analysis)
 
 
@@ -141,6 +142,18 @@ def _refuse_breaking_change(
             f"analysis {analysis.name}: column {changed[0]!r} of its mart was removed, retyped or added to the grain, "
             f"but marts.{analysis.relation} is published: set version={analysis.mart.version + 1} in its Mart, and "
             "the new shape is published beside the old"
+        )
+
+
+def _refuse_another_day(cursor: Any, analysis: BehaviorAnalysis) -> None:
+    """Rows are replaced by their output day: those of days of the former one would stay for ever."""
+    mart, name = analysis.mart, analysis.relation
+    cursor.execute("SELECT attname::text FROM pg_attribute WHERE attrelid = %s::regclass", (f'marts."{name}_day"',))
+    (indexed,) = cursor.fetchone()
+    if indexed != mart.day:
+        raise DeclarationError(
+            f"analysis {analysis.name}: the output day of marts.{name} is {indexed}, not {mart.day}: set "
+            f"version={mart.version + 1} in its Mart, and the new shape is published beside the old"
         )
 
 
