@@ -18,7 +18,7 @@ from snapshots.example_analyses import Demand
 from snapshots.staged_events import event, stage
 from wayfare import engines, snapshots
 from wayfare.analyses import registry
-from wayfare.analyses.api import BehaviorAnalysis, Mart, Window
+from wayfare.analyses.api import BehaviorAnalysis, Mart, Window, measure
 from wayfare.analyses.chunk import Chunk
 from wayfare.contracts import EVENT_TYPES
 from wayfare.engines import analyze, inputs, session
@@ -27,7 +27,7 @@ from wayfare.staging.database import engine
 from wayfare.staging.tables import quarantine
 
 if TYPE_CHECKING:
-    from wayfare.analyses.api import Inputs
+    from wayfare.analyses.api import Inputs, SqlType
     from wayfare.settings import Settings
 
 DAY = dt.date(2026, 3, 1)
@@ -241,6 +241,29 @@ def test_a_value_that_does_not_fit_is_the_datas_fault(settings: Settings, monkey
 
     _register(monkeypatch, Odd())
     with pytest.raises(DataError, match=r"odd.*mart column"):
+        _run(settings)
+    assert not fsspec.filesystem("file").exists(CHUNK.result(settings.storage))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("date", "DATE '10000-01-01'"),
+        ("date", "DATE '0001-12-31 (BC)'"),
+        ("timestamptz", "TIMESTAMPTZ 'infinity'"),
+    ],
+)
+def test_a_date_that_no_mart_gives_back_is_refused(
+    kind: SqlType, value: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(_Odd):
+        """A share that is a date."""
+
+        mart = replace(Demand.mart, columns={**Demand.mart.columns, "share": measure("When.", kind)})
+        frame = f"output_on AS search_on, 'LIS' AS destination, 1 AS searches, {value} AS share"
+
+    _register(monkeypatch, Odd())
+    with pytest.raises(DataError, match=r"analysis odd: mart column share has .*, which is not in the years 1 to 9999"):
         _run(settings)
     assert not fsspec.filesystem("file").exists(CHUNK.result(settings.storage))
 

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 
+_READABLE = {
+    "date": "DATE '0001-01-01' AND DATE '9999-12-31'",
+    "timestamptz": "TIMESTAMPTZ '0001-01-01 00:00:00+00' AND TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'",
+}
+"""What a mart's rows may hold, in SQL: PostgreSQL keeps more, but writes it as nobody reads it."""
+
+
 def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
     """Run the chunk's analysis over its day files and write `result.parquet`: the mart's columns, ordered by grain.
 
@@ -39,7 +46,7 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
     DeclarationError
         The analysis returns other columns than its mart declares, or asks for what is not there.
     DataError
-        A value does not fit its mart column.
+        A value does not fit its mart column, or is a date before the year 1 or after 9999.
     ConfigurationError
         The analysis needs more memory than the settings give it.
     ServiceError
@@ -53,7 +60,7 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
             found = frames.to_relation(analysis.analyze(given))
             _check_columns(analysis, found.columns)
             rows = _mart_rows(connection, analysis, found, chunk)
-            storage.write_atomic(url, lambda temporary: rows.write_parquet(temporary, compression="zstd"))
+            storage.write_atomic(url, lambda temporary: _write(connection, analysis, rows, temporary))
         except (duckdb.BinderException, duckdb.CatalogException) as error:
             raise DeclarationError(f"analysis {analysis.name} asks DuckDB for what it has not: {error}") from error
         except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
@@ -90,6 +97,22 @@ def _mart_rows(
     days = connection.from_arrow(days_of(chunk)).project(f'output_on AS "{mart.day}"')
     grain = ", ".join(f'"{name}"' for name in mart.grain)
     return typed.set_alias("result").join(days.set_alias("days"), mart.day, how="semi").order(grain)
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, analysis: BehaviorAnalysis, rows: duckdb.DuckDBPyRelation, url: str
+) -> None:
+    """Write the rows, unless a date among them is one that could not be read back from the mart."""
+    rows.write_parquet(url, compression="zstd")
+    written = connection.read_parquet(url)
+    for name, column in analysis.mart.all_columns.items():
+        if column.type in _READABLE:
+            beyond = written.filter(f'"{name}" NOT BETWEEN {_READABLE[column.type]}').project(f'"{name}"::text')
+            for (value,) in beyond.limit(1).fetchall():
+                raise DataError(
+                    f"analysis {analysis.name}: mart column {name} has {value}, which is not in the years 1 to 9999; "
+                    "write NULL where it is not known"
+                )
 
 
 def _check_columns(analysis: BehaviorAnalysis, found: list[str]) -> None:
