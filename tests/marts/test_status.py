@@ -85,7 +85,7 @@ def test_after_a_publication_and_after_a_late_event(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("verdicts", "expected"),
     [
-        ({"critical": True, "warning": True}, "passed"),
+        ({"critical": True, "warning": True, "info": False}, "passed"),
         ({"critical": True, "warning": False}, "warned"),
         ({"critical": False, "warning": True}, "failed"),
     ],

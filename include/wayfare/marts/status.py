@@ -51,7 +51,8 @@ WHERE analysis = :analysis ORDER BY publication_id DESC LIMIT 1
 
 _LAST_AUDIT = text("""
 SELECT CASE WHEN bool_or(NOT success AND severity = 'critical') THEN 'failed'
-  WHEN bool_and(success) THEN 'passed' ELSE 'warned' END AS verdict, max(judged_at) AS judged_at
+  WHEN bool_or(NOT success AND severity = 'warning') THEN 'warned' ELSE 'passed' END AS verdict,
+  max(judged_at) AS judged_at
 FROM control.validation
 WHERE analysis = :analysis AND gate = 'output' AND chunk = (
   SELECT chunk FROM control.validation WHERE analysis = :analysis AND gate = 'output'
