@@ -240,7 +240,7 @@ def test_a_value_that_does_not_fit_is_the_datas_fault(settings: Settings, monkey
         frame = "output_on AS search_on, 'LIS' AS destination, 'many' AS searches, 2 AS share"
 
     _register(monkeypatch, Odd())
-    with pytest.raises(DataError, match=r"odd.*mart column"):
+    with pytest.raises(DataError, match=r"analysis odd: analyze: a value does not fit its column.*many"):
         _run(settings)
     assert not fsspec.filesystem("file").exists(CHUNK.result(settings.storage))
 
@@ -279,6 +279,21 @@ def test_a_column_that_is_not_there_is_the_declarations_fault(
     _register(monkeypatch, Odd())
     with pytest.raises(DeclarationError, match=r"odd.*nowhere"):
         _run(settings)
+
+
+def test_what_analyze_gets_wrong_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = Demand()
+    _register(monkeypatch, odd)
+    snapshots.extract(settings, CHUNK)
+    wrong: dict[str, Any] = {
+        "analyze returns NoneType; end it with `return`": lambda _: None,
+        "analyze returns DuckDBPyRelation; end it with": lambda given: nw.to_native(given.days),
+        'analyze asks for what is not there: .*"nowhere"': lambda given: given.days.select("nowhere"),
+    }
+    for said, analyze_ in wrong.items():
+        odd.analyze = analyze_  # type: ignore[method-assign]
+        with pytest.raises(DeclarationError, match=f"analysis demand: {said}"):
+            analyze(settings, CHUNK)
 
 
 def test_too_little_memory_names_the_setting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
+import duckdb
 import narwhals as nw
 import pytest
 
-from quality.selling import DAY, DEAR, DEAR_RULE, bookings, broken, chunk_of, result, rewrite, rows, staged
+from quality.selling import DAY, DEAR, DEAR_RULE, Sold, bookings, broken, chunk_of, result, rewrite, rows, staged
 from snapshots.staged_events import event, stage
-from wayfare import engines, quality, snapshots, storage
-from wayfare.analyses.api import Expect
+from wayfare import engines, marts, quality, snapshots, storage
+from wayfare.analyses import registry
+from wayfare.analyses.api import Additivity, Column, Expect, Mart, count, key
 from wayfare.analyses.chunk import Chunk
 from wayfare.analyses.economic_results import EconomicResults
-from wayfare.errors import GateError
+from wayfare.errors import DeclarationError, GateError
+from wayfare.quality.output import _total
+from wayfare.quality.suites import no_rows
 
 if TYPE_CHECKING:
-    from quality.selling import Sold
+    from wayfare.analyses.api import Inputs
     from wayfare.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("sold")
@@ -253,6 +258,60 @@ def test_a_day_without_rows_is_a_warning(settings: Settings, sold: Sold) -> None
     assert quality.audit(settings, chunk)["warnings"] == 1
     ((_, _, message),) = [b for b in broken(settings) if b[0] == "output"]
     assert "a day with booking events has rows" in message
+
+
+def test_what_totals_gets_wrong_is_told(settings: Settings, sold: Sold) -> None:
+    chunk = staged(settings, bookings([100]))
+    engines.analyze(settings, chunk)
+    wrong: dict[str, Any] = {
+        "totals returns NoneType; end it with `return`": lambda _: None,
+        'totals asks for what is not there: .*"unit"': lambda given: given["booking"].select(
+            items=nw.col("unit").sum()
+        ),
+    }
+    for said, totals in wrong.items():
+        sold.totals = totals  # type: ignore[method-assign]
+        with pytest.raises(DeclarationError, match=f"analysis sold: {said}"):
+            quality.audit(settings, chunk)
+
+
+class Order(Sold):
+    """What if it is called as SQL's own words are?"""
+
+    mart = Mart(day="end", grain={"end": key("The day.", "date")}, columns={"group": count("Items sold.")})
+    expect_output = (no_rows("a day is there", "*", 'WHERE "end" IS NULL'),)
+
+    def analyze(self, given: Inputs) -> nw.LazyFrame[Any]:
+        return given["booking"].group_by(nw.col("event_on").alias("end")).agg(group=nw.len())
+
+    def totals(self, given: Inputs) -> nw.LazyFrame[Any]:
+        return given["booking"].select(group=nw.len())
+
+
+def test_names_may_be_words_of_sql(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.analyses(), "order", Order())
+    chunk = staged(settings, bookings([100]), Chunk("order", (DAY,), 1, "0123456789"))
+    engines.analyze(settings, chunk)
+    assert quality.audit(settings, chunk)["rows"] == 1
+    marts.publish(settings, chunk, run_id="test")
+    assert rows(settings, 'SELECT "end", "group" FROM bi."order"') == [(DAY, 1)]
+
+
+WEIGHT = Mart("end", {}, {"weight": Column("Weight.", "double precision", Additivity.ADDITIVE)})
+
+
+@pytest.mark.parametrize(
+    ("published", "total", "adds_up"),
+    [
+        *((1.5, 1.5 + 1e-12, True), (1.5, 1.6, False), (math.inf, math.inf, True), (math.nan, math.nan, True)),
+        *((1.5, math.inf, False), (math.inf, 1.5, False), (math.inf, -math.inf, False), (1.5, math.nan, False)),
+    ],
+)
+def test_totals_of_floats(published: float, total: float, adds_up: bool) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE result AS SELECT CAST(? AS DOUBLE) AS weight", [published])
+        query = _total(WEIGHT, "weight", total).arguments[QUERY].format(batch="result")
+        assert (connection.execute(query).fetchall() == []) is adds_up
 
 
 def test_no_result_to_audit(anywhere: Settings) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import duckdb
+import narwhals as nw
 import pyarrow as pa
 from sqlalchemy import exists, func, select
 
@@ -15,7 +17,7 @@ from wayfare.analyses.api import Inputs
 from wayfare.contracts import reference
 from wayfare.engines.on_duckdb import DuckFrames
 from wayfare.engines.rates import rates
-from wayfare.errors import DataError
+from wayfare.errors import DataError, DeclarationError
 from wayfare.staging.database import transaction
 from wayfare.staging.tables import change, quarantine
 
@@ -23,10 +25,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Iterable, Iterator
 
-    import duckdb
-    import narwhals as nw
-
-    from wayfare.analyses.api import Keep
+    from wayfare.analyses.api import BehaviorAnalysis, Keep
     from wayfare.analyses.chunk import Chunk
     from wayfare.contracts import EventType
     from wayfare.settings import Settings
@@ -88,6 +87,33 @@ def inputs(
         keeping=lambda _: keeping(made),
         days_at_once=_days_at_once(rows),
     )
+
+
+@contextlib.contextmanager
+def answer(
+    analysis: BehaviorAnalysis, function: Literal["analyze", "totals"], given: Inputs
+) -> Iterator[nw.LazyFrame[Any] | nw.DataFrame[Any]]:
+    """What a function of an analysis returns, which is computed in the context: that is when it is found wrong.
+
+    Raises
+    ------
+    DeclarationError
+        It returns no frame, or asks for what is not there.
+    DataError
+        A value does not fit where it is put.
+    """
+    where = f"analysis {analysis.name}: {function}"
+    try:
+        frame = getattr(analysis, function)(given)
+        if not isinstance(frame, nw.LazyFrame | nw.DataFrame):
+            raise DeclarationError(f"{where} returns {type(frame).__name__}; end it with `return` and a Narwhals frame")
+        yield frame
+    except (duckdb.BinderException, duckdb.CatalogException) as error:
+        raise DeclarationError(f"{where} asks for what is not there: {error}") from error
+    except nw.exceptions.NarwhalsError as error:  # of a column that is not there, it names the others
+        raise DeclarationError(f"{where} asks for what is not there: {error.__context__ or error}") from error
+    except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
+        raise DataError(f"{where}: a value does not fit its column: {error}") from error
 
 
 @contextlib.contextmanager

@@ -6,17 +6,17 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING
 
-import duckdb
-
 from wayfare import storage
 from wayfare.analyses import registry
-from wayfare.engines.frames import days_of, inputs
+from wayfare.engines.frames import answer, days_of, inputs
 from wayfare.engines.on_duckdb import DuckFrames
 from wayfare.engines.sessions import session
 from wayfare.errors import DataError, DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import duckdb
 
     from wayfare.analyses.api import BehaviorAnalysis
     from wayfare.analyses.chunk import Chunk
@@ -44,7 +44,7 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
     Raises
     ------
     DeclarationError
-        The analysis returns other columns than its mart declares, or asks for what is not there.
+        The analysis returns no frame or other columns than its mart declares, or asks for what is not there.
     DataError
         A value does not fit its mart column, or is a date before the year 1 or after 9999.
     ConfigurationError
@@ -56,15 +56,11 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
     url = chunk.result(settings.storage)
     with session(settings) as connection, _frames(settings, connection, url) as frames:
         given = inputs(connection, settings, chunk, frames)
-        try:
-            found = frames.to_relation(analysis.analyze(given))
+        with answer(analysis, "analyze", given) as frame:
+            found = frames.to_relation(frame)
             _check_columns(analysis, found.columns)
             rows = _mart_rows(connection, analysis, found, chunk)
             storage.write_atomic(url, lambda temporary: _write(connection, analysis, rows, temporary))
-        except (duckdb.BinderException, duckdb.CatalogException) as error:
-            raise DeclarationError(f"analysis {analysis.name} asks DuckDB for what it has not: {error}") from error
-        except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
-            raise DataError(f"analysis {analysis.name}: a value does not fit its mart column: {error}") from error
         ((n,),) = connection.read_parquet(url).aggregate("count(*)").fetchall()
     return {"rows": int(n)}
 
@@ -96,7 +92,7 @@ def _mart_rows(
     typed = found.project(", ".join(f'CAST("{n}" AS {c.type}) AS "{n}"' for n, c in mart.all_columns.items()))
     days = connection.from_arrow(days_of(chunk)).project(f'output_on AS "{mart.day}"')
     grain = ", ".join(f'"{name}"' for name in mart.grain)
-    return typed.set_alias("result").join(days.set_alias("days"), mart.day, how="semi").order(grain)
+    return typed.set_alias("result").join(days.set_alias("days"), f'"{mart.day}"', how="semi").order(grain)
 
 
 def _write(

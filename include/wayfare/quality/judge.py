@@ -87,7 +87,7 @@ def judge(source: Any, suite: Suite, columns: Sequence[str]) -> Judgment:
     """
     gx = great_expectations()
     built = tuple(build(expect, columns, suite.declared, n) for n, expect in enumerate(suite.expects))
-    asset = source.add_table_asset(suite.asset, table_name=suite.asset)
+    asset = source.add_table_asset(suite.asset, table_name=f'"{suite.asset}"')  # quoted, for it may be a word of SQL
     batch = asset.add_batch_definition_whole_table("all").get_batch()
     counts = {n: count for n, expectation in enumerate(built) if (count := _count(batch, expectation))}
     known = _computed(batch, [*counts.values()])
@@ -191,19 +191,21 @@ def _refuse_crashes(batch: Any, result: Any, built: tuple[Any, ...], suite: Suit
     for one in crashed:
         alone = batch.validate(built[_number(one)], result_format="BOOLEAN_ONLY")
         if message := _crash(alone):
-            raise _refusal(f"analysis {suite.declared}: {text_of(suite.expects[_number(one)])}", message)
+            raise _refusal(suite, suite.expects[_number(one)], message)
     if crashed:
         first = f"{text_of(suite.expects[_number(crashed[0])])}: {_crash(crashed[0])}"
         raise ServiceError(f"analysis {suite.declared}: what failed could be computed at a second try: {first}")
 
 
-def _refusal(what: str, message: str) -> WayfareError:
+def _refusal(suite: Suite, expect: Expect, message: str) -> WayfareError:
     """Great Expectations reports whatever was raised as a text, which begins with the name of DuckDB's exception."""
+    what = f"analysis {suite.declared}: {text_of(expect)}"
     if "OutOfMemoryException" in message:
         return duck.too_little_memory(what, message)
     if "IOException" in message or "HTTPException" in message:
         return ServiceError(f"{what} could not read its files: {message}")
-    return DeclarationError(f"{what} cannot be computed on DuckDB: {message}; write it as {ROWS} with a query")
+    advice = "correct its query" if expect.expectation == ROWS else f"write it as {ROWS} with a query"
+    return DeclarationError(f"{what} cannot be computed on DuckDB: {message}; {advice}")
 
 
 def _crash(result: Any) -> str | None:

@@ -33,7 +33,7 @@ def suite(connection: duckdb.DuckDBPyConnection, analysis: BehaviorAnalysis, giv
     Raises
     ------
     DeclarationError
-        `totals` is not one row of the mart's columns.
+        `totals` is not one row of the mart's columns, or asks for what is not there.
     """
     expects = (
         *mart_expects(analysis.mart),
@@ -72,7 +72,10 @@ def _day_expects(
 
 
 def _total_expects(analysis: BehaviorAnalysis, given: Inputs) -> list[Expect]:
-    totals = _collected(analysis.totals(given)).to_pylist()
+    from wayfare.engines.frames import answer
+
+    with answer(analysis, "totals", given) as frame:
+        totals = _collected(frame).to_pylist()
     if len(totals) != 1:
         raise DeclarationError(f"analysis {analysis.name}: totals gives {len(totals)} rows; it is one row of sums")
     unknown = set(totals[0]) - set(analysis.mart.columns)
@@ -86,12 +89,14 @@ def _total_expects(analysis: BehaviorAnalysis, given: Inputs) -> list[Expect]:
 def _total(mart: Mart, name: str, value: Any) -> Expect:
     published = f'coalesce(sum("{name}"), 0)'
     if mart.columns[name].type == "double precision":
-        wrong = f"abs({published} - {float(value)!r}) > {RELATIVE_ERROR} * greatest(1, abs({float(value)!r}))"
+        value = f"'{float(value)!r}'::DOUBLE"  # quoted, for it may be inf or nan
+        apart = f"abs({published} - {value}) > {RELATIVE_ERROR} * greatest(1, abs({value}))"
+        wrong = f"{published} <> {value} AND ({apart} OR NOT isfinite({value}))"
     else:
         wrong = f"{published} <> {int(value)}"
     return no_rows(f"{name} adds up to its total", f"{published} AS published, {value} AS total", f"HAVING {wrong}")
 
 
 def _collected(frame: Any) -> Any:
-    """An Arrow table of a lazy frame."""
-    return frame.collect(backend="pyarrow").to_native()
+    """An Arrow table of a frame."""
+    return frame.lazy().collect(backend="pyarrow").to_native()
