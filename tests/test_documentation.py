@@ -71,3 +71,17 @@ def test_check_names_the_page_that_drifted(
     capsys.readouterr()
     assert documentation.main(["--check"]) == 1
     assert capsys.readouterr().err == ("docs/analyses.md is not what the contracts and analyses say: run `make docs`\n")
+
+
+def test_the_page_of_an_analysis_that_is_no_more_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(documentation, "PROJECT", tmp_path)
+    page = tmp_path / "docs" / "analyses" / "former.md"
+    page.parent.mkdir(parents=True)
+    page.touch()
+    documentation.main(["--check"])
+    assert "docs/analyses/former.md is not" in capsys.readouterr().err
+    documentation.main([])
+    assert not page.exists()
+    assert documentation.main(["--check"]) == 0

@@ -40,17 +40,24 @@ def pages() -> dict[str, str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the pages, or with `--check` name the ones that drifted; returns the exit status."""
+    """Write the pages, or with `--check` name the ones that drifted; returns the exit status.
+
+    The page of an analysis that is no more is removed, or named.
+    """
     folder = PROJECT / "docs"
+    wanted: dict[str, str | None] = {f"analyses/{page.name}": None for page in (folder / "analyses").glob("*.md")}
     drifted = 0
-    for name, text in pages().items():
+    for name, text in (wanted | pages()).items():
         page = folder / name
-        if "--check" not in arguments:
+        if "--check" in arguments:
+            if text != (page.read_text(encoding="utf-8") if page.exists() else None):
+                drifted += 1
+                sys.stderr.write(f"docs/{name} is not what the contracts and analyses say: run `make docs`\n")
+        elif text is None:
+            page.unlink()
+        else:
             page.parent.mkdir(exist_ok=True)
             page.write_text(text, encoding="utf-8")
-        elif not page.exists() or page.read_text(encoding="utf-8") != text:
-            drifted += 1
-            sys.stderr.write(f"docs/{name} is not what the contracts and analyses say: run `make docs`\n")
     return 1 if drifted else 0
 
 
