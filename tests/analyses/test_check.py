@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from wayfare import snapshots
 from wayfare.analyses import registry
 from wayfare.analyses.api import (
+    EVER,
     Additivity,
     BehaviorAnalysis,
     Column,
@@ -37,7 +38,6 @@ class Wrong(BehaviorAnalysis):
     owner = " "
     tags = ("t" * 101,)
     reads = (BOOKING,)
-    window = Window(before=-1)
     mart = Mart(
         day="bookd_on",
         grain={"booked_on": key("Day.", "date"), "Channel": measure("Channel.", "text")},
@@ -65,7 +65,7 @@ class Wrong(BehaviorAnalysis):
     [
         "owner is empty",
         "tags holds 'ttt",
-        "window is Window(before=-1, after=0)",
+        "mart.ahead needs window.before",
         "mart.day is 'bookd_on' (did you mean 'booked_on'?)",
         "mart column 'Channel' is not snake_case",
         "mart column 'net_minor' ends in _minor",
@@ -88,6 +88,12 @@ def test_each_mistake_is_told_with_its_place(said: str) -> None:
     told = problems(Wrong())
     assert any(said in problem for problem in told), told
     assert all(problem.startswith("test_check.py:") for problem in told)
+
+
+@pytest.mark.parametrize("window", [Window(before=-1), Window(after=EVER + 1)])
+def test_a_window_that_no_calendar_has_is_told(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Wrong, "window", window)
+    assert any(f"window is {window}; write 0 to 36525 days" in problem for problem in problems(Wrong()))
 
 
 class Mistyped(BehaviorAnalysis):
