@@ -317,6 +317,17 @@ def test_money_is_exact(tmp_path_factory: pytest.TempPathFactory, cases: list[tu
         (NAMESPACE, "nothing", "namespace 'nothing' is not a UUID"),
         ("[[events]]", "[[events", "is not TOML"),
         ('builtin = "iso3166_alpha3"', 'builtin = "iso3166"', "did you mean 'iso3166_"),
+        ('builtin = "iso3166_alpha3"', 'builtin = ["iso3166_alpha3"]', "no built-in lookup is called"),
+        (NAMESPACE, f'{NAMESPACE}"\nabsent = "NULL', "absent: 'NULL' needs to be a list of texts"),
+        (NAMESPACE, f'{NAMESPACE}"\nabsent = 0 #', "absent: 0 needs to be a list of texts"),
+        (NAMESPACE, f'{NAMESPACE}"\ncommon = "x', "common: needs to be a table"),
+        ("[values]", "[[values]]", "values: needs to be a table"),
+        ("[[events]]", "[events]", "events: needs at least one [[events]]"),
+        ('type = "booking"', 'type = ["booking"]', "events[0]: no event type is called"),
+        ('fields.units = "{units}"', "fields.x = nan", "fields.x: nan is not a number"),
+        ('fields.units = "{units}"', "fields.x = -1e40", "fields.x: -1e+40 is not a number"),
+        ('fields.units = "{units}"', 'fields.x = { lookup = ["room"], of = "{id}" }', "no lookup is called"),
+        ('fields.units = "{units}"', 'fields.x = { number = "{id}", decimal = [","] }', 'decimal is "." or ","'),
     ],
 )
 def test_a_wrong_mapping_names_the_place_and_the_nearest_name(
@@ -353,6 +364,15 @@ def test_two_events_of_a_type_need_keys_of_their_own(tmp_path: Path) -> None:
     twice = BOOKING + BOOKING[BOOKING.index("[[events]]") :]
     with pytest.raises(DeclarationError, match=r"events\[1\]: another booking has the key"):
         run(tmp_path, twice, [GOOD])
+
+
+def test_a_key_may_be_an_operation_and_what_is_absent_a_number(tmp_path: Path) -> None:
+    toml = BOOKING.replace('key = "{id}"', 'key = { upper = "{id}" }').replace(
+        "[lookups.room]", "absent = [-1]\n[lookups.room]"
+    )
+    events, faults = run(tmp_path, toml, [GOOD, GOOD | {"id": "-1"}])
+    assert [e["event_id"] for e in events] == [str(uuid.uuid5(uuid.UUID(NAMESPACE), "booking/B1"))]
+    assert faults[2].reason == "missing"
 
 
 def test_text_of_a_mapping_is_never_code(tmp_path: Path) -> None:

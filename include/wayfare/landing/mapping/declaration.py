@@ -40,7 +40,7 @@ from wayfare.landing.mapping.expressions import OPERATIONS
 from wayfare.landing.mapping.lookups import Lookup, lookup
 from wayfare.landing.mapping.rows import Layout
 from wayfare.landing.mapping.scope import Scope
-from wayfare.landing.mapping.values import Check, Expression, Mistake, at, known_keys, nearest, trimmed
+from wayfare.landing.mapping.values import Check, Expression, Mistake, at, known_keys, nearest, table, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,23 +84,24 @@ class Mapping:
         known_keys(spec, _KEYS, ("source", "namespace", "events"))
         names = {name: Expression(f"n{i}", "text", name) for i, name in enumerate(self.header)} | _ORIGIN
         lookups = {}
-        for index, (name, declared) in enumerate(spec.get("lookups", {}).items()):
+        for index, (name, declared) in enumerate(table(spec, "lookups").items()):
             with at("lookups"), at(name):
                 self._lookups.append(lookup(declared, Path(self.file).parent))
                 lookups[name] = (f"lookup_{index}", self._lookups[-1].columns)
         scope = Scope(names, lookups, OPERATIONS)
-        self._values = self._compile_values(scope, spec.get("values", {}))
+        self._values = self._compile_values(scope, table(spec, "values"))
         self._events = []
-        seen: set[tuple[Any, Any]] = set()
-        for index, event in enumerate(spec["events"]):
+        seen = set[str]()
+        for index, event in enumerate(_listed(spec)):
             with at(f"events[{index}]"):
                 self._events.append(compile_event(scope, spec, event))
-                if (event["type"], event["key"]) in seen:
+                ids = repr((event["type"], event["key"]))
+                if ids in seen:
                     raise Mistake(f"another {event['type']} has the key {event['key']!r}; add what tells them apart")
-                seen.add((event["type"], event["key"]))
+                seen.add(ids)
         self._checks = list(dict.fromkeys(check for event in self._events for _, check in event.checks))
         self.columns = tuple(i for i, name in enumerate(self.header) if name in scope.mentioned)
-        absent = ", ".join(literal(str(a)) for a in ["", *spec.get("absent", [])])
+        absent = ", ".join(literal(a) for a in ["", *_absent(spec)])
         cells = [(i, trimmed(f"c{i}")) for i in self.columns]
         self._row = [f"CASE WHEN {cell} NOT IN ({absent}) THEN {cell} END AS n{i}" for i, cell in cells]
 
@@ -167,6 +168,19 @@ class Mapping:
         shown = [f"WHEN {index} THEN {check.value}" for index, check in enumerate(self._checks)]
         sql = f"SELECT *, CASE {' '.join(tests)} ELSE NULL END AS failed FROM ({sql})"
         return f"SELECT *, CASE failed {' '.join(shown)} ELSE NULL END AS shown FROM ({sql})"
+
+
+def _listed(spec: dict[str, Any]) -> list[Any]:
+    if not isinstance(spec["events"], list) or not spec["events"]:
+        raise Mistake("needs at least one [[events]]", ("events",))
+    return spec["events"]
+
+
+def _absent(spec: dict[str, Any]) -> list[str]:
+    absent = spec.get("absent", [])
+    if not isinstance(absent, list) or not all(type(text) in {str, int, float} for text in absent):
+        raise Mistake(f'{absent!r} needs to be a list of texts, like ["NULL"]', ("absent",))
+    return [str(text) for text in absent]
 
 
 def layout(file: str) -> Layout:

@@ -22,6 +22,7 @@ from wayfare.landing.mapping.values import (
     known_keys,
     label_of,
     nearest,
+    table,
 )
 
 if TYPE_CHECKING:
@@ -43,17 +44,18 @@ class Event:
 def compile_event(scope: Scope, spec: dict[str, Any], event: Any) -> Event:
     """Compile an entry of `[[events]]` of a mapping."""
     known_keys(event, _KEYS, ("type", "key", "fields"))
-    if event["type"] not in EVENT_TYPES:
-        raise Mistake(f"no event type is called {event['type']!r}{nearest(event['type'], EVENT_TYPES)}")
-    event_type = EVENT_TYPES[event["type"]]
+    called = str(event["type"])
+    if called not in EVENT_TYPES:
+        raise Mistake(f"no event type is called {called!r}{nearest(called, EVENT_TYPES)}")
+    event_type = EVENT_TYPES[called]
     condition = _condition(scope, spec, event)
     with at("key"):
         key = as_text(scope.value(event["key"]))
     fields = {
         "source": spec["source"],
         "schema_version": event_type.version,
-        **spec.get("common", {}),
-        **event["fields"],
+        **table(spec, "common"),
+        **table(event, "fields"),
     }
     members = {"event_type": literal(event_type.name), "event_id": _event_id(spec["namespace"], event_type.name, key)}
     checks = [("true", check) for check in condition.checks]

@@ -63,9 +63,10 @@ def lookup(spec: Any, folder: Path) -> Lookup:
         raise Mistake('a lookup has `builtin = "..."`, `entries = {key = "value"}` or both; or `path` and `key`')
     pairs: dict[str, str] = {}
     if "builtin" in spec:
-        if spec["builtin"] not in _BUILTIN:
-            raise Mistake(f"no built-in lookup is called {spec['builtin']!r}{nearest(spec['builtin'], _BUILTIN)}")
-        pairs |= _BUILTIN[spec["builtin"]]()
+        builtin = str(spec["builtin"])
+        if builtin not in _BUILTIN:
+            raise Mistake(f"no built-in lookup is called {builtin!r}{nearest(builtin, _BUILTIN)}")
+        pairs |= _BUILTIN[builtin]()
     entries = spec.get("entries", {})
     if not isinstance(entries, dict) or not all(isinstance(value, str) for value in entries.values()):
         raise Mistake("entries lead from text to text")

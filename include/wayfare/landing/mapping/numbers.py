@@ -31,7 +31,7 @@ _MOST = "9e18"
 
 def _number(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     of = scope.inner(spec, "number")
-    point, thousands = spec.get("decimal", "."), spec.get("thousands", "")
+    point, thousands = str(spec.get("decimal", ".")), spec.get("thousands", "")
     if point not in {".", ","} or thousands == point or not isinstance(thousands, str):
         raise Mistake('decimal is "." or ",", and thousands is another mark')
     whole = "[0-9]+"

@@ -60,7 +60,7 @@ class Scope:
         if isinstance(spec, bool):
             return Expression(str(spec).lower(), "flag", str(spec).lower())
         if isinstance(spec, (int, float)):
-            return Expression(f"CAST({literal(str(spec))} AS {DECIMAL})", "number", str(spec))
+            return _constant(spec)
         if isinstance(spec, str):
             return self._text(spec)
         if not isinstance(spec, dict):
@@ -152,6 +152,12 @@ class Scope:
 
 
 _ORDERED = {"date": as_date, "instant": as_instant}
+
+
+def _constant(spec: float) -> Expression:
+    if not abs(spec) < 1e29:  # NaN neither
+        raise Mistake(f"{spec!r} is not a number of at most 29 digits before the point")
+    return Expression(f"CAST({literal(str(spec))} AS {DECIMAL})", "number", str(spec))
 
 
 def pattern(spec: Any) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _lookup(scope: Scope, spec: Mapping[str, Any]) -> Expression:
-    name = spec["lookup"]
+    name = str(spec["lookup"])
     if name not in scope.lookups:
         raise Mistake(f"no lookup is called {name!r}{nearest(name, scope.lookups)}")
     relation, columns = scope.lookups[name]

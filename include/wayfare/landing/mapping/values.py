@@ -66,6 +66,14 @@ def known_keys(spec: Any, keys: Sequence[str], required: Sequence[str]) -> None:
             raise Mistake(f"{key!r} is missing")
 
 
+def table(spec: dict[str, Any], key: str) -> dict[str, Any]:
+    """The table under a key of the mapping, empty where there is none."""
+    found = spec.get(key, {})
+    if not isinstance(found, dict):
+        raise Mistake("needs to be a table", (key,))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One way a row can be wrong: where `fails` (SQL) holds, `label` shows `value` (SQL) and `says` what to do."""
