@@ -5,8 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
+import signal
 import sys
+import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -208,3 +212,28 @@ def test_days_are_touched_whose_rows_an_event_changes(settings: Settings, tmp_pa
         (5, "cancellation", "2026-03-05", 0),
         (5, "travel", "2026-03-04", 0),
     ]
+
+
+class _Idle(io.RawIOBase):
+    """A standard input that brings nothing, until it ends; whoever reads it is interrupted by Ctrl-C."""
+
+    ends = threading.Event()
+
+    def readinto(self, _: object) -> int:
+        if not self.ends.is_set():
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            self.ends.wait(15)
+            self.ends.set()
+        return 0
+
+
+def test_an_interrupt_does_not_wait_for_an_idle_standard_input(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = _Idle()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=idle))
+    monkeypatch.setattr("wayfare.landing.files._GRACE", 0.1)
+    with pytest.raises(KeyboardInterrupt):
+        land(settings, ["-"])
+    assert not idle.ends.is_set()
+    idle.ends.set()

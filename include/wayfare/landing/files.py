@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
     from wayfare.contracts import EventType
     from wayfare.landing.lines import Lines
     from wayfare.settings import Settings
+
+_GRACE = 3.0
+"""Seconds that a read in progress has to end once landing is given up: standard input may never bring more."""
 
 
 def land(
@@ -58,17 +60,25 @@ def stage_all(stager: Stager, runs: Iterable[Lines], decoding: Sequence[Decoder]
     Staging is the longest part: this thread does nothing else, so that PostgreSQL never waits for a file.
     """
     landed, ahead = Landed(), iter(runs)
-    with ExitStack() as stack:
-        reader = stack.enter_context(ThreadPoolExecutor(1, "read"))
-        workers = cycle([(d, stack.enter_context(ThreadPoolExecutor(1, "decode"))) for d in decoding])
+    pending: deque[tuple[Future[Lines | None], Future[Incoming | None]]] = deque()
+    reader, *workers = pools = [ThreadPoolExecutor(1, name) for name in ("read", *["decode"] * len(decoding))]
+    turns = cycle(zip(decoding, workers, strict=True))
 
-        def begun() -> Future[Incoming | None]:
-            read = reader.submit(next, ahead, None)
-            decode, worker = next(workers)
-            return worker.submit(lambda: None if (lines := read.result()) is None else decode(lines))
+    def begin() -> None:
+        read = reader.submit(next, ahead, None)
+        decode, worker = next(turns)
+        pending.append((read, worker.submit(lambda: None if (lines := read.result()) is None else decode(lines))))
 
-        pending = deque(begun() for _ in range(len(decoding) + 1))
-        while incoming := pending.popleft().result():
-            pending.append(begun())
+    try:
+        for _ in range(len(decoding) + 1):
+            begin()
+        while incoming := pending[0][1].result():
+            pending.popleft()
+            begin()
             landed += stager.stage(incoming, replayed=replayed)
+    finally:
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        wait([read for read, _ in pending if not read.done()], timeout=_GRACE)
+        wait([decoded for read, decoded in pending if read.done() and not decoded.done()])
     return landed
