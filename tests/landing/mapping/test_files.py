@@ -94,6 +94,10 @@ def test_a_refused_row_is_kept_as_it_came_and_lands_after_a_fix(
     mapping.unlink()
     assert replay(settings).rejected == 3
     assert all("is neither a file nor a mapping that ships" in r["message"] for r in rejections(settings))
+    (tmp_path / "days.csv").write_text("day,day\n", encoding="utf-8")
+    mapping.write_text(MAPPING + '[lookups]\ndays = { path = "days.csv", key = "day" }\n', encoding="utf-8")
+    assert replay(settings).rejected == 3
+    assert all("lookups.days: " in r["message"] and "more than once" in r["message"] for r in rejections(settings))
 
     mended = MAPPING.replace('on = "{day}"', 'on = "{when}"').replace("{place}", "{where}")
     values = '[values]\nwhen = { lookup = "days", of = "{day}", otherwise = "{day}" }\n'

@@ -12,6 +12,7 @@ import pycountry
 
 from wayfare import duck
 from wayfare.contracts import reference
+from wayfare.errors import DataError
 from wayfare.landing.mapping.rows import Layout, cells, read
 from wayfare.landing.mapping.values import Mistake, nearest, trimmed
 
@@ -58,7 +59,10 @@ class Lookup:
 def lookup(spec: Any, folder: Path) -> Lookup:
     """A `[lookups.NAME]`: `builtin`, `entries` or both (entries win), or the rows of a file beside the mapping."""
     if isinstance(spec, dict) and "path" in spec:
-        return _from_file(spec, folder)
+        try:
+            return _from_file(spec, folder)
+        except DataError as error:
+            raise Mistake(str(error)) from None
     if not isinstance(spec, dict) or not spec.keys() <= {"builtin", "entries"} or not spec:
         raise Mistake('a lookup has `builtin = "..."`, `entries = {key = "value"}` or both; or `path` and `key`')
     pairs: dict[str, str] = {}
