@@ -46,6 +46,7 @@ def test_columns_of_many_types(settings: Settings, tmp_path: Path) -> None:
         "own_list": pa.array([[1, 2], None]),
         "own_amount": pa.array([Decimal("1.50"), None]),
         "own_float": pa.array([1.0, None]),
+        "own_json": pa.array([f'{{"a":"{"x" * 600}"}}', None], pa.json_()),
     }
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     assert land(settings, [str(tmp_path / "a.parquet")]) == Landed(read=2, landed=2)
@@ -53,7 +54,7 @@ def test_columns_of_many_types(settings: Settings, tmp_path: Path) -> None:
         settings,
         "SELECT occurred_at, adults, children, min_price, is_test, extra FROM staging.search ORDER BY min_price",
     )
-    extra = '{"own_amount":1.50,"own_float":1.0,"own_list":[1,2]}'
+    extra = f'{{"own_amount":1.50,"own_float":1.0,"own_json":{{"a":"{"x" * 600}"}},"own_list":[1,2]}}'
     assert found == [(AT, 2, None, 100, False, extra), (AT, 1, None, 200, True, None)]
 
 
@@ -178,10 +179,11 @@ _EACH = range(801)
         (pa.ListArray.from_arrays(pa.array(_EACH, pa.int32()), _ONCE), {}),
         (pa.ListArray.from_arrays(pa.array([0, *_EACH], pa.int32()), _ONCE), {}),
         (pa.array([_TEXT.encode()] * 800, pa.binary(len(_TEXT))), {}),
+        (pa.ExtensionArray.from_storage(pa.json_(), _ONCE.cast(pa.string())), {}),
         (_ONCE.cast(pa.string()), {"use_dictionary": False, "write_batch_size": 4}),
         (_ONCE.cast(pa.string()), {"use_dictionary": False, "column_encoding": "DELTA_BYTE_ARRAY"}),
     ],
-    ids=["dictionary", "version 2", "struct", "list", "empty list", "fixed", "small pages", "delta"],
+    ids=["dictionary", "version 2", "struct", "list", "empty list", "fixed", "json", "small pages", "delta"],
 )
 def test_so_many_rows_are_unpacked_at_a_time_as_there_is_memory_for(
     tmp_path: Path, column: pa.Array, options: dict[str, Any]

@@ -76,7 +76,13 @@ class Pages:
         self._source = source
         columns = [self._metadata.schema.column(i) for i in range(self._metadata.num_columns)]
         texts = [column.path for column in columns if column.physical_type == _TEXT]
-        self._packed = pq.ParquetFile(stream, metadata=file.metadata, read_dictionary=texts, buffer_size=1 << 16)
+        self._packed = pq.ParquetFile(
+            stream,
+            metadata=file.metadata,
+            read_dictionary=texts,
+            buffer_size=1 << 16,
+            arrow_extensions_enabled=False,  # JSON is text, too
+        )
 
     def rows_at_a_time(self, group: int, most: int) -> int:
         """How many rows of a row group, at most `most`, unpack to about `MAX_RUN_BYTES`, or to what its pages take.
