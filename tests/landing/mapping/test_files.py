@@ -175,14 +175,25 @@ def test_a_replay_knows_encoding_and_line_of_the_first_time(settings: Settings, 
     assert (again.landed, again.duplicates, again.rejected) == (0, 3, 1)
 
 
-def test_a_replay_guesses_at_no_byte(settings: Settings, tmp_path: Path) -> None:
-    mapping, data = tmp_path / "shop.toml", tmp_path / "shop.csv"
-    mapping.write_text(MAPPING.replace("[common]", '[file]\nencoding = "cp1252"\n[common]'), encoding="utf-8")
-    data.write_bytes(HEADER.encode() + b"S\xe3o\x81,2026-01-02,FAO,7,no,\n")
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_replay_guesses_at_no_byte(settings: Settings, tmp_path: Path, suffix: str) -> None:
+    mapping, data = tmp_path / "shop.toml", tmp_path / f"shop.{suffix}"
+    written = MAPPING.replace("fields.price", 'fields.guest = "{note}"\nfields.price')
+    mapping.write_text(written.replace("[common]", '[file]\nencoding = "cp1252"\n[common]'), encoding="utf-8")
+    rows = ["b1,2026-01-02,FAO,7,no,Z\u00fcrich", "b2,2026-01-02,FAO,7,no,S\u00e3o\x81"]
+    names = HEADER.strip().split(",")
+    as_json = [json.dumps(dict(zip(names, row.split(","), strict=True)), ensure_ascii=False) for row in rows]
+    lines = [HEADER.strip(), *rows] if suffix == "csv" else as_json
+    data.write_bytes("\n".join(lines).encode("latin-1"))
     assert import_files(settings, str(mapping), [str(data)]).rejected == 1
     assert replay(settings).rejected == 1
-    assert [r["reason"] for r in rejections(settings)] == ["not_utf8"]
-    assert staged(settings, "booking") == []
+    (refused,) = rejections(settings)
+    assert (refused["reason"], refused["raw"]) == ("not_utf8", lines[-1].encode("latin-1"))
+    assert [json.loads(b.extra)["guest"] for b in staged(settings, "booking")] == ["Z\u00fcrich"]
+    mapping.write_text(written.replace("[common]", '[file]\nencoding = "latin-1"\n[common]'), encoding="utf-8")
+    assert replay(settings).landed == 1
+    assert [json.loads(b.extra)["guest"] for b in staged(settings, "booking")] == ["Z\u00fcrich", "S\u00e3o\x81"]
+    assert import_files(settings, str(mapping), [str(data)]).duplicates == 2
 
 
 def test_json_lines_are_imported_and_replayed(settings: Settings, mapping: Path, tmp_path: Path) -> None:

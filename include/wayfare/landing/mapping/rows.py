@@ -11,9 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pyarrow as pa
 
 from wayfare.errors import DataError
-from wayfare.landing import csv_lines, sources
+from wayfare.landing import csv_lines, jsonl, sources
 from wayfare.landing.lines import NOT_UTF8, Fault, Lines, repeated
 from wayfare.landing.mapping.values import Mistake, at, nearest
 
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     import duckdb
-    import pyarrow as pa
 
 _SAMPLE = 1_000
 _DEEP = 500
 """Brackets in a row from which on it may be nested too deeply."""
 
 _DELIMITERS = (";", "\t", "|", ",")
+_TEXTS = ("csv", "jsonl")
 _ZIP = b"PK\x03\x04"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NOT_READABLE = Fault("not_utf8", 'is not UTF-8; say how it is encoded, like file.encoding = "cp1252"')
@@ -97,7 +98,7 @@ def read(source: str, layout: Layout, rows: int, progress: Callable[[int], None]
         The file is missing, damaged or not of its format; or a CSV whose header names a column twice.
     """
     form = layout.format_of(source)
-    reader = partial(_csv, layout) if form == "csv" else None
+    reader = partial(_text, layout, form) if form in _TEXTS else None
     header = None
     for lines in sources.read(source, form, rows, progress, reader):
         header = lines.header or header or _header(layout.columns or _names(lines.table["json"]))
@@ -106,10 +107,12 @@ def read(source: str, layout: Layout, rows: int, progress: Callable[[int], None]
 
 def reread_row(row: Mapping[str, Any], layout: Layout) -> str | Fault:
     """The JSON text of a row kept from before (`raw`, `header`, `source`), or why it has none."""
-    text = _decoded(row["raw"], "utf-8") or _decoded(row["raw"], layout.encoding or "utf-8")
+    form = layout.format_of(row["source"])
+    encoding = (form in _TEXTS and layout.encoding) or "utf-8"
+    text = _decoded(row["raw"], "utf-8") or _decoded(row["raw"], encoding)
     if text is None:
         return _NOT_READABLE
-    if layout.format_of(row["source"]) == "csv":
+    if form == "csv":
         return csv_lines.reread(text.encode(), row["header"], layout.delimiter)
     return text
 
@@ -177,21 +180,38 @@ def _pointers(name: str, *, nested: bool) -> list[str]:
     return [own, own.replace(".", "/")] if nested and "." in name else [own]
 
 
-def _csv(layout: Layout, stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
+def _text(layout: Layout, form: str, stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     start = stream.peek(4)[:4]  # type: ignore[attr-defined]  # sources gives buffered readers
     if start == _ZIP:
         raise DataError(f"{source}: is a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV")
     encoding = layout.encoding or ("utf-16" if start[:2] in _UTF16 else None)
     if encoding:
         stream = io.BufferedReader(_Utf8(stream, encoding), 1 << 20)
+    for lines in _csv(layout, stream, source, rows) if form == "csv" else jsonl.read(stream, source, rows):
+        faults = {i: _told(fault) for i, fault in lines.faults.items()}
+        yield replace(lines, table=_as_it_came(lines, encoding), faults=faults)
+
+
+def _as_it_came(lines: Lines, encoding: str | None) -> pa.Table:
+    """The lines; those that are none in the file's encoding as they came, so that another may be declared for them."""
+    if not lines.faults or encoding is None or codecs.lookup(encoding).name.startswith("utf"):
+        return lines.table
+    raws = lines.table["raw"].to_pylist()
+    for i in lines.faults:
+        if _decoded(raws[i], "utf-8") is None:
+            with suppress(UnicodeError):  # of one that is too long, the end is cut anywhere
+                raws[i] = raws[i].decode("utf-8", "surrogateescape").encode(encoding, "surrogateescape")
+    return lines.table.set_column(lines.table.schema.get_field_index("raw"), "raw", pa.array(raws, pa.binary()))
+
+
+def _csv(layout: Layout, stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     records = csv_lines.Records(stream, layout.delimiter)
     records.skip(layout.skip)
     names = list(layout.columns)
     if not names:
         _, _, found = next(records, (0, b"", []))
         names = _tidy(source, found)
-    for lines in csv_lines.runs(records, source, _header(names), names, rows):
-        yield replace(lines, faults={i: _told(fault) for i, fault in lines.faults.items()})
+    yield from csv_lines.runs(records, source, _header(names), names, rows)
 
 
 def _told(fault: Fault) -> Fault:
