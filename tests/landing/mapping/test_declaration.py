@@ -228,6 +228,7 @@ def test_a_failing_row_gives_none_of_its_events(tmp_path: Path) -> None:
         ('{ unix = { quotient = ["{a}", 1000] } }', {"a": "1700000000500"}, "2023-11-14T22:13:20.500000Z"),
         ('"{@file}:{@line}"', {}, "data.csv:1"),
         ('{ money = "{a}", currency = "KWD" }', {"a": "1.234"}, 1234),
+        ('{ money = "{a}", currency = "{b}" }', {"a": "1", "b": ""}, None),
         ('{ money = "{a}", currency = "EUR", round = true }', {"a": "-1.235"}, -124),
     ],
 )

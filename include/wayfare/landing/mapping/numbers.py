@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wayfare.contracts.reference import currencies
@@ -110,10 +109,12 @@ def _money(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     exact = "true" if spec.get("round") else f"{minor} = round({minor})"
     sql = f"CASE WHEN abs({minor}) < {_MOST} AND {exact} THEN CAST(round({minor}) AS BIGINT) END"
     says = "is finer than the currency's minor unit; give the money round = true if it may be rounded"
-    money = derived([of], sql, "whole", "too_fine", says)
+    fine = Check(
+        f"{of.sql} IS NOT NULL AND {currency.sql} IS NOT NULL AND ({sql}) IS NULL", of.text, "too_fine", of.label, says
+    )
     says = "comes to more minor units than can be kept; mend the amount or its currency at their source"
     much = Check(f"abs({minor}) >= {_MOST}", of.text, "out_of_range", of.label, says)
-    return replace(money, checks=(*checks_of([of, currency], *unknown, much), money.checks[-1]))
+    return Expression(sql, "whole", of.label, checks_of([of, currency], *unknown, much, fine))
 
 
 def _exponent(currency: Expression) -> tuple[str, tuple[Check, ...]]:
