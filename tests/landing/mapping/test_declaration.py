@@ -256,6 +256,15 @@ def test_a_value_that_cannot_be_read_says_why(tmp_path: Path, value: str, column
     assert words in evaluate(tmp_path, value, **columns)
 
 
+def test_a_condition_reads_no_further_than_to_what_does_not_hold(tmp_path: Path) -> None:
+    toml = 'when = { id = { matches = "^b" } }\n' + BOOKING.replace(
+        'key = "{id}"', 'key = "{id}"\nwhen = { room = { not = "fee" }, units = { above = 0, below = 9 } }'
+    )
+    rows = [GOOD | {"id": "Total", "units": "n/a"}, GOOD | {"room": "fee", "units": "n/a"}, GOOD | {"units": "n/a"}]
+    events, faults = run(tmp_path, toml, [GOOD, *rows])
+    assert (len(events), {line: f.reason for line, f in faults.items()}) == (1, {4: "not_a_number"})
+
+
 def test_a_lookup_without_otherwise_refuses_what_it_does_not_hold(tmp_path: Path) -> None:
     assert "'Q': is not in lookup 'room'" in evaluate(tmp_path, '{ lookup = "room", of = "{a}" }', a="Q")
 

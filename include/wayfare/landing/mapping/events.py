@@ -18,9 +18,7 @@ from wayfare.landing.mapping.values import (
     as_text,
     as_whole,
     at,
-    checks_of,
     known_keys,
-    label_of,
     nearest,
     table,
 )
@@ -48,7 +46,7 @@ def compile_event(scope: Scope, spec: dict[str, Any], event: Any) -> Event:
     if called not in EVENT_TYPES:
         raise Mistake(f"no event type is called {called!r}{nearest(called, EVENT_TYPES)}")
     event_type = EVENT_TYPES[called]
-    condition = _condition(scope, spec, event)
+    when, checks = _condition(scope, spec, event)
     with at("key"):
         key = as_text(scope.value(event["key"]))
     fields = {
@@ -58,8 +56,7 @@ def compile_event(scope: Scope, spec: dict[str, Any], event: Any) -> Event:
         **table(event, "fields"),
     }
     members = {"event_type": literal(event_type.name), "event_id": _event_id(spec["namespace"], event_type.name, key)}
-    checks = [("true", check) for check in condition.checks]
-    checks += [(condition.sql, check) for check in (*key.checks, _missing(key, event_type, "key"))]
+    checks += [(when, check) for check in (*key.checks, _missing(key, event_type, "key"))]
     for name, value in fields.items():
         with at("fields"), at(name):
             compiled = scope.value(value)
@@ -67,23 +64,24 @@ def compile_event(scope: Scope, spec: dict[str, Any], event: Any) -> Event:
             if field is not None:
                 compiled = _converted(compiled, field.kind)
             members[name] = _json(compiled)
-        checks += [(condition.sql, check) for check in compiled.checks]
+        checks += [(when, check) for check in compiled.checks]
         if field is not None and field.required:
-            checks.append((condition.sql, _missing(compiled, event_type, name)))
+            checks.append((when, _missing(compiled, event_type, name)))
     pairs = ", ".join(f"{literal(name)}, {sql}" for name, sql in members.items())
     # A merge patch leaves out what is absent.
-    return Event(condition.sql, f"CAST(json_merge_patch('{{}}', json_object({pairs})) AS VARCHAR)", tuple(checks))
+    return Event(when, f"CAST(json_merge_patch('{{}}', json_object({pairs})) AS VARCHAR)", tuple(checks))
 
 
-def _condition(scope: Scope, spec: dict[str, Any], event: dict[str, Any]) -> Expression:
-    """The condition of all events and that of this one."""
-    conditions = []
+def _condition(scope: Scope, spec: dict[str, Any], event: dict[str, Any]) -> tuple[str, list[tuple[str, Check]]]:
+    """SQL of the condition of all events and that of this one, whose checks matter where the first holds."""
+    sql, checks = "true", list[tuple[str, Check]]()
     for place in (spec, event):
         if "when" in place:
             with at("when"):
-                conditions.append(scope.condition(place["when"]))
-    sql = " AND ".join(c.sql for c in conditions) or "true"
-    return Expression(f"({sql})", "flag", label_of(conditions), checks_of(conditions))
+                condition = scope.condition(place["when"])
+            checks += [(sql, check) for check in condition.checks]
+            sql = f"({sql} AND {condition.sql})"
+    return sql, checks
 
 
 def _converted(value: Expression, kind: Kind) -> Expression:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wayfare.duck import literal
 from wayfare.landing.mapping.values import (
     DECIMAL,
+    Check,
     Expression,
     Mistake,
     as_date,
@@ -16,6 +17,7 @@ from wayfare.landing.mapping.values import (
     as_number,
     at,
     checks_of,
+    guarded,
     label_of,
     nearest,
 )
@@ -105,15 +107,20 @@ class Scope:
         return Expression(f"({' || '.join(pieces)})", "text", label_of(named), checks_of(named))
 
     def condition(self, spec: Any) -> Expression:
-        """Compile a condition to a flag that is never NULL."""
+        """Compile a condition to a flag that is never NULL; what cannot be read matters where the tests before hold."""
         if not isinstance(spec, dict) or not spec:
             raise Mistake('needs tests like {status = "Canceled"}')
-        tests = []
+        tests, checks = list[Expression](), dict[Check, Check]()
         for name, test in spec.items():
             with at(name):
-                tests += [self._any(test)] if name == "any" else self._tests(self.name(name), test)
+                found = [self._any(test)] if name == "any" else self._tests(self.name(name), test)
+            for one in found:
+                before = " AND ".join(t.sql for t in tests)
+                for check in one.checks:
+                    checks.setdefault(check, guarded(check, before) if before else check)
+                tests.append(one)
         both = " AND ".join(test.sql for test in tests)
-        return Expression(f"coalesce({both}, false)", "flag", label_of(tests), checks_of(tests))
+        return Expression(f"coalesce({both}, false)", "flag", label_of(tests), tuple(checks.values()))
 
     def _any(self, spec: Any) -> Expression:
         if not isinstance(spec, list) or not spec:

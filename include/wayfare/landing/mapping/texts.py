@@ -9,7 +9,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from wayfare.landing.mapping.scope import Operation, Scope, pattern
-from wayfare.landing.mapping.values import Expression, Mistake, as_text, at, checks_of, derived, label_of, nearest
+from wayfare.landing.mapping.values import (
+    Expression,
+    Mistake,
+    as_text,
+    at,
+    checks_of,
+    derived,
+    guarded,
+    label_of,
+    nearest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,8 +80,8 @@ def _when(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     of = scope.inner(spec, "value")
     with at("when"):
         condition = scope.condition(spec["when"])
-    guarded = [replace(check, fails=f"{condition.sql} AND ({check.fails})") for check in of.checks]
-    return replace(of, sql=f"CASE WHEN {condition.sql} THEN {of.sql} END", checks=(*condition.checks, *guarded))
+    checks = (*condition.checks, *(guarded(check, condition.sql) for check in of.checks))
+    return replace(of, sql=f"CASE WHEN {condition.sql} THEN {of.sql} END", checks=checks)
 
 
 OPERATIONS = {

@@ -110,6 +110,11 @@ def checks_of(parts: Iterable[Expression], *own: Check) -> tuple[Check, ...]:
     return tuple(dict.fromkeys([*(c for part in parts for c in part.checks), *own]))
 
 
+def guarded(check: Check, condition: str) -> Check:
+    """The check where `condition` (SQL) holds."""
+    return replace(check, fails=f"{condition} AND ({check.fails})")
+
+
 def label_of(parts: Iterable[Expression]) -> str:
     """The labels of all parts, each once."""
     return ", ".join(dict.fromkeys(part.label for part in parts))
