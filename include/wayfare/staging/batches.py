@@ -68,11 +68,15 @@ WITH kept AS (
     line, event_type, event_id, reason, field, message, raw, raw_digest, %s
   FROM refused ORDER BY line, raw_digest, ctid
   ON CONFLICT (source, line, raw_digest) DO UPDATE
-  SET batch_id = excluded.batch_id, event_type = excluded.event_type, event_id = excluded.event_id,
+  SET batch_id = CASE WHEN rejection.resolved_batch_id IS NULL THEN rejection.batch_id ELSE excluded.batch_id END,
+    event_type = excluded.event_type, event_id = excluded.event_id,
     reason = excluded.reason, field = excluded.field, message = excluded.message, resolved_batch_id = NULL
-  WHERE rejection.resolved_batch_id IS NOT NULL RETURNING 1
+  WHERE rejection.resolved_batch_id IS NOT NULL
+    OR (rejection.reason, rejection.field, rejection.message)
+      IS DISTINCT FROM (excluded.reason, excluded.field, excluded.message)
+  RETURNING batch_id
 )
-SELECT count(*) FROM kept
+SELECT count(*) FROM kept WHERE batch_id = %s
 """
 _RENEW = """
 UPDATE staging.rejection r
@@ -256,13 +260,13 @@ class _Batch:
                 self._cursor.execute(_TOUCH.format(table=name), {"table": name, "batch_id": batch_id})
 
     def _reject(self, rejections: list[Rejection], batch_id: int) -> int:
-        """Keep what was refused, with its raw line; returns how many were not open before."""
+        """Keep what was refused, with its raw line and the newest reason; returns how many were not open before."""
         if not rejections:
             return 0
         incoming = self._incoming
         self._send("refused", kept_table(incoming, rejections, self._seal))
         header = None if self._seal else incoming.header
-        parameters = (batch_id, incoming.source, incoming.format, header, self._seal is not None)
+        parameters = (batch_id, incoming.source, incoming.format, header, self._seal is not None, batch_id)
         (kept,) = self._numbers(_REJECT, parameters)
         return kept
 

@@ -147,6 +147,10 @@ def test_a_row_left_out_and_wanted_again_is_open_again(settings: Settings, mappi
     assert import_files(settings, str(mapping), [str(data)]).rejected == 1
     (row,) = rejections(settings)
     assert "place 'FAO'" in row["message"]
+    mapping.write_text(MAPPING.replace('"{day}"', '"{gone}"'), encoding="utf-8")
+    assert import_files(settings, str(mapping), [str(data)]).rejected == 1
+    (renewed,) = rejections(settings)
+    assert (renewed["batch_id"], "gone 'no'" in renewed["message"]) == (row["batch_id"], True)
 
 
 def test_a_row_of_which_two_events_are_refused_is_kept_once(settings: Settings, mapping: Path, tmp_path: Path) -> None:
