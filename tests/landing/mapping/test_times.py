@@ -27,10 +27,16 @@ def test_a_row_is_read_by_its_own_offset_alone(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_year_of_two_digits_is_not_a_year_of_four(tmp_path: Path) -> None:
+    cells = ["24/12/2025", "24/12/25"]
+    assert column(tmp_path, '{ date = "{a}", format = ["%d/%m/%Y", "%d/%m/%y"] }', cells) == ["2025-12-24"] * 2
+    assert column(tmp_path, '{ instant = "{a}", format = "%d/%m/%Y" }', cells)[1] == "not_an_instant"
+
+
 @pytest.mark.parametrize(
     ("part", "cells"),
     [
-        ("year", ["20261", "2026.5", "-2026", "026x"]),
+        ("year", ["20261", "26", "2026.5", "-2026", "026x"]),
         ("month", ["123", "7.6", "13", "0", "+3", "Marchy"]),
         ("day", ["311", "15.5", "32", "0", "3 1", "1e1"]),
     ],

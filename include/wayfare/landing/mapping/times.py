@@ -33,7 +33,10 @@ _LOCAL = "[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]{1,
 
 
 def _strptime(of: Expression, formats: Any) -> str:
-    """SQL of text read by the first format that fits, as TIMESTAMP: in UTC where it has an offset, else as written."""
+    """SQL of text read by the first format that fits, as TIMESTAMP: in UTC where it has an offset, else as written.
+
+    A year before 1000 is none: `%Y` takes the 26 of 2026 for the year 26.
+    """
     listed = formats if isinstance(formats, list) else [formats]
     for form in listed:
         try:
@@ -46,7 +49,7 @@ def _strptime(of: Expression, formats: Any) -> str:
         raise Mistake("format needs at least one")
     # Given a list, try_strptime keeps the offset of one row for later rows that have none.
     read = (f"CAST(try_strptime({of.text}, {literal(form)}) AS TIMESTAMP)" for form in listed)
-    return f"coalesce({', '.join(read)})"
+    return f"list_filter([{', '.join(read)}], lambda t: t >= TIMESTAMP '1000-01-01')[1]"
 
 
 def _written(formats: Any) -> str:
@@ -65,16 +68,16 @@ def _date(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     return derived([of], sql, "date", "not_a_date", f"is not a date written {_written(spec['format'])}")
 
 
-def _digits(part: Expression, most: int) -> str:
-    """SQL of a part of a date as digits, `most` of them; NULL where it is anything else. A float's 7.0 is a 7."""
-    return f"nullif(regexp_extract({part.text}, '^([0-9]{{1,{most}}})(\\.0+)?$', 1), '')"
+def _digits(part: Expression, count: str) -> str:
+    """SQL of a part of a date as digits, so many of them; NULL where it is anything else. A float's 7.0 is a 7."""
+    return f"nullif(regexp_extract({part.text}, '^([0-9]{{{count}}})(\\.0+)?$', 1), '')"
 
 
 def _year(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     year, month, day = (scope.inner(spec, key) for key in ("year", "month", "day"))
     positions = (f"list_position({[m[:n] for m in _MONTHS]}, lower({month.text}))" for n in (9, 3))
-    number = f"coalesce(TRY_CAST({_digits(month, 2)} AS INTEGER), {', '.join(positions)})"
-    sql = f"TRY_CAST(lpad({_digits(year, 4)}, 4, '0') || '-' || {number} || '-' || {_digits(day, 2)} AS DATE)"
+    number = f"coalesce(TRY_CAST({_digits(month, '1,2')} AS INTEGER), {', '.join(positions)})"
+    sql = f"TRY_CAST({_digits(year, '4')} || '-' || {number} || '-' || {_digits(day, '1,2')} AS DATE)"
     return derived([year, month, day], sql, "date", "not_a_date", "is not a day of the calendar")
 
 
