@@ -101,10 +101,21 @@ def test_an_id_in_bytes_that_is_none_costs_its_own_row(settings: Settings, tmp_p
 def test_numbers_that_json_does_not_have_are_absent(settings: Settings, tmp_path: Path) -> None:
     nan, endless = float("nan"), float("-inf")
     own = {"own": nan, "own_list": [[1.5, nan], None, [endless]], "min_price": endless}
-    pq.write_table(pa.Table.from_pylist([event() | own]), tmp_path / "a.parquet")
+    own |= {"own_struct": [{'a"b': {"c": nan}, "d": "x"}, None], "own_cases": {"a": 1.5, "A": 2.5}}
+    table = pa.Table.from_pylist([event() | own])
+    table = table.append_column("own_two", pa.array([[nan, 1.5]], pa.list_(pa.float64(), 2)))
+    pq.write_table(table, tmp_path / "a.parquet")
     assert land(settings, [str(tmp_path / "a.parquet")]).landed == 1
     (staged,) = query(settings, "SELECT min_price, extra FROM staging.search")
-    assert (staged[0], json.loads(staged[1])) == (None, {"own_list": [[1.5, None], None, [None]]})
+    assert (staged[0], json.loads(staged[1])) == (
+        None,
+        {
+            "own_cases": {"a": 1.5, "A": 2.5},
+            "own_list": [[1.5, None], None, [None]],
+            "own_struct": [{'a"b': {"c": None}, "d": "x"}, None],
+            "own_two": [None, 1.5],
+        },
+    )
 
 
 def test_a_text_that_is_not_utf8_is_kept_with_its_row(settings: Settings, tmp_path: Path) -> None:

@@ -208,12 +208,25 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def _finite(value: str, kind: pa.DataType) -> str:
-    """SQL of a value whose numbers are all numbers of JSON: what is none is null."""
+    """SQL of a value whose numbers are all numbers of JSON: what is none is null.
+
+    A struct stays as it is whose names SQL cannot tell apart.
+    """
     if pa.types.is_floating(kind):
         return f"CASE WHEN isfinite({value}) THEN {value} END"
-    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and (inner := _finite("x", kind.value_type)) != "x":
+    if _is_list(kind) and (inner := _finite("x", kind.value_type)) != "x":
         return f"list_transform({value}, lambda x: {inner})"
+    if pa.types.is_struct(kind) and "" not in kind.names and not repeated(name.lower() for name in kind.names):
+        names = ['"' + name.replace('"', '""') + '"' for name in kind.names]
+        finite = {name: _finite(f"{value}.{name}", field.type) for name, field in zip(names, kind, strict=True)}
+        if any(made != f"{value}.{name}" for name, made in finite.items()):
+            members = ", ".join(f"{name} := {made}" for name, made in finite.items())
+            return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({members}) END"
     return value
 
 
