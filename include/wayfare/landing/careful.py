@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CANONICAL = msgspec.json.Encoder(order="deterministic", decimal_format="number")
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_TO_MICROSECOND = re.compile(r"(\.[0-9]{6})[0-9]+")
 _VERSION = re.compile(r"([0-9]+)-[0-9]+-[0-9]+")
 _WANTED = {
     Kind.UUID: "a UUID like 0f8fad5b-d9cb-469f-a165-70867728950e",
@@ -158,12 +159,18 @@ def _integer(digits: str) -> int | Decimal:
 def _values(contract: EventType, event: dict[str, Any]) -> tuple[Any, ...]:
     known = {n: v for n, v in event.items() if n in contract.by_name and v is not None}
     unknown = {n: v for n, v in event.items() if n not in contract.by_name and n != "event_type"}
+    instants = {n: _cut(v) for n, v in known.items() if contract.by_name[n].kind is Kind.INSTANT}
     try:
-        struct = msgspec.convert({"event_type": contract.name, **known}, contract.struct)
+        struct = msgspec.convert({"event_type": contract.name, **known, **instants}, contract.struct)
     except _UNFIT as error:
         raise Refused(_field_fault(contract, known) or Fault("bad_event", str(error))) from None
     values = [_stored(f, getattr(struct, f.name)) for f in contract.fields]
     return (*values, _extra(unknown))
+
+
+def _cut(instant: object) -> object:
+    """An instant to the microsecond, as Parquet's are read: msgspec would round it, and make the event another one."""
+    return _TO_MICROSECOND.sub(r"\1", instant, count=1) if isinstance(instant, str) else instant
 
 
 def _field_fault(contract: EventType, known: dict[str, Any]) -> Fault | None:
