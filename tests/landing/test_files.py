@@ -184,6 +184,14 @@ def test_a_file_packed_in_parts_is_read_to_its_end_or_refused(settings: Settings
     assert land(settings, [str(path)]) == Landed(read=2, landed=2)
 
 
+def test_a_file_of_pzstd_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.zst"
+    packed = zstandard.compress(b"{}\n")
+    path.write_bytes((b"\x50\x2a\x4d\x18\x04\0\0\0" + len(packed).to_bytes(4, "little") + packed) * 2)
+    (lines,) = sources.read(str(path), None, 100, lambda _: None)
+    assert lines.table["raw"].to_pylist() == [b"{}\n"] * 2
+
+
 def test_both_ways_to_type_lines_end_in_one_batch(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,9 @@ STDIN = "-"
 FORMATS = {"jsonl": jsonl.read, "csv": csv_lines.read, "parquet": parquet.read}
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _COMPRESSED = {".gz", ".zst"}
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZIP = b"\x1f\x8b"
+_ZSTD = {b"\x28\xb5\x2f\xfd", *(bytes([byte]) + b"\x2a\x4d\x18" for byte in range(0x50, 0x60))}
+"""How Zstandard begins; the latter is a frame to be skipped, which pzstd writes before every other."""
 
 
 class _Counted(io.RawIOBase):
@@ -113,7 +115,7 @@ def _open(source: str, progress: Callable[[int], None]) -> Iterator[BinaryIO]:
         start = counted.peek(4)[:4]
         if start.startswith(_GZIP):
             yield io.BufferedReader(gzip.GzipFile(fileobj=counted), 1 << 20)
-        elif start == _ZSTD:
+        elif start in _ZSTD:
             yield io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(counted, "r"), "zstd"), 1 << 20)
         else:
             yield counted
