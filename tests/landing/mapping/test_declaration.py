@@ -291,6 +291,14 @@ def test_money_is_exact(tmp_path_factory: pytest.TempPathFactory, cases: list[tu
     assert list(faults) == [line for line, m in enumerate(minor, start=1) if m != int(m)]
 
 
+def test_every_factor_of_a_product_adds_as_much(tmp_path: Path) -> None:
+    def size(factors: int) -> int:
+        (tmp_path / "m.toml").write_text(TRAVEL.replace("VALUE", f"{{ product = {['{a}'] * factors} }}"), "utf-8")
+        return len(Mapping(str(tmp_path / "m.toml"), ["a"])._mapped())
+
+    assert size(4) - size(3) == size(3) - size(2)
+
+
 @pytest.mark.parametrize(
     ("wrong", "instead", "words"),
     [

@@ -89,7 +89,7 @@ class Mapping:
                 self._lookups.append(lookup(declared, Path(self.file).parent))
                 lookups[name] = (f"lookup_{index}", self._lookups[-1].columns)
         scope = Scope(names, lookups, OPERATIONS)
-        self._values = self._compile_values(scope, table(spec, "values"))
+        _compile_values(scope, table(spec, "values"))
         self._events = []
         seen = set[str]()
         for index, event in enumerate(_listed(spec)):
@@ -99,23 +99,12 @@ class Mapping:
                 if ids in seen:
                     raise Mistake(f"another {event['type']} has the key {event['key']!r}; add what tells them apart")
                 seen.add(ids)
+        self._computed = scope.columns
         self._checks = list(dict.fromkeys(check for event in self._events for _, check in event.checks))
         self.columns = tuple(i for i, name in enumerate(self.header) if name in scope.mentioned)
         absent = ", ".join(literal(a) for a in ["", *_absent(spec)])
         cells = [(i, trimmed(f"c{i}")) for i in self.columns]
         self._row = [f"CASE WHEN {cell} NOT IN ({absent}) THEN {cell} END AS n{i}" for i, cell in cells]
-
-    def _compile_values(self, scope: Scope, values: dict[str, Any]) -> list[str]:
-        """SQL of each named value; from then on it is known as column v<n>."""
-        columns = []
-        for index, (name, spec) in enumerate(values.items()):
-            with at("values"), at(name):
-                if name in scope.names:
-                    raise Mistake("a column has this name; give the value another")
-                value = scope.value(spec)
-            columns.append(f"{value.sql} AS v{index}")
-            scope.names[name] = Expression(f"v{index}", value.type, f"{name} ({value.label})", value.checks)
-        return columns
 
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Give `connection` the relations that the mapping reads."""
@@ -155,8 +144,8 @@ class Mapping:
 
     def _mapped(self) -> str:
         sql = f"SELECT {', '.join(['line', 'at_line', 'at_file', *self._row])} FROM source_rows"
-        for value in self._values:
-            sql = f"SELECT *, {value} FROM ({sql})"
+        for column in self._computed:
+            sql = f"SELECT *, {column} FROM ({sql})"
         causes: dict[Check, list[str]] = {check: [] for check in self._checks}
         for event in self._events:
             for when, check in event.checks:
@@ -168,6 +157,17 @@ class Mapping:
         shown = [f"WHEN {index} THEN {check.value}" for index, check in enumerate(self._checks)]
         sql = f"SELECT *, CASE {' '.join(tests)} ELSE NULL END AS failed FROM ({sql})"
         return f"SELECT *, CASE failed {' '.join(shown)} ELSE NULL END AS shown FROM ({sql})"
+
+
+def _compile_values(scope: Scope, values: dict[str, Any]) -> None:
+    """Make each named value known to those after it."""
+    for name, spec in values.items():
+        with at("values"), at(name):
+            if name in scope.names:
+                raise Mistake("a column has this name; give the value another")
+            value = scope.value(spec)
+        column = scope.computed(value.sql)
+        scope.names[name] = Expression(column, value.type, f"{name} ({value.label})", value.checks)
 
 
 def _listed(spec: dict[str, Any]) -> list[Any]:

@@ -55,14 +55,15 @@ def _digits(spec: Any) -> int:
     return spec
 
 
-def _arithmetic(parts: list[Expression], sql: str) -> Expression:
-    bounded = f"CASE WHEN abs({sql}) < 1e15 THEN {sql} END"
+def _arithmetic(scope: Scope, parts: list[Expression], sql: str) -> Expression:
+    result = scope.computed(sql)
+    bounded = f"CASE WHEN abs({result}) < 1e15 THEN {result} END"
     return derived(parts, bounded, "number", "out_of_range", "give more digits than can be kept exactly")
 
 
 def _sum(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     parts = [as_number(part) for part in scope.items(spec, "sum")]
-    return _arithmetic(parts, f"({' + '.join(p.sql for p in parts)})")
+    return _arithmetic(scope, parts, f"({' + '.join(p.sql for p in parts)})")
 
 
 def _two(scope: Scope, spec: Mapping[str, Any], key: str) -> list[Expression]:
@@ -74,16 +75,16 @@ def _two(scope: Scope, spec: Mapping[str, Any], key: str) -> list[Expression]:
 
 def _difference(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     parts = _two(scope, spec, "difference")
-    return _arithmetic(parts, f"({parts[0].sql} - {parts[1].sql})")
+    return _arithmetic(scope, parts, f"({parts[0].sql} - {parts[1].sql})")
 
 
 def _product(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     parts = [as_number(part) for part in scope.items(spec, "product")]
     sql = parts[0].sql
     for part in parts[1:]:
-        exact = f"CASE WHEN abs(CAST({sql} AS DOUBLE) * {part.sql}) < 1e15 THEN {sql} * {part.sql} END"
-        sql = f"CASE WHEN {exact} = CAST({exact} AS {DECIMAL}) THEN CAST({exact} AS {DECIMAL}) END"
-    return _arithmetic(parts, sql)
+        exact = scope.computed(f"CASE WHEN abs(CAST({sql} AS DOUBLE) * {part.sql}) < 1e15 THEN {sql} * {part.sql} END")
+        sql = scope.computed(f"CASE WHEN {exact} = CAST({exact} AS {DECIMAL}) THEN CAST({exact} AS {DECIMAL}) END")
+    return _arithmetic(scope, parts, sql)
 
 
 def _quotient(scope: Scope, spec: Mapping[str, Any]) -> Expression:
@@ -94,7 +95,7 @@ def _quotient(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     halved = f"(abs({whole[0]}) * 2000000000 + abs({whole[1]})) // (2 * abs({whole[1]}))"
     sql = f"CASE WHEN {parts[1].sql} <> 0 AND abs(CAST({parts[0].sql} AS DOUBLE) / {parts[1].sql}) < 1e15 "
     sql += f"THEN CAST({sign} * {halved} AS DECIMAL(38, 0)) * 0.000000001 END"
-    return derived(parts, f"CAST({sql} AS {DECIMAL})", "number", "out_of_range", "cannot be divided")
+    return derived(parts, scope.computed(f"CAST({sql} AS {DECIMAL})"), "number", "out_of_range", "cannot be divided")
 
 
 def _whole(scope: Scope, spec: Mapping[str, Any]) -> Expression:
@@ -105,7 +106,7 @@ def _money(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     of, currency = as_number(scope.inner(spec, "money")), scope.inner(spec, "currency")
     exponent, unknown = _exponent(currency)
     factor = f"CAST(10 ** {exponent} AS DECIMAL(5, 0))"
-    minor = f"{of.sql} * {factor}"
+    minor = scope.computed(f"{of.sql} * {factor}")
     exact = "true" if spec.get("round") else f"{minor} = round({minor})"
     sql = f"CASE WHEN abs({minor}) < {_MOST} AND {exact} THEN CAST(round({minor}) AS BIGINT) END"
     says = "is finer than the currency's minor unit; give the money round = true if it may be rounded"

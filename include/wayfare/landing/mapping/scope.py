@@ -42,13 +42,15 @@ class Operation:
 class Scope:
     """Columns and named values, the relation and columns of each lookup, and the operations of the language.
 
-    `mentioned` are the names that were asked for so far.
+    `mentioned` are the names that were asked for so far; `columns` is SQL of what is computed of a row, in order: each may
+    name those before it.
     """
 
     names: dict[str, Expression]
     lookups: dict[str, tuple[str, tuple[str, ...]]]
     operations: Mapping[str, Operation]
     mentioned: set[str] = field(default_factory=set)
+    columns: list[str] = field(default_factory=list)
 
     def name(self, name: str) -> Expression:
         """The column or named value called `name`."""
@@ -56,6 +58,12 @@ class Scope:
             raise Mistake(f"no column or value is called {name!r}{nearest(name, self.names)}")
         self.mentioned.add(name)
         return self.names[name]
+
+    def computed(self, sql: str) -> str:
+        """The name of a column that is computed by `sql`: what is used several times in others is written once."""
+        name = f"v{len(self.columns)}"
+        self.columns.append(f"{sql} AS {name}")
+        return name
 
     def value(self, spec: Any) -> Expression:
         """Compile a value; a `Mistake` says what is wrong with it and where in it."""
