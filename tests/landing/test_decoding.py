@@ -263,7 +263,8 @@ def test_what_duckdb_reads_and_json_does_not_say_is_left_to_the_row_path() -> No
 @pytest.mark.usefixtures("decode")
 def test_a_line_at_fault_costs_the_columnar_path_no_other() -> None:
     texts = [json.dumps(event("travel", n)) for n in range(1_000)]
-    faulty = {7: {"unknown": 1}, 300: {"units": "2"}, 301: {"units": 2.5}, 999: {"occurred_at": 1}}
+    version = {"schema_version": f"1-0-{'0' * 2_000}"}
+    faulty = {7: {"unknown": 1}, 8: version, 300: {"units": "2"}, 301: {"units": 2.5}, 999: {"occurred_at": 1}}
     for n, change in faulty.items():
         texts[n] = json.dumps(event("travel", n, **change))
     ((_, table),) = typed_in_columns(texts).items()

@@ -46,6 +46,7 @@ def test_columns_of_many_types(settings: Settings, tmp_path: Path) -> None:
         "own_list": pa.array([[1, 2], None]),
         "own_amount": pa.array([Decimal("1.50"), None]),
         "own_float": pa.array([1.0, None]),
+        "own_half": pa.array([1.5, None], pa.float16()),
         "own_json": pa.array([f'{{"a":"{"x" * 600}"}}', None], pa.json_()),
     }
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
@@ -54,7 +55,7 @@ def test_columns_of_many_types(settings: Settings, tmp_path: Path) -> None:
         settings,
         "SELECT occurred_at, adults, children, min_price, is_test, extra FROM staging.search ORDER BY min_price",
     )
-    extra = f'{{"own_amount":1.50,"own_float":1.0,"own_json":{{"a":"{"x" * 600}"}},"own_list":[1,2]}}'
+    extra = f'{{"own_amount":1.50,"own_float":1.0,"own_half":1.5,"own_json":{{"a":"{"x" * 600}"}},"own_list":[1,2]}}'
     assert found == [(AT, 2, None, 100, False, extra), (AT, 1, None, 200, True, None)]
 
 
@@ -118,12 +119,15 @@ def test_numbers_that_json_does_not_have_are_absent(settings: Settings, tmp_path
     )
 
 
-def test_a_text_that_is_not_utf8_is_kept_with_its_row(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [pa.string(), pa.string_view()])
+def test_a_text_that_is_not_utf8_is_kept_with_its_row(settings: Settings, tmp_path: Path, kind: pa.DataType) -> None:
     channels = [b"seo", b"S\xe3o \xff", "S\u00e3o".encode(), b"", None]
     columns = {name: pa.array([value] * len(channels)) for name, value in event("travel").items()}
     ids = pa.array([str(uuid.uuid4()) for _ in channels])
     texts = pa.array(channels, pa.binary()).view(pa.string())
-    pq.write_table(pa.table({**columns, "event_id": ids, "channel": texts}), tmp_path / "a.parquet")
+    pq.write_table(
+        pa.table({**columns, "event_id": ids, "channel": texts.cast(kind, safe=False)}), tmp_path / "a.parquet"
+    )
     assert land(settings, [str(tmp_path / "a.parquet")]) == Landed(read=5, landed=4, rejected=1)
     (row,) = rejections(settings)
     kept = json.dumps(event("travel", event_id=ids[1].as_py(), channel="?"), separators=(",", ":")).encode()

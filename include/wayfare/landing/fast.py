@@ -98,7 +98,7 @@ def _values(connection: duckdb.DuckDBPyConnection, contract: EventType, lines: p
     for field in contract.fields:
         column = read[field.name].chunk(0)
         if field.name == "schema_version":
-            values[field.name] = matching(f"{contract.major}-[0-9]+-[0-9]+", column)
+            values[field.name] = matching(f"{contract.major}-[0-9]{{1,9}}-[0-9]{{1,9}}", column)
         else:
             values[field.name] = typed_values(connection, field, column)
     return values

@@ -7,6 +7,7 @@ has judged what it publishes, says where a body is one event whatever it looks l
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
@@ -71,7 +72,7 @@ def events_of(body: bytes, content_type: str | None) -> Iterator[Event]:
 
     Blank lines are none. What cannot be split is one event, for the decoder to judge.
     """
-    for line, raw in enumerate(_parts(body, content_type), start=1):
+    for line, raw in enumerate(_parts(body.removeprefix(BOM_UTF8), content_type), start=1):
         if raw.strip(b" \t\r\n"):
             yield Event(line, raw)
 

@@ -80,11 +80,19 @@ def _runs(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """The rows with every cell written out, in pieces of about `MAX_RUN_BYTES`."""
-    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
-    plain = pa.record_batch(columns, batch.schema.names)
+    plain = pa.record_batch([_plain(column) for column in batch.columns], batch.schema.names)
     step = len(plain) // (plain.nbytes // MAX_RUN_BYTES + 1) or 1
     for start in range(0, len(plain), step):
         yield plain.slice(start, step)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """The column, of a type that all of what follows knows."""
+    if pa.types.is_dictionary(column.type):
+        return _plain(column.dictionary_decode())
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.large_string(), safe=False)
+    return column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
 
 
 def _placed(run: pa.Table, broken: set[int]) -> pa.Table:
