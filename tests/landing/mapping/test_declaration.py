@@ -250,6 +250,7 @@ def test_a_value_is(tmp_path: Path, value: str, columns: dict[str, str], expecte
         ('{ date = "{a}", format = ["%d-%b-%y", "%Y"] }', {"a": "x"}, "is not a date written %d-%b-%y or %Y"),
         ('{ money = "{a}", currency = "CLF", round = true }', {"a": "-" + "9" * 15}, "comes to more minor units than"),
         ('{ unix = "{a}" }', {"a": "1700000000500"}, "divide milliseconds by 1000"),
+        ('{ date = "{a}", format = "%Y" }', {"a": "x" * 500}, f"a '{'x' * 77}...': is not a date"),
     ],
 )
 def test_a_value_that_cannot_be_read_says_why(tmp_path: Path, value: str, columns: dict[str, str], words: str) -> None:

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _KEYS = ("source", "namespace", "absent", "when", "file", "lookups", "values", "common", "events")
+_SHOWN = 80
+"""Characters of a value that a message shows."""
+
 _ORIGIN = {"@line": Expression("at_line", "text", "line"), "@file": Expression("at_file", "text", "file")}
 
 
@@ -215,4 +218,7 @@ def _read(file: str) -> dict[str, Any]:
 def _fault(check: Check, place: str, shown: str | None) -> Fault:
     subject = f"line {place}, {check.label}"
     plain = f"{subject}: {check.says}"
-    return Fault(check.reason, plain if shown is None else f"{subject} {shown!r}: {check.says}", check.label, plain)
+    if shown is None:
+        return Fault(check.reason, plain, check.label, plain)
+    quoted = repr(shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}...")
+    return Fault(check.reason, f"{subject} {quoted}: {check.says}", check.label, plain)

@@ -42,7 +42,7 @@ class Operation:
 class Scope:
     """Columns and named values, the relation and columns of each lookup, and the operations of the language.
 
-    `mentioned` are the names that were asked for so far; `columns` is SQL of what is computed of a row, in order: each may
+    `mentioned` are the names that were asked for so far. `columns` is SQL of what is computed of a row: each may
     name those before it.
     """
 
