@@ -15,14 +15,17 @@ import pytest
 
 from wayfare.analyses.api import BehaviorAnalysis, Expect
 from wayfare.contracts import Field, Kind, Rule
-from wayfare.contracts.events import REFUND, SEARCH
+from wayfare.contracts.events import BOOKING, REFUND, SEARCH, VIEW
 from wayfare.errors import DeclarationError
 from wayfare.marts.fingerprint import canonical, fingerprint
+from wayfare.quality import suites
 from wayfare.settings import Settings
 from wayfare.snapshots import settlement
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from wayfare.contracts import EventType
 
 FILES = {
     "__init__.py": "from .deeper import DEPTH\n",
@@ -161,12 +164,38 @@ def test_a_contract_moves_it_by_the_fields_the_code_names(
         return fingerprint(settings, found)
 
     assert after() == before
-    gained = Field("loyalty_level", Kind.TEXT, "Level.", required=False)
-    assert after(version="1-0-1", fields=(*SEARCH.fields, gained)) == before
+    kinds = {"loyalty_level": Kind.TEXT, "tip": Kind.MONEY}
+    gained = [Field(name, kind, "New.", required=False) for name, kind in kinds.items()]
+    assert after(version="1-0-1", fields=(*SEARCH.fields, *gained)) == before
     assert after(version="1-1-0") != before
     assert after(rules=(*SEARCH.rules, Rule("new", "adults", "adults < 9", "are many"))) != before
     retyped = tuple(replace(f, kind=Kind.MONEY) if f.name == "result_count" else f for f in SEARCH.fields)
     assert after(fields=retyped) != before
+
+
+@pytest.mark.parametrize(
+    ("bound", "event_type", "moves"),
+    [
+        ("MOST_UNITS", BOOKING, True),
+        ("MOST_UNITS", REFUND, True),
+        ("MOST_UNITS", VIEW, False),
+        ("MOST_MINOR", VIEW, True),
+    ],
+)
+def test_what_sizes_are_an_error_moves_what_reads_them(
+    *,
+    bound: str,
+    event_type: EventType,
+    moves: bool,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = analysis(tmp_path, monkeypatch)
+    monkeypatch.setattr(type(found), "reads", (event_type,))
+    before = fingerprint(settings, found)
+    monkeypatch.setattr(suites, bound, 7)
+    assert (fingerprint(settings, found) != before) is moves
 
 
 def test_how_the_sale_behind_a_reversal_is_found_moves_what_reads_reversals(

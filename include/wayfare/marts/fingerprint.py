@@ -1,9 +1,9 @@
 """A digest of everything that decides an analysis's numbers, so that a change of any of it makes its days stale.
 
-In it: the code as far as the class reaches it, the declared window, grain and columns, the input expectations (they
-decide what is quarantined), the contract fields the code names, how the sale behind a reversal is found, and the
-settings it reads. Not in it: comments, docstrings, descriptions, tags, owner, picture and output expectations, which
-change no number.
+In it: the code as far as the class reaches it, the declared window, grain and columns, the input expectations and the
+bounds on the sizes of what it reads (they decide what is quarantined), the contract fields the code names, how the sale
+behind a reversal is found, and the settings it reads. Not in it: comments, docstrings, descriptions, tags, owner,
+picture and output expectations, which change no number.
 """
 
 from __future__ import annotations
@@ -106,6 +106,22 @@ def _contract(event_type: EventType, names: set[str]) -> dict[str, Any]:
         "version": [model, revision],
         "fields": {f.name: f.kind.value for f in event_type.fields if f.name in names},
         "rules": {f"{r.code} {r.field}": r.holds for r in event_type.rules},
+        "sizes": _sizes(event_type, names),
+    }
+
+
+def _sizes(event_type: EventType, names: set[str]) -> set[tuple[Any, ...]]:
+    """The contract's bounds on sizes, which may change though it does not: what else it expects has landed only so.
+
+    A bound on an optional field that is not named is held without the field's name, as a new one may be.
+    """
+    from wayfare.quality.suites import contract_expects
+
+    unnamed = {f.name for f in event_type.fields if not f.required} - names
+    return {
+        ("" if (column := a["column"]) in unnamed else column, a.get("min_value"), a.get("max_value"), e.severity)
+        for e in contract_expects(event_type)
+        if e.expectation == "ExpectColumnValuesToBeBetween" and (a := e.arguments)
     }
 
 
