@@ -77,7 +77,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         supervisor.stop()
 
 
-def test_a_fault_of_its_own_does_not_end_its_watch(tmp_path: Path) -> None:
+def test_neither_a_fault_of_its_own_nor_what_dies_again_and_again_ends_its_watch(tmp_path: Path) -> None:
     faults = iter([OSError("no space left on device")])
 
     def keep_alive() -> None:
@@ -86,10 +86,12 @@ def test_a_fault_of_its_own_does_not_end_its_watch(tmp_path: Path) -> None:
 
     restarts: list[tuple[str, int]] = []
     supervisor = supervise(tmp_path, restarts, keep_alive)
+    supervisor._pause["one"] = 30.0
     supervisor.start()
     try:
-        os.kill(pid_of(tmp_path, "one"), signal.SIGKILL)
-        until(lambda: restarts == [("one", -signal.SIGKILL)], 15)
+        for name in ("one", "two"):
+            os.kill(pid_of(tmp_path, name), signal.SIGKILL)
+        until(lambda: restarts == [("two", -signal.SIGKILL)], 15)
     finally:
         supervisor.stop()
     assert list(faults) == []

@@ -50,6 +50,7 @@ class Supervisor:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
         self._pause: dict[str, float] = {}
+        self._due: dict[str, float] = {}
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
 
@@ -87,17 +88,21 @@ class Supervisor:
         self._keep_alive()
         for name, process in list(self._running.items()):
             code = process.poll()
-            if code is not None:
-                self._restart(name, code)
+            if code is None:
+                continue
+            if name not in self._due:
+                self._note_death(name)
+            elif self._due[name] <= time.monotonic():
+                del self._due[name]
+                self._spawn(name)
+                self._on_restart(name, code)
 
-    def _restart(self, name: str, code: int) -> None:
+    def _note_death(self, name: str) -> None:
+        """End what a dead process left of its group, and say when it is due again."""
         lived = time.monotonic() - self._started[name]
-        pause = 1.0 if lived > 60 else min(_LONGEST_PAUSE, 2 * self._pause.get(name, 0.5))
-        self._pause[name] = pause
+        self._pause[name] = 1.0 if lived > 60 else min(_LONGEST_PAUSE, 2 * self._pause.get(name, 0.5))
+        self._due[name] = time.monotonic() + self._pause[name]
         _signal_group(self._running[name].pid, signal.SIGKILL)
-        if not self._stopping.wait(pause):
-            self._spawn(name)
-            self._on_restart(name, code)
 
     def _spawn(self, name: str) -> None:
         with (self._logs / f"{name}.log").open("ab") as log:
