@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 
 from quality.selling import DAY, chunk_of, rows
+from wayfare.analyses.api import Expect
 from wayfare.errors import ServiceError
-from wayfare.quality.records import record_quarantine
+from wayfare.quality.judge import Verdict
+from wayfare.quality.records import record_quarantine, record_verdicts
 from wayfare.snapshots import DayFile
 
 if TYPE_CHECKING:
@@ -36,23 +39,27 @@ def events(*numbers: int) -> pa.Table:
 
 def test_chunks_recording_the_same_day_at_once_leave_it_once(settings: Settings) -> None:
     at_once = threading.Barrier(4)
+    verdicts = [Verdict("booking", Expect("ExpectSomething", {"n": n}), True, 0, None) for n in range(100)]
 
     def record() -> None:
         at_once.wait()
+        record_verdicts(settings, chunk_of(), "input", verdicts, {"booking": 3})
         record_quarantine(settings, chunk_of(), FILES, events(1, 2, 3))
 
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(record) for _ in range(4)]:
             done.result()
     assert sorted(rows(settings, "SELECT event_id FROM control.quarantine")) == [(uuid.UUID(int=n),) for n in (1, 2, 3)]
+    assert rows(settings, "SELECT count(*) FROM control.validation") == [(100,)]
 
 
 def test_days_that_were_not_judged_stay(settings: Settings) -> None:
+    record_quarantine(settings, replace(chunk_of(), analysis="other"), FILES, events(1))
     record_quarantine(settings, chunk_of(), FILES, events(1))
     record_quarantine(settings, chunk_of(), [DayFile("search", DAY, 1, 0, 1)], events())
-    assert len(rows(settings, "SELECT * FROM control.quarantine")) == 1
+    assert len(rows(settings, "SELECT * FROM control.quarantine")) == 2
     record_quarantine(settings, chunk_of(), FILES, events())
-    assert rows(settings, "SELECT * FROM control.quarantine") == []
+    assert rows(settings, "SELECT analysis FROM control.quarantine") == [("other",)]
 
 
 def test_what_a_later_batch_s_run_set_aside_stays(settings: Settings) -> None:
