@@ -54,6 +54,21 @@ def test_purchases_are_days_and_their_margin_is_what_is_left_of_them(runner: Run
     assert (row["repeat_margin_minor"], row["mean_repeat_margin_minor"]) == (20 + 10 + 20 + 10, 30)
 
 
+def test_of_what_is_canceled_nothing_is_left_whatever_the_rate_has_become(runner: Runner) -> None:
+    item = _booked(0, currency="USD")
+    meal = {"event_on": day(0), "customer_id": "c", "booking_id": "c0", "purchase_id": "p", "category": "meal"}
+    meal |= {"sku": "m", "resource_id": None, "service_on": None, "quantity": 1, "price": 30, "cost": 10}
+    meal |= {"currency": "USD"}
+    gone = [
+        cancellation(item, day(4), 2, given_back=100, reversed_cost=80),
+        cancellation(meal, day(4), 1, given_back=30, reversed_cost=10),
+    ]
+    rates = [("USD", day(n), 0.5 if n < 4 else 1.0) for n in range(6)]
+    events = {"booking": [item], "purchase": [meal], "cancellation": gone}
+    (row,) = runner.analyze(ANALYSIS, events, [day(5)], rates=rates)
+    assert (row["net_minor"], row["margin_minor"]) == (0, 0)
+
+
 def test_equals_score_equally_and_one_time_buyers_are_not_spread_over_all_scores(runner: Runner) -> None:
     events = {"booking": [_booked(9, name) for name in "abcdefgh"] + [_booked(9, "i"), _booked(10, "i", 900)]}
     rows = runner.analyze(ANALYSIS, events, [day(10)], rates=RATES)

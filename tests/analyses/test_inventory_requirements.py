@@ -55,12 +55,15 @@ def test_further_demand_comes_from_the_same_weekday(runner: Runner) -> None:
         "booking": [booked(n, *sale) for n, sale in enumerate(sales)],
         "inventory": [{"event_on": day(40), "resource_id": "f", "service_on": day(49), "on_hand": 30}],
     }
-    (row,) = runner.analyze(ANALYSIS, events, [day(49)], horizon=day(46))
+    row, safer = (
+        runner.analyze(ANALYSIS, events, [day(49)], horizon=day(46), service_level=level)[0] for level in (0.98, 0.999)
+    )
     assert (row["comparable_days"], row["expected_further_demand"]) == (2, 6.0)
     assert row["further_demand_deviation"] == pytest.approx(math.sqrt(8))
     assert row["shortage_probability"] == pytest.approx(1 - NORMAL.cdf((30.5 - 26) / math.sqrt(8)), abs=1e-6)
-    enough = row["on_hand"] + row["order_quantity"] + 0.5
-    assert NORMAL.cdf((enough - 26) / math.sqrt(8)) >= 0.98 > NORMAL.cdf((enough - 1 - 26) / math.sqrt(8))
+    for ordered, level in ((row, 0.98), (safer, 0.999)):
+        enough = ordered["on_hand"] + ordered["order_quantity"] + 0.5
+        assert NORMAL.cdf((enough - 26) / math.sqrt(8)) >= level > NORMAL.cdf((enough - 1 - 26) / math.sqrt(8))
 
 
 def _expected(events: Events, service_on: dt.date, horizon: dt.date) -> list[Row]:
