@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from snapshots.example_analyses import Demand
+from snapshots.example_analyses import Demand, Reversals
 from snapshots.staged_events import event, stage, stage_searches
 from wayfare import snapshots, storage
 from wayfare.analyses import registry
@@ -37,6 +37,7 @@ DAY = dt.date(2026, 3, 1)
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.analyses(), "demand", Demand())
+    monkeypatch.setitem(registry.analyses(), "reversals", Reversals())
 
 
 def _chunk(days: int, through: int = 1) -> Chunk:
@@ -80,6 +81,34 @@ def test_a_late_event_adds_one_file_and_leaves_the_old_one(settings: Settings) -
     assert snapshots.extract(settings, _chunk(2, 2)) == {"files_written": 1, "files_reused": 1, "rows": 2}
     assert [len(_read([f])) for f in snapshots.paths(settings, _chunk(2, 2))["search"]] == [1, 2]
     assert [len(_read([f])) for f in snapshots.paths(settings, _chunk(2, 1))["search"]] == [1, 1]
+
+
+def test_a_file_of_an_earlier_batch_holds_nothing_of_a_later(settings: Settings) -> None:
+    """What lands between the plan of a run and its extract is the next run's: events, and what they take back."""
+    gone = {"2026-03-01T18:00": 2, "2026-03-01T09:00": 1}
+    late, early = (event("cancellation", at, units=units) for at, units in gone.items())
+    stage(settings, 1, [event("search", "2026-03-01"), event("booking", "2026-03-01", units=2, price=100), late])
+    stage(settings, 2, [event("search", "2026-03-01"), event("booking", "2026-03-01", units=5, price=900), early])
+    assert snapshots.extract(settings, _chunk(1))["rows"] == 2
+    chunk = Chunk("reversals", (DAY,), 1, "f")
+    snapshots.extract(settings, chunk)
+    (row,) = _read(snapshots.paths(settings, chunk)["cancellation"])
+    assert (row["reversed_units"], row["reversed_price"]) == (2, 100)
+
+
+def test_a_day_file_that_another_wrote_meanwhile_stays(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage(settings, 1, [event("search", "2026-03-01")])
+    query, written = extraction._query, []
+
+    def meanwhile(part: list[snapshots.DayFile]) -> str:
+        monkeypatch.setattr(extraction, "_query", query)
+        snapshots.extract(settings, _chunk(1))
+        written.append(Path(snapshots.paths(settings, _chunk(1))["search"][0]).stat().st_ino)
+        return query(part)
+
+    monkeypatch.setattr(extraction, "_query", meanwhile)
+    snapshots.extract(settings, _chunk(1))
+    assert [Path(file).stat().st_ino for file in snapshots.paths(settings, _chunk(1))["search"]] == written
 
 
 def test_a_batch_in_the_place_of_another_reads_none_of_its_files(settings: Settings) -> None:
