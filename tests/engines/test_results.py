@@ -202,14 +202,17 @@ def test_a_file_of_an_older_contract_revision_has_nulls_for_new_fields(settings:
         assert list(frame.collect_schema()) == snapshots.schema(EVENT_TYPES["search"]).names
 
 
-def test_inputs_say_their_days_and_horizon(settings: Settings) -> None:
-    stage(settings, 1, [event("search", "2026-03-01"), event("booking", "2026-03-09"), event("refund", "2026-04-01")])
-    stage(settings, 2, [event("search", "2026-03-20")])
-    snapshots.extract(settings, CHUNK)
+def test_inputs_say_their_days_horizon_and_service_level(settings: Settings) -> None:
+    stage(settings, 1, [event("search", "2031-03-01"), event("booking", "2031-03-09"), event("refund", "2031-04-01")])
+    stage(settings, 2, [event("search", "2031-03-20")])
+    chunk = replace(CHUNK, days=(dt.date(2031, 3, 1), dt.date(2031, 3, 3)))
+    snapshots.extract(settings, chunk)
     with session(settings) as connection:
-        given = inputs(connection, settings, CHUNK)
-        assert (given.first_on, given.last_on, given.horizon) == (CHUNK.days[0], CHUNK.days[1], dt.date(2026, 3, 9))
-        assert nw.to_native(given.days).order("1").fetchall() == [(day,) for day in CHUNK.days]
+        given = inputs(connection, settings.model_copy(update={"service_level": 0.9}), chunk)
+        assert (given.first_on, given.last_on, given.horizon) == (*chunk.days, dt.date(2031, 3, 9))
+        assert given.service_level == 0.9
+        assert nw.to_native(given.rates).aggregate("max(rate_on)").fetchall() == [(given.horizon,)]
+        assert nw.to_native(given.days).order("1").fetchall() == [(day,) for day in chunk.days]
         assert nw.to_native(given.places).filter("place = 'LHR'").project("city").fetchall() == [("LON",)]
 
 

@@ -137,6 +137,17 @@ def test_a_day_that_is_an_output_day_no_more_is_emptied_once(
     assert planned(settings) == []
 
 
+def test_days_of_a_version_of_days_are_none_of_a_version_of_weeks(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every version's days are accounted for under the analysis's name; weeks begin on Mondays."""
+    declare(monkeypatch)
+    tiny.touch(settings, 1, dict.fromkeys(range(9), 1))
+    publish(settings, range(9), through=1, rows=1)
+    monkeypatch.setattr(tiny.Sales, "mart", replace(tiny.Sales.mart, every=Every.WEEK, version=2))
+    assert planned(settings) == sorted({_begins(n, Every.WEEK) for n in range(9)})
+
+
 def test_bounds_restrict_and_force_adds(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(monkeypatch)
     tiny.touch(settings, 1, dict.fromkeys(range(5), 1))

@@ -29,17 +29,17 @@ def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.install(monkeypatch, tiny.Sales(), tiny.Stock())
 
 
-def judge(settings: Settings, chunk: str, **verdicts: bool) -> None:
-    """Record an audit: for each severity, whether its expectation held."""
+def judge(settings: Settings, chunk: str, gate: str = "output", **verdicts: bool) -> None:
+    """Record an audit, or a validation: for each severity, whether its expectation held."""
     with engine(settings.url("owner")).begin() as connection:
         for severity, success in verdicts.items():
             connection.execute(
                 text(
                     "INSERT INTO control.validation "
                     "(analysis, gate, chunk, asset, expectation, severity, success, message) "
-                    "VALUES ('sales', 'output', :c, 'sales', 'ExpectSomething', :s, :ok, '')"
+                    "VALUES ('sales', :g, :c, 'sales', 'ExpectSomething', :s, :ok, '')"
                 ),
-                {"c": chunk, "s": severity, "ok": success},
+                {"g": gate, "c": chunk, "s": severity, "ok": success},
             )
 
 
@@ -93,6 +93,7 @@ def test_after_a_publication_and_after_a_late_event(settings: Settings) -> None:
 def test_the_verdict_is_of_the_last_chunk_audited(verdicts: dict[str, bool], expected: str, settings: Settings) -> None:
     judge(settings, "before", critical=not verdicts["critical"])
     judge(settings, "last", **verdicts)
+    judge(settings, "not yet audited", "input", critical=False)
     assert sales(settings)["audit"] == expected
 
 
