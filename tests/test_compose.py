@@ -1,4 +1,4 @@
-"""docker-compose.yaml, read: no default secrets, bounded and unprivileged services, loopback only, pinned images."""
+"""docker-compose.yaml and Dockerfile, read: no default secrets, bounded services, pinned images, what is kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from wayfare.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()
-SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+COMPOSE: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DONE = "service_completed_successfully"
 LANDING = {"WAYFARE_LANDING_ROWS", "WAYFARE_QUEUE_NAME"}
 SERVED = {"WAYFARE_HOME", "WAYFARE_PORT", "WAYFARE_DATABASE_PORT", "WAYFARE_DUCKDB_SPILL", "WAYFARE_CUSTOMER_KEY"}
@@ -52,12 +53,13 @@ def test_secrets_are_made_where_there_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_is_bounded_and_unprivileged(name: str) -> None:
+def test_a_service_is_bounded_unprivileged_and_started_again(name: str) -> None:
     service = SERVICES[name]
     assert {"mem_limit", "cpus", "pids_limit"} <= set(service)
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service.get("read_only") is True or name == "postgres"
+    assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -65,6 +67,7 @@ def test_what_is_published_listens_on_loopback(name: str) -> None:
     ports, networks = SERVICES[name].get("ports", []), SERVICES[name]["networks"]
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
     assert ("edge" in networks) == bool(ports)
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -77,6 +80,16 @@ def test_images_are_pinned_and_our_own_is_not_root(name: str) -> None:
         assert re.search(r":\d+\.\d+", image)
 
 
+def test_our_image_is_of_pinned_parts_and_not_root() -> None:
+    text = (PROJECT / "Dockerfile").read_text()
+    assert re.findall(r"^FROM .*@sha256:[0-9a-f]{64}$", text, re.MULTILINE) == re.findall(
+        r"^FROM .*", text, re.MULTILINE
+    )
+    assert re.findall(r"^USER .*", text, re.MULTILINE) == ["USER 10001:10001"]
+    assert "uv pip sync --no-cache --require-hashes" in text
+    assert "AIRFLOW__CORE__LOAD_EXAMPLES=False" in text
+
+
 def test_spark_is_of_the_clients_version_and_works_as_the_workers_do() -> None:
     spark = SERVICES["spark"]
     assert spark["image"] == f"apache/spark:{version('pyspark-client')}"
@@ -85,8 +98,37 @@ def test_spark_is_of_the_clients_version_and_works_as_the_workers_do() -> None:
     assert SERVICES["worker"]["environment"]["WAYFARE_SPARK_REMOTE"] == "${WAYFARE_SPARK_REMOTE:-sc://spark:15002}"
 
 
-def test_the_collector_has_the_time_to_stop() -> None:
+def test_who_works_has_the_time_to_stop() -> None:
     assert int(SERVICES["collector"]["stop_grace_period"].removesuffix("s")) > GRACE_SECONDS
+    assert (SERVICES["worker"]["stop_grace_period"], SERVICES["queue-lander"]["stop_grace_period"]) == ("2m", "30s")
+
+
+def test_what_must_outlive_a_container_is_in_a_volume() -> None:
+    assert SERVICES["postgres"]["volumes"] == ["database:/var/lib/postgresql"]
+    assert SERVICES["redis"]["volumes"] == ["queue:/data"]
+
+
+def test_redis_keeps_what_it_acknowledged_and_shows_who_lands_the_queue_alone() -> None:
+    redis = SERVICES["redis"]
+    options = dict(zip(redis["command"], redis["command"][1:], strict=False))
+    wanted = {"--appendonly": "yes", "--appendfsync": "always", "--maxmemory-policy": "noeviction", "--dir": "/data"}
+    assert options.items() >= wanted.items()
+    most = int(options["--maxmemory"].removesuffix("mb"))
+    assert most <= 0.65 * 1024 * int(redis["mem_limit"].removesuffix("g")), "rewriting its file takes memory, too"
+    assert [part for part in redis["command"] if part.startswith("~")] == ["~${WAYFARE_QUEUE_NAME:-wayfare.events}*"]
+
+
+def test_airflow_runs_what_it_finds_and_asks_for_a_login() -> None:
+    environment = SERVICES["scheduler"]["environment"]
+    assert environment["AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION"] == "False"
+    assert environment["AIRFLOW__CORE__AUTH_MANAGER"].endswith(".FabAuthManager")
+    assert environment["AIRFLOW__CORE__FERNET_KEY"].startswith("${AIRFLOW_FERNET_KEY:?")
+    assert int(environment["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"]) <= 90
+
+
+def test_only_migrating_knows_the_owner() -> None:
+    assert {n for n, s in SERVICES.items() if "WAYFARE_OWNER_PASSWORD" in str(s)} == {"postgres", "migrate"}
+    assert SERVICES["worker"]["environment"]["WAYFARE_PIPELINE_URL"].startswith("postgresql://wayfare_pipeline:")
 
 
 @pytest.mark.parametrize("name", ["collector", "queue-lander"])
@@ -94,6 +136,7 @@ def test_who_lands_knows_nothing_else(name: str) -> None:
     environment = SERVICES[name]["environment"]
     assert not [v for v in environment if v.startswith(("AIRFLOW", "WAYFARE_PIPELINE", "WAYFARE_DATABASE"))]
     assert "${REDIS_PASSWORD" not in environment["WAYFARE_QUEUE_URL"]
+    assert "WAYFARE_CUSTOMER_KEY" in environment, "customers land in clear"
     others = [SERVICES[other] for other in SERVICES if SERVICES[other].get("environment") != environment]
     assert not set(SERVICES[name]["volumes"]) & {volume for other in others for volume in other.get("volumes", ())}
 
