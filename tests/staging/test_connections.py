@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import socket
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -46,6 +48,28 @@ def _told(url: str) -> tuple[str, str]:
 def test_the_server_notices_a_client_that_is_lost(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     assert _told(settings.url("owner")) == ("UTC UTF8 3 30 10", "UTC UTF8 3 30 10")
+
+
+def _backend(url: str) -> int:
+    with transaction(url) as connection:
+        return int(connection.scalar(text("SELECT pg_backend_pid()")) or 0)
+
+
+def test_a_fork_has_connections_of_its_own(settings: Settings) -> None:
+    """Celery's workers fork their tasks: two processes over one socket read each other's answers."""
+    url = settings.url("owner")
+    mine = _backend(url)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as forks:
+        assert forks.submit(_backend, url).result(30) != mine
+    assert _backend(url) == mine
+
+
+def test_a_pooled_connection_that_was_cut_is_not_handed_out(settings: Settings) -> None:
+    url = settings.url("owner")
+    cut = _backend(url)
+    with closing(bulk.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [cut])
+    assert _backend(url) != cut
 
 
 def test_unix_sockets_are_as_good(settings: Settings) -> None:

@@ -38,6 +38,8 @@ def test_it_opens_nowhere_else(sealed: bytes) -> None:
 
 def test_equal_lines_are_sealed_each_in_its_own_way_and_have_one_digest(sealed: bytes) -> None:
     assert SEAL.seal([RAW], [7], "/in/a.csv", "csv", "customer_id,n") != [sealed]
+    nonces = {one[:12] for one in SEAL.seal([RAW] * 3, [7, 8, 9], "/in/a.csv", "csv", None)}
+    assert len(nonces) == 3, "two lines under one nonce tell each other"
     digests = SEAL.digests([RAW, b"other", RAW])
     assert digests[0] == digests[2] != digests[1]
     assert digests[0] not in {hashlib.md5(RAW, usedforsecurity=False).digest(), hashlib.sha256(RAW).digest()[:16]}
