@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -12,6 +15,9 @@ from wayfare.errors import ConfigurationError
 from wayfare.local import accounts, postgres
 from wayfare.settings import Settings
 from wayfare.staging import database
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MACHINES = 6
 PASSWORDS = dict.fromkeys(accounts.ROLES, "secret-of-this-test")
@@ -60,3 +66,10 @@ def test_an_owner_need_not_be_a_superuser() -> None:
             database.migrate(Settings(home=server.data.parent, database_url=other))
         for url in (owner, other):
             database.engine(url).dispose()
+
+
+def test_the_login_is_for_its_owner_alone(tmp_path: Path) -> None:
+    accounts.write_login(tmp_path, "secret-of-this-test")
+    file = tmp_path / "passwords.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert json.loads(file.read_text()) == {"admin": "secret-of-this-test"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,25 @@ def test_neither_a_fault_of_its_own_nor_what_dies_again_and_again_ends_its_watch
     finally:
         supervisor.stop()
     assert list(faults) == []
+
+
+def test_what_dies_again_and_again_is_started_ever_more_seldom(tmp_path: Path) -> None:
+    waits: list[float] = []
+
+    class Hasty(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0)
+            return super().wait(0.01)
+
+    commands, environment = {"broken": ["false"]}, dict(os.environ)
+    supervisor = Supervisor(commands, environment, tmp_path, on_restart=lambda *_: None, keep_alive=lambda: None)
+    supervisor._stopping = Hasty()
+    supervisor.start()
+    try:
+        until(lambda: waits.count(30) > 1, 15)
+    finally:
+        supervisor.stop()
+    assert [seconds for seconds in waits if seconds > 1][:6] == [2, 4, 8, 16, 30, 30]
 
 
 def test_a_pid_file_cut_short_by_a_power_failure_names_no_process(tmp_path: Path) -> None:
