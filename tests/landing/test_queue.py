@@ -306,6 +306,10 @@ def test_a_database_that_does_not_fit_is_waited_for(
             assert waiting(configured) == 0
             owner.execute(new)
             until(lambda: staged(configured) == 20)
+            owner.execute(old)
+            publish(configured, searches(20, 10))
+            until(lambda: waiting(configured) == 0)
+        until(lambda: waiting(configured) == 10, 15, lambda: "stopped, it let go of what it had not staged")
 
 
 def _quietly(counted: Callable[[], int]) -> int:

@@ -48,6 +48,7 @@ def test_rejections_are_found_by_what_one_looks_for(settings: Settings, tmp_path
     assert [r["reason"] for r in rejections(settings, source="b.jsonl")] == ["bad_choice"]
     assert [r["reason"] for r in rejections(settings, source=str(tmp_path / "b.jsonl"))] == ["bad_choice"]
     assert rejections(settings, source=".jsonl") == []
+    assert rejections(settings, source="_.jsonl") == [], "a name is no pattern"
     assert [r["reason"] for r in rejections(settings, event_type="search")] == ["bad_count"]
     assert len(rejections(settings, since=dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5))) == 3
     assert rejections(settings, since=dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)) == []
