@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import gzip
 import json
@@ -16,11 +17,15 @@ from typing import TYPE_CHECKING
 
 import httpx
 import psycopg
+import pytest
+from starlette.requests import Request
 
 from collector.conftest import JSON, LINES, serving
 from landing.sample_events import event, query
 from waiting import until
 from wayfare.collector import app, limits, producers
+from wayfare.collector.batcher import Batcher
+from wayfare.collector.metrics import Metrics
 from wayfare.contracts import EVENT_TYPES
 from wayfare.settings import Settings
 from wayfare.staging import database
@@ -31,10 +36,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    import pytest
-
     from brokers import Broker
     from collector.conftest import Collector
+    from wayfare.collector.producers import Producer
     from wayfare.local.postgres import EmbeddedPostgres
 
 
@@ -348,3 +352,43 @@ def test_with_a_queue_events_are_queued_and_landed(
     raws = {raw for (raw,) in query(settings, "SELECT raw FROM staging.rejection")}
     as_sent = {b"[1,\n\xff", b"[" + another + b"]", b"[" + another + b", tru]"}
     assert raws == {*(json.dumps(r).encode() for r in refused), *as_sent}
+
+
+def _unserved(settings: Settings) -> app._Collector:
+    budget = limits.Budget(app.BUDGET)
+    return app._Collector(settings, budget, Metrics(budget), Batcher(settings, lambda *_: None))
+
+
+def test_whatever_goes_wrong_producers_are_asked_for_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = iter([KeyError("odd")])
+
+    def listed(_: Settings) -> list[Producer]:
+        for fault in faults:
+            raise fault
+        return []
+
+    monkeypatch.setattr(producers, "listed", listed)
+    monkeypatch.setattr(app, "_REFRESH_SECONDS", 0.01)
+    made = _unserved(settings)
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(made.refresh(), 0.5))
+    assert made.producers == []
+
+
+def test_a_body_that_comes_too_slowly_is_given_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_BODY_SECONDS", 0.2)
+    token, made = producers.add(settings, "tardy", ["search"], 10), _unserved(settings)
+    made.producers = producers.listed(settings)
+
+    async def receive() -> dict[str, object]:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def collect() -> None:
+        request = Request({"type": "http", "headers": [], "method": "POST"}, receive)
+        with pytest.raises(limits.Refusal) as refused:
+            await asyncio.wait_for(made.collect(request, token), 10)
+        assert refused.value.status == 408
+
+    asyncio.run(collect())
+    assert made.budget.held == 0
