@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
-from wayfare.collector.sinks import _messages
+from landing.sample_events import event
+from wayfare.collector.producers import Producer
+from wayfare.collector.sinks import Preparer, QueueSink, _messages
+from wayfare.landing import brokers
 from wayfare.landing.lines import MAX_LINE
 from wayfare.landing.messages import Event, events_of
+from wayfare.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from brokers import Broker
 
 
 @pytest.mark.parametrize("size", [60, 730, 1_400, (1 << 20) - 1])
@@ -40,3 +54,19 @@ def test_the_lander_judges_what_the_collector_judged(body: bytes, content_type: 
     judged = list(events_of(body, content_type))
     landed = [event.raw for message in _messages(judged) for event in events_of(*message)]
     assert sorted(raw.strip(b" \t\r\n") for raw in landed) == sorted(e.raw.strip(b" \t\r\n") for e in judged)
+
+
+def test_what_no_queue_takes_is_not_called_queued(
+    rabbitmq: Broker, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    name, producer = request.node.name, Producer("web", b"", frozenset({"search"}), 10, dt.datetime.now(dt.UTC), None)
+    settings = Settings(home=tmp_path).model_copy(update={"queue_url": SecretStr(rabbitmq.url), "queue_name": name})
+    with Preparer(settings) as prepare:
+        sent = prepare(producer, [Event(1, json.dumps(event("search")).encode())])
+    sink = QueueSink(settings)
+    with brokers.broker(rabbitmq.url) as connection:
+        assert [o.status for o in sink(sent)] == ["queued"]
+        connection.default_channel.queue_delete(name)
+        assert [o.status for o in sink(sent)] == ["queued"]
+        assert connection.default_channel.queue_delete(name) == 1
+    sink.__exit__()
