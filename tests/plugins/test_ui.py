@@ -238,6 +238,13 @@ def test_a_database_that_takes_too_long_or_is_not_migrated_is_said_so(
     assert (get("marts").status_code, "run `wayfare migrate`" in get("marts").text) == (503, True)
 
 
+def test_pages_read_only(settings: Settings) -> None:
+    from wayfare_airflow.ui import data
+
+    with data._reading(settings) as cursor, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        cursor.execute("DELETE FROM control.publication")
+
+
 def test_a_storage_that_does_not_answer_is_said_so(
     get: Callable[..., Response], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,20 @@ def test_a_lost_connection_is_made_again(settings: Settings, monkeypatch: pytest
     _watch(monkeypatch, check)
 
 
+def test_a_database_that_is_not_migrated_yet_is_waited_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check(following: Callable[[], Awaitable[dict[str, int]]]) -> None:
+        waiting = asyncio.create_task(following())  # type: ignore[arg-type]  # an async function gives a coroutine
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        owner.execute("ALTER TABLE control.later RENAME TO batch")
+        _insert_batch(settings, 1)
+        assert await waiting == {"batch_id": 1}
+
+    with psycopg.connect(settings.url("owner"), autocommit=True) as owner:
+        owner.execute("ALTER TABLE control.batch RENAME TO later")
+        _watch(monkeypatch, check)
+
+
 def test_batches_of_a_restored_database_are_announced(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     async def check(following: Callable[[], Awaitable[dict[str, int]]]) -> None:
         assert await following() == {"batch_id": 7}
