@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import psutil
@@ -98,23 +100,27 @@ def test_neither_a_fault_of_its_own_nor_what_dies_again_and_again_ends_its_watch
     assert list(faults) == []
 
 
-def test_what_dies_again_and_again_is_started_ever_more_seldom(tmp_path: Path) -> None:
-    waits: list[float] = []
-
+def test_what_dies_again_and_again_is_started_ever_more_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Hasty(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            waits.append(timeout or 0)
-            return super().wait(0.01)
+        now = 0.0
 
-    commands, environment = {"broken": ["false"]}, dict(os.environ)
-    supervisor = Supervisor(commands, environment, tmp_path, on_restart=lambda *_: None, keep_alive=lambda: None)
-    supervisor._stopping = Hasty()
+        def wait(self, timeout: float | None = None) -> bool:
+            self.now += timeout or 0
+            return super().wait(0.02)
+
+    hasty, starts = Hasty(), list[float]()
+    monkeypatch.setattr("wayfare.local.supervisor.time", SimpleNamespace(monotonic=lambda: hasty.now))
+    supervisor = Supervisor(
+        {"broken": ["false"]}, os.environ, tmp_path, on_restart=lambda *_: starts.append(hasty.now), keep_alive=int
+    )
+    supervisor._stopping = hasty
     supervisor.start()
     try:
-        until(lambda: waits.count(30) > 1, 15)
+        until(lambda: len(starts) > 6, 30)
     finally:
         supervisor.stop()
-    assert [seconds for seconds in waits if seconds > 1][:6] == [2, 4, 8, 16, 30, 30]
+    pauses = [after - before for before, after in pairwise(starts)]
+    assert all(pause > least for pause, least in zip(pauses, (2, 4, 8, 16, 30, 30), strict=False))
 
 
 def test_a_pid_file_cut_short_by_a_power_failure_names_no_process(tmp_path: Path) -> None:
