@@ -63,7 +63,7 @@ def bookings(changes: Frame, by: Sequence[str], *more: nw.Expr) -> Frame:
         changes.group_by(*dict.fromkeys((*by, "booking_id")))
         .agg(
             *(nw.col(c).min() for c in ("booked_on", "booked_at")),
-            *(total(c) for c in ("items", "units")),
+            total("items", "units"),
             *more,
         )
         .with_columns(is_net=(nw.col("items") > 0) & (nw.col("units") > 0))

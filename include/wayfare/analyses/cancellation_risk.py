@@ -234,7 +234,7 @@ def _leaving(given: Inputs, items: Frame, taken: Frame) -> Frame:
     return given.keep(
         nw.concat([whole, part], how="diagonal")
         .group_by(*_COHORT, "age_weeks")
-        .agg(*(total(name) for name in (*_LEAVING, "unrated")), nw.col("lived").min())
+        .agg(total(*_LEAVING, "unrated"), nw.col("lived").min())
     )
 
 

@@ -194,7 +194,7 @@ def _changes(given: Inputs) -> Frame:
         with_rate(posted, given.rates, "rate_on")
         .with_columns(reporting=converted(nw.col("amount")), sold_on=nw.when(is_reached).then(nw.col("rate_on")))
         .group_by(*_SALE, "booked_on", "currency")
-        .agg(total("amount"), nw.col("bookings").max(), reporting=sum_if_complete("reporting"))
+        .agg(total("amount"), nw.col("bookings").max(), sum_if_complete("reporting"))
     )
 
 
@@ -299,9 +299,8 @@ def _credited(tied: Frame) -> Frame:
         )
         .group_by(*MART.grain)
         .agg(
-            total("touches"),
-            total(*(f"{m}_{kind}" for m in MODELS for kind in ("bookings", "minor"))),
-            **{f"{m}_reporting_minor": sum_if_complete(f"{m}_reporting_minor") for m in MODELS},
+            total("touches", *(f"{m}_{kind}" for m in MODELS for kind in ("bookings", "minor"))),
+            *(sum_if_complete(f"{m}_reporting_minor") for m in MODELS),
         )
         .with_columns(nw.col(f"{m}_bookings") / WHOLE for m in MODELS)
     )

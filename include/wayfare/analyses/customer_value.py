@@ -170,7 +170,7 @@ _IS_KNOWN = nw.col("customer_id") != UNKNOWN
 
 
 def _sums(*columns: str) -> list[nw.Expr]:
-    return [sum_if_complete(c).alias(c) for c in columns]
+    return [sum_if_complete(c) for c in columns]
 
 
 def _changes(given: Inputs) -> Frame:

@@ -163,7 +163,7 @@ def sum_if_complete(column: str) -> nw.Expr:
     >>> rows(sold.group_by("k").agg(total=sum_if_complete("n")))
     [(1, None), (2, 7)]
     """
-    return nw.when(~nw.col(column).is_null().any()).then(total(column))
+    return nw.when(~nw.col(column).is_null().any()).then(total(column)).alias(column)
 
 
 def count_distinct(column: str) -> nw.Expr:

@@ -83,7 +83,7 @@ def pickup(sales: Frame, over: Frame, departures: Frame, by: str) -> Frame:
         [
             sales.with_columns(square=nw.col("units") * nw.col("units"))
             .group_by("as_of_on", by, "at")
-            .agg(total("units"), total("square"))
+            .agg(total("units", "square"))
             .with_columns(turn=integer(0), leaving=integer(0)),
             departures.group_by("as_of_on", by, "days_out")
             .agg(units=nw.len())

@@ -79,7 +79,7 @@ def expected(customers: Frame, given: Inputs, ahead: int) -> tuple[Frame, Frame]
     seen = given.keep(
         customers.filter(~nw.col("repeat_purchases").is_null())
         .group_by(*HISTORY, *_BEFORE)
-        .agg(n=nw.len(), margin_after=sum_if_complete("margin_after"))
+        .agg(sum_if_complete("margin_after"), n=nw.len())
     )
     fitted = [_fitted(_of_day(seen, day), day, ahead) for day in given.output_days()]
     forecasts, holdouts = (pa.concat_tables(tables) for tables in zip(*fitted, strict=True))
@@ -107,7 +107,7 @@ def _purchases(known: Frame) -> Frame:
     None are cancelled bookings and ancillaries whose booking the window does not show.
     """
     ago = nw.when(nw.col("is_net")).then(days_between("booked_on", "as_of_on")).otherwise(integer(-1))
-    amounts = [sum_if_complete(c).alias(c) for c in ("net", "margin")]
+    amounts = [sum_if_complete(c) for c in ("net", "margin")]
     return (
         bookings(known, _CUSTOMER, *amounts)
         .with_columns(ago=ago, made=when_or_zero(nw.col("items") > 0, integer(1)))
@@ -125,7 +125,7 @@ def _added_up(purchases: Frame) -> Frame:
         .group_by(*_CUSTOMER, "holdout_days")
         .agg(
             *(nw.col(c).sum() for c in ("bookings", "net_bookings")),
-            *(sum_if_complete(c).alias(c) for c in ("net", "margin", "spent", "spent_before")),
+            *(sum_if_complete(c) for c in ("net", "margin", "spent", "spent_before")),
             purchases=is_purchase.cast(nw.Int64()).sum(),
             purchases_before=is_before.cast(nw.Int64()).sum(),
             first_to_now_days=nw.when(is_purchase).then(nw.col("ago")).max(),

@@ -208,7 +208,7 @@ def _per_day(given: Inputs) -> Frame:
             how="diagonal",
         )
         .group_by("event_on")
-        .agg(*(total(name) for name in _COUNTED))
+        .agg(total(*_COUNTED))
     )
 
 

@@ -22,6 +22,7 @@ from wayfare.landing.mapping.values import (
     at,
     checks_of,
     derived,
+    read_as,
 )
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _on(scope: Scope, spec: Mapping[str, Any]) -> Expression:
                 dt.time.fromisoformat(time.label)
             except ValueError:
                 raise Mistake(f'{time.label!r} is not a time of day like "12:00"') from None
-    sql = f"CASE WHEN regexp_full_match({time.sql}, '{_TIME}') THEN TRY_CAST({time.sql} AS TIME) END"
+    sql = read_as("TIME", time.sql, _TIME)
     timed = derived([time], sql, "text", "not_a_time", "is not a time of day like 12:00")
     local = replace(day, sql=f"({day.sql} + {sql})", checks=checks_of([day, timed]))
     return _at_zone(scope, spec, local, "timezone({zone}, {of})", "instant")
@@ -130,7 +131,7 @@ def _instant(scope: Scope, spec: Mapping[str, Any]) -> Expression:
         says = f"is not an instant written {_written(spec['format'])}"
         local = derived([of], _strptime(of, spec["format"]), "instant", "not_an_instant", says)
     elif "zone" in spec:
-        sql = f"CASE WHEN regexp_full_match({of.text}, '{_LOCAL}') THEN TRY_CAST({of.text} AS TIMESTAMP) END"
+        sql = read_as("TIMESTAMP", of.text, _LOCAL)
         says = "is not a local time like 2026-01-31 12:00:00; leave the zone out where it has an offset"
         local = derived([of], sql, "instant", "not_an_instant", says)
     else:

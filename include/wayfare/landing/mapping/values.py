@@ -128,9 +128,14 @@ def derived(parts: list[Expression], sql: str, type_: Type, reason: str, says: s
     return Expression(sql, type_, label_of(parts), checks_of(parts, check))
 
 
+def read_as(kind: str, text: str, written: str) -> str:
+    """SQL of text as a SQL type; NULL where it is not `written` (a regular expression) so, or no such value."""
+    return f"CASE WHEN regexp_full_match({text}, '{written}') THEN TRY_CAST({text} AS {kind}) END"
+
+
 def decimal_of(sql: str) -> str:
     """SQL that reads text as an exact decimal; NULL where it is none."""
-    return f"CASE WHEN regexp_full_match({sql}, '{_NUMBER}') THEN TRY_CAST({sql} AS {DECIMAL}) END"
+    return read_as(DECIMAL, sql, _NUMBER)
 
 
 def _only_from_text(of: Expression, wanted: str) -> None:
@@ -173,9 +178,8 @@ def as_date(of: Expression) -> Expression:
     if of.type == "date":
         return of
     _only_from_text(of, "a date")
-    sql = f"CASE WHEN regexp_full_match({of.sql}, '{_DATE}') THEN TRY_CAST({of.sql} AS DATE) END"
     says = "is not a date like 2026-01-31; if dates are written another way, give the mapping their format"
-    return derived([of], sql, "date", "not_a_date", says)
+    return derived([of], read_as("DATE", of.sql, _DATE), "date", "not_a_date", says)
 
 
 def as_instant(of: Expression) -> Expression:
@@ -183,9 +187,8 @@ def as_instant(of: Expression) -> Expression:
     if of.type == "instant":
         return of
     _only_from_text(of, 'an instant; write {on = DATE, at = "12:00"}')
-    sql = f"CASE WHEN regexp_full_match({of.sql}, '{_INSTANT}') THEN TRY_CAST({of.sql} AS TIMESTAMPTZ) END"
     says = "is not an instant like 2026-01-31T12:00:00Z; give the mapping its format and zone"
-    return derived([of], sql, "instant", "not_an_instant", says)
+    return derived([of], read_as("TIMESTAMPTZ", of.sql, _INSTANT), "instant", "not_an_instant", says)
 
 
 def as_flag(of: Expression) -> Expression:
