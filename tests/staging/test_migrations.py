@@ -86,12 +86,14 @@ def _install(settings: Settings, revision: str) -> None:
 
 
 def test_a_new_database_gets_what_is_declared(empty: Settings) -> None:
+    _restore(empty, statements="GRANT ALL ON SCHEMA public TO PUBLIC")  # as before PostgreSQL 15
     database.migrate(empty)
     assert _differences(empty) == []
     assert _revision(empty) == migrations.head()
     with database.engine(empty.url("owner")).connect() as connection:
         assert migrations.additions(connection) == []
         assert list(migrations.descriptions(connection)) == []
+    assert query(empty, "SELECT has_schema_privilege('wayfare_bi', 'public', 'USAGE, CREATE')") == [(False,)]
 
 
 def test_the_comparison_sees_a_difference(settings: Settings) -> None:
