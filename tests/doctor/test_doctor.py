@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import fsspec
 import psycopg
 import pytest
 from typer.testing import CliRunner
@@ -67,7 +69,8 @@ def with_url(settings: Settings, role: str, url: str) -> Settings:
 
 def test_a_sound_installation(anywhere: Settings, tmp_path: Path) -> None:
     settings = anywhere
-    land(settings, [write(tmp_path / "a.jsonl", [event(), event("travel", 2, outcome="lost"), b"nonsense"])])
+    land(settings, [write(tmp_path / "a.jsonl", [event(), event("travel", 2, outcome="lost"), b"nonsense", b"no"])])
+    run(settings, "UPDATE staging.rejection SET resolved_batch_id = batch_id WHERE line = 4")
     with (
         login(settings, role="wayfare_landing") as landing,
         login(settings, role="wayfare_pipeline") as pipeline,
@@ -146,11 +149,13 @@ def test_a_schema_that_does_not_fit(settings: Settings, statement: str, told: st
 
 
 def test_clocks_that_disagree(settings: Settings) -> None:
-    run(settings, "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz RETURN now() - interval '1 minute'")
     run(settings, f"ALTER DATABASE {settings.url('owner').rpartition('/')[2]} SET search_path = public, pg_catalog")
-    found = the_failure(settings)
-    assert found.check == "clock"
-    assert "60 s apart" in found.found
+    clock = "CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz RETURN now()"
+    for there in ("-", "+"):
+        run(settings, f"{clock} {there} interval '1 minute'")
+        found = the_failure(settings)
+        assert found.check == "clock"
+        assert "60 s apart" in found.found
 
 
 def test_disks_that_are_nearly_full(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,6 +200,19 @@ def test_a_role_that_may_more_or_less(settings: Settings, role: str, statement: 
     assert told in found.found
 
 
+def test_what_a_role_may_beyond_tables(settings: Settings) -> None:
+    """Attributes of what it is a member of are its own by SET ROLE."""
+    with login(settings, role="wayfare_bi", options="REPLICATION"), login(settings, role="wayfare_landing") as url:
+        given = with_url(settings, "landing", url)
+        run(settings, "GRANT doctor_wayfare_bi TO doctor_wayfare_landing")
+        inherited = the_failure(given)
+        assert "doctor_wayfare_landing has REPLICATION" in inherited.found
+        assert inherited.fix == "ALTER ROLE doctor_wayfare_bi NOREPLICATION"
+        run(settings, inherited.fix)
+        run(settings, f"GRANT CREATE ON DATABASE {settings.url('owner').rpartition('/')[2]} TO wayfare_landing")
+        assert "doctor_wayfare_landing may CREATE schemas" in the_failure(given).found
+
+
 def test_a_role_that_cannot_connect_or_may_anything(settings: Settings) -> None:
     with login(settings, role="wayfare_landing", options="SUPERUSER") as url:
         mistyped = the_failure(with_url(settings, "landing", url.replace("secret", "typo")))
@@ -228,6 +246,42 @@ def test_a_machine_that_does_not_fit(
     found = the_failure(settings.model_copy(update=change(settings.home)))
     assert found.check == check
     assert fix in found.fix
+
+
+class Forgetful(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """A storage that takes every file and gives back another."""
+
+    def pipe_file(self, path: str, value: bytes, **_: Any) -> None:
+        pass
+
+    def cat_file(self, path: str, **_: Any) -> bytes:
+        return path.encode()
+
+    def rm_file(self, path: str) -> None:
+        pass
+
+
+def test_a_storage_that_gives_back_other_bytes(tmp_path: Path) -> None:
+    fsspec.register_implementation("forgetful", Forgetful, clobber=True)
+    found = {f.check: f.found for f in failures(Settings(home=tmp_path, storage_url="forgetful://bucket"))}
+    assert found["storage"] == "forgetful://bucket gives back other bytes than were written"
+
+
+@pytest.mark.parametrize(("version", "status"), [((3, 10, 9), "failed"), ((3, 11, 0), "ok"), ((3, 14, 0), "failed")])
+def test_versions_of_python(version: tuple[int, ...], status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "sys", SimpleNamespace(version_info=version))
+    assert machine._python().status == status
+
+
+def test_an_examination_that_breaks_off_is_a_finding_and_keeps_back_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (limit := tmp_path / "memory.max").write_text("plenty\n")
+    monkeypatch.setattr(machine, "_CONTAINER_LIMIT", limit)
+    found = {f.check: f for f in doctor.examine(Settings(home=tmp_path / "home"))}
+    assert found["machine"].status == "failed"
+    assert found["machine"].found.startswith("the examination broke off: ValueError: ")
+    assert "airflow" in found
 
 
 def test_a_container_may_have_less_memory(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
