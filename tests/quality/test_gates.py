@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -14,7 +15,7 @@ from quality.selling import DAY, DEAR, DEAR_RULE, Sold, bookings, broken, chunk_
 from snapshots.staged_events import event, stage
 from wayfare import engines, marts, quality, snapshots, storage
 from wayfare.analyses import registry
-from wayfare.analyses.api import Additivity, Column, Expect, Mart, count, key
+from wayfare.analyses.api import Additivity, Column, Every, Expect, Mart, count, key
 from wayfare.analyses.chunk import Chunk
 from wayfare.analyses.economic_results import EconomicResults
 from wayfare.errors import DeclarationError, GateError
@@ -207,12 +208,14 @@ def test_a_day_file_older_than_an_optional_field_is_fine(settings: Settings) -> 
     assert quality.validate(settings, chunk)["rows"] == 5
 
 
-def test_an_unusual_volume_is_a_warning(settings: Settings) -> None:
-    """Too few, and too many after the fewest weeks that say what is usual."""
+def test_an_unusual_volume_is_a_warning(settings: Settings, sold: Sold) -> None:
+    """Too few, and too many after the fewest weeks that say what is usual; neither by the mean, nor on days to come."""
+    sold.mart = replace(Sold.mart, every=Every.WEEK)  # type: ignore[misc]  # of this one instance
     weeks = [DAY - dt.timedelta(weeks=n) for n in range(7)]
-    counts = [2, 8, 25, 8, 8, 8, 8]
-    stage(settings, 1, [e for n, day in zip(counts, weeks, strict=True) for e in bookings([100] * n, day)])
-    for day, warnings in zip(weeks[:3], (1, 0, 1), strict=True):
+    counts = [3, 2, 25, 8, 8, 8, 8]
+    mondays = [e for n, day in zip(counts, weeks, strict=True) for e in bookings([100] * n, day)]
+    stage(settings, 1, [*mondays, *(e for day in weeks[1:] for e in bookings([100], day + dt.timedelta(1)))])
+    for day, warnings in zip(weeks[:3], (0, 1, 1), strict=True):
         chunk = chunk_of(day)
         snapshots.extract(settings, chunk)
         assert quality.validate(settings, chunk)["warnings"] == warnings

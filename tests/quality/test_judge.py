@@ -83,6 +83,16 @@ def test_mostly_lets_some_pass() -> None:
     assert [event_id.int for _, event_id in aside] == [3]
 
 
+def test_what_is_no_single_row_s_fault_sets_none_aside() -> None:
+    unique = [
+        Expect("ExpectColumnValuesToBeUnique", {"column": "a"}),
+        Expect("ExpectCompoundColumnsToBeUnique", {"column_list": ["a", "b"]}),
+    ]
+    _, aside, whole = judged([(1, 1, "x"), (1, 1, "y"), (2, 1, "x")], *unique)
+    assert aside == []
+    assert [verdict.expect for verdict in whole] == unique
+
+
 def test_only_critical_rules_set_aside() -> None:
     rule = {"column": "a", "min_value": 2}
     found, aside, whole = judged(
