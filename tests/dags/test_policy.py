@@ -38,7 +38,15 @@ def test_tasks_retry_with_backoff_and_end(bag: DagBag) -> None:
             assert task.retries >= 2, task.task_id
             assert task.retry_exponential_backoff > 1, task.task_id
             assert task.retry_policy is RETRY_POLICY, task.task_id
+            assert task.retry_delay <= dt.timedelta(minutes=1), "a service that restarts is back by then"
             assert task.execution_timeout is not None, task.task_id
+
+
+def test_files_are_kept_for_longer_than_a_run_lasts(bag: DagBag) -> None:
+    """A chunk whose every task hangs, each time that it is tried, still has its files when it is given up."""
+    keep = dt.timedelta(days=bag.dags["wayfare_maintenance"].params["keep_days"])
+    for dag in bag.dags.values():
+        assert sum((t.execution_timeout * (t.retries + 1) for t in dag.tasks), dt.timedelta()) < keep, dag.dag_id
 
 
 def test_days_are_asked_for_in_the_form_and_not_by_a_backfill(bag: DagBag) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import stores
 from airflow_environment import PROJECT
 from marts import tiny
 from snapshots.staged_events import event, stage
@@ -155,6 +156,14 @@ def test_what_one_run_does_not_take_waits_unless_forced(
             plan.execute({"params": {"force": True}})
     else:
         assert len(plan.execute({"params": {}})) == 2
+
+
+def test_prune_keeps_the_days_that_its_form_says(settings: Settings) -> None:
+    from wayfare_airflow.operators.prune import PruneOperator
+
+    stores.write(f"{settings.storage}/xcom/sessions/run/plan/a.gz", b"x", age_days=3)
+    removed = [PruneOperator(task_id="prune", keep_days=days).execute({})["files"] for days in ("4", "2")]
+    assert removed == [0, 1]
 
 
 def _operator(name: str, **arguments: Any) -> ChunkOperator:

@@ -137,10 +137,12 @@ def test_pages_cannot_run_scripts(get: Callable[..., Response], settings: Settin
     _write_page(settings, "k", f"<html><head></head><body>{HOSTILE}</body></html>")
     for path in PAGES:
         policy = get(path).headers["content-security-policy"].split("; ")
-        assert "default-src 'none'" in policy
-        assert "sandbox allow-same-origin" in policy
+        # default-src speaks of neither forms nor frames
+        closed = {"default-src 'none'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'self'"}
+        assert {*closed, "sandbox allow-same-origin"} <= set(policy)
         assert not [rule for rule in policy if rule.startswith("script-src")]
         assert get(path).headers["x-content-type-options"] == "nosniff"
+        assert get(path).headers["cache-control"] == "no-store", "who logged out leaves nothing to go back to"
 
 
 def test_data_docs_page_is_shown(get: Callable[..., Response], anywhere: Settings) -> None:
