@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from waiting import until
+from wayfare.local import stack
 from wayfare.local.postgres import EmbeddedPostgres, free_port
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def test_it_survives_a_kill_and_keeps_what_was_committed(server: EmbeddedPostgre
     postmaster = psutil.Process(int((server.data / "postmaster.pid").read_text().splitlines()[0]))
     postmaster.kill()
     postmaster.wait(10)
-    server.start()
+    told = list[str]()
+    stack._revive(server, told.append)
+    assert told == ["PostgreSQL ended; started it again"]
     with psycopg.connect(server.url("postgres")) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
     server.start()

@@ -21,7 +21,10 @@ def test_they_are_made_once_and_kept_private(tmp_path: Path) -> None:
     assert len({getattr(made, name) for name in Secrets.__dataclass_fields__}) == len(Secrets.__dataclass_fields__)
     file = tmp_path / "home" / "secrets.env"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    (before := tmp_path / "before.env").hardlink_to(file)
     remember_urls(tmp_path / "home", {"WAYFARE_DATABASE_URL": "postgresql://wayfare:x@127.0.0.1:1/wayfare"})
+    assert "WAYFARE_DATABASE_URL" in file.read_text()
+    assert "WAYFARE_DATABASE_URL" not in before.read_text(), "a file that was whole is left so: another takes its place"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert load_or_make(tmp_path / "home") == made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,19 @@ def test_down_stops_what_a_killed_supervisor_left(tmp_path_factory: pytest.TempP
     scheduler.wait()
     assert not postgres.running()
     assert not stack.stop_running(settings)
+
+
+@pytest.mark.parametrize(("taken", "variable"), [("port", "WAYFARE_PORT"), ("database_port", "WAYFARE_DATABASE_PORT")])
+def test_a_port_that_is_taken_is_told_before_anything_starts(
+    taken: str, variable: str, tmp_path: Path, free_port: int
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        # the database's in either case, so that nothing starts even where nobody asks for the other
+        ports = {"port": free_port, taken: port, "database_port": port}
+        with pytest.raises(ConfigurationError, match=rf"^port {port} is taken; set {variable} to a free one"):
+            stack.start(Settings(home=tmp_path / "home", **ports), print)
+    assert not {"wayfare.pid", "postgres"} & {file.name for file in (tmp_path / "home").iterdir()}
 
 
 def test_urls_of_another_server_are_refused(

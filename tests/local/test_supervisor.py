@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,24 @@ def test_what_dies_is_started_again_and_all_stop_together(tmp_path: Path) -> Non
     assert not psutil.pid_exists(second)
     assert not psutil.pid_exists(other)
     assert list(tmp_path.glob("*.pid")) == []
+
+
+def test_what_does_not_end_when_asked_is_killed_with_its_children_after_one_grace_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wayfare.local.supervisor._GRACE_SECONDS", 0.3)
+    stubborn, names = ["sh", "-c", "trap '' TERM; sleep 600 & echo started; wait"], "abcdef"
+    supervisor = Supervisor(
+        dict.fromkeys(names, stubborn), os.environ, tmp_path, on_restart=lambda *_: None, keep_alive=int
+    )
+    supervisor.start()
+    until(lambda: all((tmp_path / f"{name}.log").read_text() for name in names), 15)
+    children = [child for name in names for child in psutil.Process(pid_of(tmp_path, name)).children()]
+    began = time.monotonic()
+    supervisor.stop()
+    assert time.monotonic() - began < 0.3 * len(names)
+    assert len(children) == len(names)
+    until(lambda: all(not c.is_running() or c.status() == psutil.STATUS_ZOMBIE for c in children), 15)
 
 
 def test_what_a_killed_supervisor_left_is_stopped_by_the_next(tmp_path: Path) -> None:
@@ -139,7 +158,9 @@ def test_a_clock_that_is_set_makes_no_other_process_of_it(tmp_path: Path, monkey
 
 def test_a_pid_that_now_is_another_process_is_left_alone(tmp_path: Path) -> None:
     remember(tmp_path / "one.pid", psutil.Process())
-    pid, _, boot = (tmp_path / "one.pid").read_text().split()
+    pid, began, boot = (tmp_path / "one.pid").read_text().split()
+    (tmp_path / "one.pid").write_text(f"{pid} {began} another-{boot}")  # each boot counts its ticks from 0
+    assert remembered(tmp_path / "one.pid") is None
     (tmp_path / "one.pid").write_text(f"{pid} 1.0 {boot}")
     supervisor = supervise(tmp_path, [])
     supervisor.start()
