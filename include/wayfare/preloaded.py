@@ -6,6 +6,7 @@ configuration), the executor of one machine before it forks its workers (`wayfar
 
 from importlib import import_module
 
+from wayfare.contracts import reference
 from wayfare.quality.context import great_expectations
 
 _MODULES = ("duckdb_sqlalchemy", "psycopg", "tzdata", "wayfare.engines", "wayfare.marts", "wayfare.quality.events")
@@ -14,3 +15,4 @@ _MODULES = ("duckdb_sqlalchemy", "psycopg", "tzdata", "wayfare.engines", "wayfar
 great_expectations()
 for _name in _MODULES:
     import_module(_name)
+reference.places()  # parsed once, too

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from wayfare.contracts import EventType
 
 
+def read_day_files(connection: duckdb.DuckDBPyConnection, urls: list[str]) -> duckdb.DuckDBPyRelation:
+    """The rows of day files of one type; a column that some lack, of an older contract revision, is NULL there."""
+    columns = "SELECT list(name) AS columns FROM parquet_schema($urls) GROUP BY file_name"
+    differ = "SELECT count(DISTINCT columns) > 1 FROM"
+    ((is_mixed,),) = connection.execute(f"{differ} ({columns})", {"urls": urls}).fetchall()
+    # to unite them by name, DuckDB looks into every file whenever a step is added to the relation
+    return connection.read_parquet(urls, union_by_name=is_mixed)
+
+
 class DuckFrames:
     """What `wayfare.engines.frames.Frames` asks for, as relations of `connection`."""
 
@@ -34,7 +43,7 @@ class DuckFrames:
     def of_events(self, event_type: EventType, files: list[str], quarantine: str | None) -> nw.LazyFrame[Any]:
         """The events of one type with today's columns, whatever contract revision each file was written under."""
         empty = self._connection.from_arrow(snapshots.schema(event_type).empty_table())
-        source = self._connection.read_parquet(files, union_by_name=True) if files else empty
+        source = read_day_files(self._connection, files) if files else empty
         present = set(source.columns)
         typed = (
             f'CAST("{name}" AS {kind}) AS "{name}"' if name in present else f'CAST(NULL AS {kind}) AS "{name}"'

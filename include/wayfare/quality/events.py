@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from sqlalchemy import text
 
+from wayfare.engines import read_day_files
 from wayfare.quality.suites import LEAST_WEEKS, WEEKS
 from wayfare.snapshots import schema
 from wayfare.staging.database import engine
@@ -86,7 +87,7 @@ def register_type(
     """
     name = event_type.name
     declared = connection.from_arrow(schema(event_type).empty_table())
-    files = connection.read_parquet(urls, union_by_name=True)
+    files = read_day_files(connection, urls)
     files.create_view(f"{name}_files")
     later = (c for c in zip(declared.columns, declared.types, strict=True) if c[0] not in files.columns)
     real = "NOT is_test AND item_is_test IS NOT TRUE" if event_type.refers else "NOT is_test"
