@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from typing import TYPE_CHECKING, Any, Self
 
@@ -99,7 +98,7 @@ VALUES (%s, %s, %s, %s, %s, %s, %s)
 
 
 class Stager:
-    """Stages batches over a connection of its own; a context manager.
+    """Stages batches over a connection of its own; a context manager. One that raised must not be used again.
 
     Batch ids are in commit order without gaps: each is taken under a lock that the committing transaction holds.
     """
@@ -144,8 +143,6 @@ class Stager:
                 self._meets_known = True
                 return self._attempt(incoming, replayed=replayed)
         except psycopg2.Error as error:
-            with contextlib.suppress(psycopg2.Error):
-                self._connection.rollback()
             if isinstance(error, psycopg2.ProgrammingError):
                 raise ConfigurationError(f"{NOT_MIGRATED}: {error}") from error
             if isinstance(error, (psycopg2.DataError, psycopg2.IntegrityError)):
