@@ -22,6 +22,8 @@ _PLAIN = {
                 "destination": "LIS", "start_on": "2026-04-01", "end_on": "2026-04-03", "units": 1, "price": 10050,
                 "currency": "EUR"},
     "cancellation": {"cancellation_id": "c1", "booking_id": "b1", "units": 1, "initiator": "customer"},
+    "purchase": {"purchase_id": "p1", "booking_id": "b1", "category": "meal", "sku": "meal/veg", "quantity": 1,
+                 "price": 1250, "currency": "EUR"},
     "travel": {"booking_id": "b1", "item_id": "i1", "outcome": "completed"},
     "inventory": {"resource_id": "hotel:PT-0031/double", "product": "hotel", "service_on": "2026-04-01",
                   "capacity": 10, "on_hand": 4, "is_open": True},

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 from dataclasses import replace
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
@@ -21,10 +21,13 @@ from wayfare.landing.mapping.files import import_files
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wayfare.landing.lines import Lines
     from wayfare.settings import Settings
 
-SEARCH = EVENT_TYPES["search"]
-LENIENT = [replace(SEARCH, rules=tuple(r for r in SEARCH.rules if r.code != "unknown_place"))]
+LENIENT = [
+    replace(e, rules=tuple(r for r in e.rules if r.code != "unknown_place"))
+    for e in (EVENT_TYPES["search"], EVENT_TYPES["booking"])
+]
 """The contracts after a fix: the place table knows everything."""
 
 
@@ -79,6 +82,24 @@ def test_a_replay_settles_what_was_staged_meanwhile(settings: Settings, tmp_path
     assert replay(settings, contracts=LENIENT) == Landed(read=1, duplicates=1)
     assert rejections(settings) == []
     assert query(settings, "SELECT * FROM control.change") == changes
+
+
+def test_what_another_replay_settled_meanwhile_stays_as_it_was_settled(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether this one's contracts take the line too or not."""
+    land(settings, [write(tmp_path / "a.jsonl", [event(destination="QQQ"), event("booking", 2, destination="QQQ")])])
+    lines = rejected._lines
+
+    def meanwhile(rows: list[dict[str, Any]]) -> Lines:
+        monkeypatch.setattr(rejected, "_lines", lines)
+        assert replay(settings, contracts=LENIENT).landed == 2
+        return lines(rows)
+
+    monkeypatch.setattr(rejected, "_lines", meanwhile)
+    assert replay(settings, contracts=LENIENT[:1]) == Landed(read=2, duplicates=1, rejected=1)
+    assert query(settings, "SELECT reason, resolved_batch_id FROM staging.rejection") == [("unknown_place", 2)] * 2
+    assert query(settings, "SELECT max(batch_id) FROM control.batch") == [(2,)]
 
 
 def test_what_stays_bad_stays_open_with_its_new_reason(settings: Settings, tmp_path: Path) -> None:

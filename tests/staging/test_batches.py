@@ -122,17 +122,21 @@ def _changes(settings: Settings) -> list[tuple[Any, ...]]:
 def test_the_change_log_counts_rows_and_touches_what_refers(settings: Settings, tmp_path: Path) -> None:
     land(settings, [write(tmp_path / "1.jsonl", [event("cancellation", 1), event("travel", 2, booking_id="other")])])
     land(settings, [write(tmp_path / "2.jsonl", [event("booking", 3), event("search", 4), event("search", 32)])])
-    land(settings, [write(tmp_path / "3.jsonl", [event("travel", 5)])])
+    land(settings, [write(tmp_path / "3.jsonl", [event("cancellation", 6, booking_id="other"), event("travel", 5)])])
     land(settings, [write(tmp_path / "4.jsonl", [event("travel", 6, item_id="i2"), event("search", 4)])])
+    land(settings, [write(tmp_path / "5.jsonl", [event("purchase", 7)])])
     assert _changes(settings) == [
         ("cancellation", "2026-03-02", 1, 1),
         ("travel", "2026-03-03", 1, 1),
         ("booking", "2026-03-04", 2, 1),
         ("cancellation", "2026-03-02", 2, 0),
         ("search", "2026-03-05", 2, 2),
+        ("cancellation", "2026-03-07", 3, 1),
         ("travel", "2026-03-06", 3, 1),
         ("travel", "2026-03-06", 4, 0),
         ("travel", "2026-03-07", 4, 1),
+        ("cancellation", "2026-03-02", 5, 0),
+        ("purchase", "2026-03-08", 5, 1),
     ]
 
 

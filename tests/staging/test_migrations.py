@@ -198,6 +198,11 @@ def test_migrating_again_changes_nothing(settings: Settings) -> None:
     assert query(settings, written) == before
 
 
+def test_the_zone_that_days_were_made_in_stays(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="was filled with days of UTC: set WAYFARE_TIMEZONE=UTC"):
+        database.migrate(settings.model_copy(update={"timezone": "Asia/Tokyo"}))
+
+
 def test_a_later_version_is_not_migrated_back(settings: Settings) -> None:
     _restore(settings, statements="UPDATE control.alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigurationError, match=r"revision 9999.*install the version that migrated it"):
