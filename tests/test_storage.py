@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import fsspec
 import pytest
 
 import stores
@@ -15,7 +17,6 @@ from wayfare.errors import ConfigurationError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from wayfare.settings import Settings
 
@@ -31,7 +32,7 @@ def _fill(url: str, text: str) -> None:
 
 def test_only_temporary_files_of_more_than_a_day_are_swept(anywhere: Settings) -> None:
     folder = f"{anywhere.storage}/a"
-    for name, age_days in [("1.parquet.aa.tmp", 2), ("1.parquet.bb.tmp", 0), ("1.parquet", 2)]:
+    for name, age_days in [("1.parquet.aa.tmp", 2), ("1.parquet.bb.tmp", 0.9), ("1.parquet", 2)]:
         stores.write(f"{folder}/{name}", b"x", age_days=age_days)
     assert storage.sweep(anywhere.storage) == 1
     assert _names(folder) == ["1.parquet", "1.parquet.bb.tmp"]
@@ -49,6 +50,25 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(anywhere: Settings) -> 
         storage.write_atomic(url, fail)
     assert _names(anywhere.storage) == ["file.txt"]
     assert storage.read_text(url) == "one"
+
+
+def test_what_went_wrong_is_told_though_nothing_can_be_swept_up(tmp_path: Path) -> None:
+    def fail(temporary: str) -> None:
+        Path(temporary).mkdir()  # which is not removed as a file is
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        storage.write_atomic(f"{tmp_path}/file.txt", fail)
+
+
+def test_what_another_process_writes_is_there_at_once(anywhere: Settings) -> None:
+    folder = f"{anywhere.storage}/a"
+    stores.write(f"{folder}/1.parquet", b"x")
+    assert storage.children(folder) == [f"{folder}/1.parquet"]
+    other, path = fsspec.core.url_to_fs(f"{folder}/2.parquet", skip_instance_cache=True)
+    other.pipe_file(path, b"x")
+    assert storage.exists(f"{folder}/2.parquet")
+    assert storage.children(folder) == [f"{folder}/1.parquet", f"{folder}/2.parquet"]
 
 
 def test_a_file_that_appears_meanwhile_may_be_left_as_it_is(anywhere: Settings) -> None:

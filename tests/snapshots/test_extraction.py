@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import stores
 from snapshots.example_analyses import Demand, Reversals
 from snapshots.staged_events import event, stage, stage_searches
 from wayfare import snapshots, storage
@@ -78,9 +79,12 @@ def test_a_late_event_adds_one_file_and_leaves_the_old_one(settings: Settings) -
     stage(settings, 1, [event("search", "2026-03-01"), event("search", "2026-03-02")])
     snapshots.extract(settings, _chunk(2))
     stage(settings, 2, [event("search", "2026-03-02")])
+    leftover = f"{settings.storage}/snapshots/search/2026-03-02/1.parquet.0123456789ab.tmp"
+    stores.write(leftover, b"half a file", age_days=2)
     assert snapshots.extract(settings, _chunk(2, 2)) == {"files_written": 1, "files_reused": 1, "rows": 2}
     assert [len(_read([f])) for f in snapshots.paths(settings, _chunk(2, 2))["search"]] == [1, 2]
     assert [len(_read([f])) for f in snapshots.paths(settings, _chunk(2, 1))["search"]] == [1, 1]
+    assert not storage.exists(leftover), "of a writer that was killed"
 
 
 def test_a_file_of_an_earlier_batch_holds_nothing_of_a_later(settings: Settings) -> None:
@@ -156,15 +160,20 @@ def test_a_touched_day_without_events_gets_an_empty_file(settings: Settings) -> 
 
 
 def test_a_writer_that_fails_leaves_nothing(anywhere: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage_searches(anywhere, 1, DAY, days=3, a_day=10)
+    stage_searches(anywhere, 1, DAY, days=9, a_day=10)
+    monkeypatch.setattr(extraction, "QUERY_EVENTS", 1)
+    tried = list[object]()
 
-    def refuse(*_: object) -> None:
+    def refuse(*given: object) -> None:
+        tried.append(given)
+        time.sleep(0.05)
         raise OSError("disk full")
 
     monkeypatch.setattr(extraction.pq.ParquetWriter, "write_table", refuse)
     with pytest.raises(OSError, match="disk full"):
-        snapshots.extract(anywhere, _chunk(3))
+        snapshots.extract(anywhere, _chunk(9))
     assert storage.files(anywhere.storage) == {}
+    assert len(tried) < 9, "nor begins on the other days"
 
 
 def test_a_database_that_breaks_off_is_a_service_error(settings: Settings) -> None:
