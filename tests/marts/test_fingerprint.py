@@ -134,6 +134,7 @@ def test_what_changes_no_number_leaves_it(
         ("demand", 'columns={"searches"', 'vintage=True, columns={"searches"'),
         ("demand", 'columns={"searches"', 'version=2, columns={"searches"'),
         ("demand", '"max_value": 9', '"max_value": 8'),
+        ("demand", '"max_value": 9}', '"max_value": 9}, "warning"'),
         ("demand", '"hotel", "car"', '"hotel", "package"'),
         ("words", "10", "11"),
         ("words", "= MÍNIMO", "= 7"),

@@ -138,45 +138,6 @@ def test_a_database_that_does_not_answer_may_be_retried(settings: Settings, monk
         publish(elsewhere, chunk([0]), run_id="test")
 
 
-def test_a_row_is_complete_when_its_window_is_past(settings: Settings) -> None:
-    tiny.touch(settings, 1, {0: 1, 2: 1})
-    put(settings, chunk([0, 1, 2]), [("LIS", day(n), 1, None) for n in range(3)])
-    complete = "SELECT search_on, is_complete FROM bi.sales ORDER BY 1"
-    assert tiny.query(settings, complete) == [(day(0), False), (day(1), False), (day(2), False)]
-    tiny.touch(settings, 2, {3: 1}, event_type="search")
-    tiny.touch(settings, 3, {9: 1}, event_type="inventory")
-    assert tiny.query(settings, complete) == [(day(0), True), (day(1), False), (day(2), False)]
-
-
-def test_every_table_view_and_column_is_described(settings: Settings) -> None:
-    put(settings, chunk([0]), [])
-    put(settings, chunk([0], analysis="stock"), [])
-    described = """
-        SELECT nspname || '.' || relname, coalesce(attname, ''), col_description(c.oid, coalesce(attnum, 0)),
-          obj_description(c.oid, 'pg_class')
-        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace AND nspname IN ('marts', 'bi')
-        LEFT JOIN pg_attribute ON attrelid = c.oid AND attnum > 0
-        WHERE relkind IN ('r', 'v')
-    """
-    found = {(relation, column): text for relation, column, text, _ in tiny.query(settings, described)}
-    assert {relation for relation, _ in found} == {
-        "marts.sales",
-        "bi.sales",
-        "marts.stock",
-        "marts.stock_superseded",
-        "bi.stock",
-        "bi.stock_history",
-    }
-    assert all(found.values()), found
-    assert found["bi.sales", "sold"] == "Items sold. (additive)"
-    assert found["bi.stock", "on_hand"] == "What is there. (semi-additive: never summed over time)"
-    assert {text for *_, text in tiny.query(settings, described)} == {
-        "How many were sold, and what's the mean price?",
-        "How much is there?",
-        "How much is there? Every row as it was ever published.",
-    }
-
-
 class Wider(tiny.Sales):
     """Sales, with more to say."""
 
@@ -348,13 +309,20 @@ def test_publications_of_one_analysis_wait_for_each_other(settings: Settings) ->
             failures.append(error)
 
     threads = [threading.Thread(target=run, args=(given,)) for given in chunks]
-    for thread in threads:
-        thread.start()
+    with psycopg.connect(settings.url("owner")) as holding:
+        holding.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (publish.__globals__["LOCK"], "sales"))
+        for thread in threads:
+            thread.start()
+        _wait_until_blocked(settings, lambda: not any(thread.is_alive() for thread in threads))
+        put(settings, chunk([0], analysis="stock", through=4), [("a", day(0), 1)])
+        waited = holding.execute("SELECT clock_timestamp()").fetchone() or ()
     for thread in threads:
         thread.join()
     assert failures == []
     assert tiny.query(settings, "SELECT sold, count(*) FROM bi.sales GROUP BY 1") == [(4, rows)]
     assert tiny.query(settings, "SELECT DISTINCT through_batch FROM control.published_day") == [(4,)]
+    (published,) = tiny.query(settings, "SELECT min(published_at) FROM control.publication WHERE analysis = 'sales'")
+    assert published > waited, "when it was seen, and not when it began to wait"
 
 
 _PUBLISH = """

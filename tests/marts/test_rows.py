@@ -86,7 +86,7 @@ def test_more_changes_than_are_taken_at_once(
     analysis: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(marts.rows, "ROWS_AT_ONCE", 1_000)
-    many = 2_003
+    many = 5_003
     rest = (None,) if analysis == "sales" else ()
     kept = [("kept", day(1), 0, *rest)]
     put(settings, analysis, 1, [*((f"{n:09}", day(0), n, *rest) for n in range(many)), *kept])
@@ -97,6 +97,9 @@ def test_more_changes_than_are_taken_at_once(
     if analysis == "stock":
         closed = "SELECT count(*), sum(on_hand), max(superseded_in) FROM marts.stock_superseded"
         assert tiny.query(settings, closed) == [(many, many * (many - 1) // 2, 2)]
+    for table in ("stock", "stock_superseded") if analysis == "stock" else ("sales",):
+        left = f"SELECT brin_summarize_new_values('marts.{table}_day')"
+        assert tiny.query(settings, left) == [(0,)], "pages that the index does not know are read for every day"
 
 
 _results = strategies.dictionaries(

@@ -122,7 +122,7 @@ def test_a_new_fingerprint_makes_every_day_stale(settings: Settings, monkeypatch
     assert planned(settings) == [0, 1]
 
 
-def test_a_day_that_is_an_output_day_no_more_is_emptied_once(
+def test_a_day_that_is_an_output_day_no_more_is_computed_once_more(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declare(monkeypatch, before=2, ahead=True)
@@ -132,7 +132,7 @@ def test_a_day_that_is_an_output_day_no_more_is_emptied_once(
     declare(monkeypatch, before=2)
     (chunk,) = plan(settings, "sales")
     assert chunk.days == (day(0), day(1), day(2))
-    tiny.write_result(settings, chunk, [])
+    tiny.write_result(settings, chunk, [("LIS", day(2), 1, None)])
     publish_result(settings, chunk, run_id="test")
     assert planned(settings) == []
 
@@ -249,11 +249,15 @@ def test_a_chunk_of_weeks_is_as_long_as_the_window_not_as_many_weeks(
     assert [len(c.days) for c in chunks] == [4, 4, 4]
 
 
-def test_chunks_are_filled_before_the_next_begins(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    declare(monkeypatch)
+@pytest.mark.parametrize(("before", "days"), [(0, [4, 4, 2]), (1, [4, 3, 3])])
+def test_chunks_are_filled_before_the_next_begins(
+    before: int, days: list[int], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day that several of a chunk read counts once."""
+    declare(monkeypatch, before=before)
     tiny.touch(settings, 1, dict.fromkeys(range(10), 100))
     chunks = plan(settings.model_copy(update={"chunk_rows": 400}), "sales")
-    assert [len(c.days) for c in chunks] == [4, 4, 2]
+    assert [len(c.days) for c in chunks] == days
 
 
 def test_a_late_day_in_a_thousand_days_of_history_is_one_chunk(

@@ -70,9 +70,10 @@ def test_after_a_publication_and_after_a_late_event(settings: Settings) -> None:
     assert (sales(settings)["fresh_through"], sales(settings)["stale_days"]) == (0, 6)
     (chunk,) = plan(settings, "sales")
     tiny.write_result(settings, chunk, [("LIS", day(0), 1, None), ("LIS", day(4), 1, None)])
-    publish(settings, chunk, run_id="manual__1")
+    for run_id in ("manual__1", "manual__2"):
+        publish(settings, chunk, run_id=run_id)
     found = sales(settings)
-    assert (found["rows"], found["last_on"], found["run_id"]) == (2, day(5), "manual__1")
+    assert (found["rows"], found["last_on"], found["run_id"]) == (2, day(5), "manual__2")
     assert (found["fresh_through"], found["latest_batch"], found["stale_days"]) == (1, 1, 0)
     tiny.touch(settings, 2, {3: 1}, event_type="inventory")
     assert sales(settings)["fresh_through"] == 2

@@ -1,0 +1,80 @@
+"""What a mart's tables and views say of themselves and of their rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from marts import tiny
+from marts.tiny import day
+from wayfare.analyses.api import Every
+from wayfare.analyses.chunk import Chunk
+from wayfare.marts import publish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wayfare.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.install(monkeypatch, tiny.Sales(), tiny.Stock())
+
+
+def put(settings: Settings, analysis: str, days: Sequence[int], rows: Sequence[tuple[object, ...]]) -> None:
+    chunk = Chunk(analysis, tuple(day(n) for n in days), 1, "f" * 64)
+    tiny.write_result(settings, chunk, rows)
+    publish(settings, chunk, run_id="test")
+
+
+def test_a_row_is_complete_when_its_window_is_past(settings: Settings) -> None:
+    tiny.touch(settings, 1, {0: 1, 2: 1})
+    put(settings, "sales", [0, 1, 2], [("LIS", day(n), 1, None) for n in range(3)])
+    complete = "SELECT search_on, is_complete FROM bi.sales ORDER BY 1"
+    assert tiny.query(settings, complete) == [(day(0), False), (day(1), False), (day(2), False)]
+    tiny.touch(settings, 2, {3: 1}, event_type="search")
+    tiny.touch(settings, 3, {9: 1}, event_type="inventory")
+    assert tiny.query(settings, complete) == [(day(0), True), (day(1), False), (day(2), False)]
+
+
+def test_a_week_is_complete_when_the_window_of_its_last_day_is_past(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the week from day 1 to day 7, the last day that is read is day 9."""
+    monkeypatch.setattr(tiny.Sales, "mart", replace(tiny.Sales.mart, every=Every.WEEK))
+    put(settings, "sales", [1], [("LIS", day(1), 1, None)])
+    for batch, (on, is_complete) in enumerate([(9, False), (10, True)], 1):
+        tiny.touch(settings, batch, {on: 1})
+        assert tiny.query(settings, "SELECT is_complete FROM bi.sales") == [(is_complete,)]
+
+
+def test_every_table_view_and_column_is_described(settings: Settings) -> None:
+    put(settings, "sales", [0], [])
+    put(settings, "stock", [0], [])
+    described = """
+        SELECT nspname || '.' || relname, coalesce(attname, ''), col_description(c.oid, coalesce(attnum, 0)),
+          obj_description(c.oid, 'pg_class')
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace AND nspname IN ('marts', 'bi')
+        LEFT JOIN pg_attribute ON attrelid = c.oid AND attnum > 0
+        WHERE relkind IN ('r', 'v')
+    """
+    found = {(relation, column): text for relation, column, text, _ in tiny.query(settings, described)}
+    assert {relation for relation, _ in found} == {
+        "marts.sales",
+        "bi.sales",
+        "marts.stock",
+        "marts.stock_superseded",
+        "bi.stock",
+        "bi.stock_history",
+    }
+    assert all(found.values()), found
+    assert found["bi.sales", "sold"] == "Items sold. (additive)"
+    assert found["bi.stock", "on_hand"] == "What is there. (semi-additive: never summed over time)"
+    assert {text for *_, text in tiny.query(settings, described)} == {
+        "How many were sold, and what's the mean price?",
+        "How much is there?",
+        "How much is there? Every row as it was ever published.",
+    }
