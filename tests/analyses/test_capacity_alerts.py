@@ -72,11 +72,11 @@ def test_a_rental_is_on_the_books_of_each_of_its_days(runner: Runner) -> None:
 
 
 def test_pickup_of_completed_departures(runner: Runner) -> None:
-    """Three departures that are over sold 4, 6 and 8 in their last two days."""
+    """Three departures that are over sold 4, 6 and 8 in their last two days; of another one hears only afterwards."""
     past = [_booked(0, 8, 9, 4), _booked(1, 9, 10, 6), _booked(2, 11, 11, 8), _booked(3, 4, 11, 50)]
     events = {
         "booking": [*past, _booked(4, 12, 14, 20)],
-        "inventory": [_snapshot(12, 14, 100, 30)],
+        "inventory": [_snapshot(12, 14, 100, 30), _snapshot(11, 8, 100, 100)],
     }
     (row,) = runner.analyze(ANALYSIS, events, [day(12)])
     assert (row["capacity"], row["capacity_basis"]) == (30, "own allotment")

@@ -85,6 +85,15 @@ def test_the_latest_booking_is_unusual_against_the_ones_before(runner: Runner) -
     assert row["is_latest_value_unusual"] is False
 
 
+def test_what_is_cheaper_and_sooner_than_ever_is_not_unusual(runner: Runner) -> None:
+    prices, on = [100, 110, 90, 105, 95, 100, 1], [0, 50, 110, 165, 235, 300, 301]
+    events = {"booking": [_booked(n, price) for n, price in zip(on, prices, strict=True)]}
+    (row,) = runner.analyze(ANALYSIS, events, [day(310)], rates=RATES)
+    assert row["latest_value_z"] == pytest.approx(0.6745 * -99 / 5)
+    assert row["latest_gap_z"] == pytest.approx(0.6745 * -59 / 5)
+    assert (row["is_latest_value_unusual"], row["is_latest_gap_unusual"]) == (False, False)
+
+
 @st.composite
 def lives(draw: st.DrawFn) -> Events:
     """Two years of a few customers: bookings of one or two items, some cancelled, refunded or not an input."""

@@ -18,6 +18,7 @@ from wayfare.analyses import registry
 from wayfare.analyses.api import Additivity, Column, Every, Expect, Mart, count, key
 from wayfare.analyses.chunk import Chunk
 from wayfare.analyses.economic_results import EconomicResults
+from wayfare.analyses.sales import LONGEST_LEAD, SOLD_IN_TIME
 from wayfare.errors import DeclarationError, GateError
 from wayfare.quality.output import _total
 from wayfare.quality.suites import no_rows
@@ -90,6 +91,13 @@ def test_a_warning_is_recorded_and_stops_nothing(settings: Settings, sold: Sold)
     query = "SELECT asset, field, rows, unexpected, observed FROM control.validation WHERE unexpected > 0"
     found = rows(settings, query)
     assert found == [("booking", "price", 3, 2, "[1, 2]")]
+
+
+def test_what_is_sold_long_before_is_told_and_not_set_aside(settings: Settings, sold: Sold) -> None:
+    sold.expect_input = {"booking": (SOLD_IN_TIME,)}
+    chunk = staged(settings, bookings([100], start_on=DAY + dt.timedelta(LONGEST_LEAD + 1)))
+    summary = quality.validate(settings, chunk)
+    assert (summary["warnings"], summary["quarantined"]) == (1, 0)
 
 
 def test_a_size_that_is_an_error_is_set_aside_with_what_takes_it_back(settings: Settings) -> None:
