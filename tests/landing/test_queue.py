@@ -26,7 +26,8 @@ import wayfare
 from landing.sample_events import event, query
 from waiting import until
 from wayfare.errors import DataError
-from wayfare.landing import brokers, queue
+from wayfare.landing import brokers, queue, redis_lists
+from wayfare.landing.messages import MessageDecoder, MessageStager
 from wayfare.landing.queue import land_queue
 from wayfare.landing.redis_lists import RedisQueue
 from wayfare.staging.batches import BATCH_LOCK
@@ -148,6 +149,28 @@ def test_compressed_messages_are_poison(settings: Settings, rabbitmq: Broker, re
     with lander(configured):
         until(lambda: staged(configured) == 1)
     assert query(settings, "SELECT raw FROM staging.rejection") == [(packed,)]
+
+
+def test_waits_and_batches_are_bounded(
+    settings: Settings, redis: Broker, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_BATCH_BYTES", 1_000)
+    monkeypatch.setattr(queue, "_BATCH_SECONDS", 0.05)
+    monkeypatch.setattr(redis_lists, "_TAKE_BYTES", 1)
+    configured, stop = on(settings, redis, request), threading.Event()
+    publish(configured, [b"x" * 400] * 8)
+    with (
+        MessageDecoder(settings) as decode,
+        MessageStager(settings) as stage,
+        RedisQueue(redis.url, configured.queue_name) as taking,
+    ):
+        made = queue._Lander(decode, stage, configured.queue_name, stop)
+        for messages in (3, 3, 2):
+            assert len(made._filled(taking)) == messages
+        assert [made.backoff() for _ in range(9)] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+        threading.Timer(0.1, stop.set).start()
+        made.consume(taking)
+        assert made.backoff() == 0.5, "what went well begins anew"
 
 
 def test_redis_takes_what_anyone_pushes_onto_the_list(
