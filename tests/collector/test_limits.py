@@ -1,10 +1,24 @@
-"""Rates of producers."""
+"""Rates of producers, and sizes of bodies."""
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+import datetime as dt
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from wayfare.collector.limits import Bucket, Refusal
+import pytest
+from starlette.requests import Request
+
+from wayfare.collector import app, limits
+from wayfare.collector.batcher import Batcher
+from wayfare.collector.limits import Bucket, Budget, Refusal
+from wayfare.collector.metrics import Metrics
+from wayfare.collector.producers import Producer
+from wayfare.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_an_idle_producer_saves_no_more_than_one_second() -> None:
@@ -17,3 +31,22 @@ def test_an_idle_producer_saves_no_more_than_one_second() -> None:
     assert refused.value.retry_after == 2
     bucket._at -= 1.2
     bucket.check()
+
+
+def test_a_producer_has_the_rate_that_it_was_given_last(tmp_path: Path) -> None:
+    settings, budget = Settings(home=tmp_path), Budget(1)
+    made = app._Collector(settings, budget, Metrics(budget), Batcher(settings, lambda *_: None))
+    producer = Producer("web", b"", frozenset({"search"}), 10, dt.datetime.now(dt.UTC), None)
+    assert made._bucket(producer) is made._bucket(producer)
+    assert made._bucket(replace(producer, events_per_second=20)).per_second == 20
+
+
+def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
+    async def receive() -> dict[str, object]:
+        pytest.fail("it is read")
+
+    told = [(b"content-length", b"%d" % (limits.MAX_BODY + 1))]
+    request = Request({"type": "http", "headers": told, "method": "POST"}, receive)
+    with pytest.raises(Refusal) as refused, Budget(app.BUDGET).reserve() as reservation:
+        asyncio.run(limits.read_body(request, reservation))
+    assert refused.value.status == 413
