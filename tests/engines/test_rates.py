@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+import currency_converter
 import pytest
 from currency_converter import CurrencyConverter
 
@@ -12,6 +13,8 @@ from wayfare.engines.rates import rates
 from wayfare.engines.sessions import session
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wayfare.settings import Settings
 
 THROUGH = dt.date(2031, 5, 6)
@@ -42,6 +45,17 @@ def test_rates_reach_past_the_last_day_published(settings: Settings) -> None:
     last = CurrencyConverter().bounds["USD"].last_date
     assert _factors(settings, "EUR", THROUGH) == _factors(settings, "EUR", last)
     assert _factors(settings, "EUR", THROUGH + dt.timedelta(1)) == {}
+
+
+def test_another_edition_of_the_rates_is_read(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = dt.date(2024, 3, 28)
+    for rate in (2, 4):
+        edition = tmp_path / f"{rate}.csv"
+        edition.write_text(f"Date,USD\n{day},{rate}\n")
+        monkeypatch.setattr(currency_converter, "CURRENCY_FILE", str(edition))
+        assert _factors(settings, "EUR", day) == {"EUR": 1, "USD": 1 / rate}
 
 
 def test_a_currency_without_a_rate_has_no_row(settings: Settings) -> None:
