@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import stores
 from snapshots.example_analyses import Demand, Reversals
 from snapshots.staged_events import event, stage, stage_searches
 from wayfare import snapshots, storage
@@ -79,12 +78,9 @@ def test_a_late_event_adds_one_file_and_leaves_the_old_one(settings: Settings) -
     stage(settings, 1, [event("search", "2026-03-01"), event("search", "2026-03-02")])
     snapshots.extract(settings, _chunk(2))
     stage(settings, 2, [event("search", "2026-03-02")])
-    leftover = f"{settings.storage}/snapshots/search/2026-03-02/1.parquet.0123456789ab.tmp"
-    stores.write(leftover, b"half a file", age_days=2)
     assert snapshots.extract(settings, _chunk(2, 2)) == {"files_written": 1, "files_reused": 1, "rows": 2}
     assert [len(_read([f])) for f in snapshots.paths(settings, _chunk(2, 2))["search"]] == [1, 2]
     assert [len(_read([f])) for f in snapshots.paths(settings, _chunk(2, 1))["search"]] == [1, 1]
-    assert not storage.exists(leftover), "of a writer that was killed"
 
 
 def test_a_file_of_an_earlier_batch_holds_nothing_of_a_later(settings: Settings) -> None:

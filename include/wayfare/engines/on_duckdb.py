@@ -17,13 +17,23 @@ if TYPE_CHECKING:
     from wayfare.contracts import EventType
 
 
-def read_day_files(connection: duckdb.DuckDBPyConnection, urls: list[str]) -> duckdb.DuckDBPyRelation:
-    """The rows of day files of one type; a column that some lack, of an older contract revision, is NULL there."""
-    columns = "SELECT list(name) AS columns FROM parquet_schema($urls) GROUP BY file_name"
-    differ = "SELECT count(DISTINCT columns) > 1 FROM"
-    ((is_mixed,),) = connection.execute(f"{differ} ({columns})", {"urls": urls}).fetchall()
-    # to unite them by name, DuckDB looks into every file whenever a step is added to the relation
-    return connection.read_parquet(urls, union_by_name=is_mixed)
+def read_day_files(
+    connection: duckdb.DuckDBPyConnection, event_type: EventType, urls: list[str]
+) -> duckdb.DuckDBPyRelation:
+    """The events in day files of one type with today's columns, whatever contract revision each file was written under.
+
+    What a revision did not have yet is NULL.
+    """
+    today = connection.from_arrow(snapshots.schema(event_type).empty_table())
+    if not urls:
+        return today
+    # declared and not united by name, for which DuckDB would look into every file with each step of an analysis
+    columns = ", ".join(
+        f"{name}: {{name: {name}, type: '{kind}', default_value: NULL}}"
+        for name, kind in zip(map(duck.literal, today.columns), today.types, strict=True)
+    )
+    files = ", ".join(map(duck.literal, urls))
+    return connection.sql(f"FROM read_parquet([{files}], schema = MAP {{{columns}}})")
 
 
 class DuckFrames:
@@ -42,14 +52,7 @@ class DuckFrames:
 
     def of_events(self, event_type: EventType, files: list[str], quarantine: str | None) -> nw.LazyFrame[Any]:
         """The events of one type with today's columns, whatever contract revision each file was written under."""
-        empty = self._connection.from_arrow(snapshots.schema(event_type).empty_table())
-        source = read_day_files(self._connection, files) if files else empty
-        present = set(source.columns)
-        typed = (
-            f'CAST("{name}" AS {kind}) AS "{name}"' if name in present else f'CAST(NULL AS {kind}) AS "{name}"'
-            for name, kind in zip(empty.columns, empty.types, strict=True)
-        )
-        events = source.project(", ".join(typed)).filter("is_test IS NOT TRUE")
+        events = read_day_files(self._connection, event_type, files).filter("is_test IS NOT TRUE")
         if event_type.refers:
             events = events.filter("item_is_test IS NOT TRUE")
         if quarantine is not None:

@@ -12,7 +12,6 @@ from sqlalchemy import text
 
 from wayfare.engines import read_day_files
 from wayfare.quality.suites import LEAST_WEEKS, WEEKS
-from wayfare.snapshots import schema
 from wayfare.staging.database import engine
 
 if TYPE_CHECKING:
@@ -81,20 +80,13 @@ def quarantined(connection: duckdb.DuckDBPyConnection) -> pa.Table:
 def register_type(
     connection: duckdb.DuckDBPyConnection, event_type: EventType, urls: list[str]
 ) -> list[tuple[dt.date, int, int]]:
-    """Make the view of one type; return its days with all events and with those to judge.
-
-    Day files written before the contract gained an optional field lack it: the view has it, as NULL.
-    """
+    """Make the view of one type; return its days with all events and with those to judge."""
     name = event_type.name
-    declared = connection.from_arrow(schema(event_type).empty_table())
-    files = read_day_files(connection, urls)
+    files = read_day_files(connection, event_type, urls)
     files.create_view(f"{name}_files")
-    later = (c for c in zip(declared.columns, declared.types, strict=True) if c[0] not in files.columns)
     real = "NOT is_test AND item_is_test IS NOT TRUE" if event_type.refers else "NOT is_test"
     once = "item_rank = 1" if event_type.refers else "true"
-    files.filter(real).project(
-        ", ".join(["*", *(f"NULL::{type_} AS {column}" for column, type_ in later)])
-    ).create_view(name)
+    files.filter(real).create_view(name)
     return connection.execute(
         f"SELECT event_on, count(*), count(*) FILTER ({real}) FROM {name}_files WHERE {once} GROUP BY event_on"  # noqa: S608 - names come from the contracts
     ).fetchall()

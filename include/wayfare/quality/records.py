@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
     from wayfare.snapshots import DayFile
 
+_JUDGED = """
+DELETE FROM control.quarantine USING unnest(%s::text[], %s::date[]) AS judged (event_type, event_on)
+WHERE (quarantine.event_type, quarantine.event_on) = (judged.event_type, judged.event_on)
+  AND analysis = %s AND through_batch <= %s
+"""
 _LATE = """
 DELETE FROM control.quarantine AS late USING control.quarantine AS standing
 WHERE late.analysis = %s AND late.through_batch = %s AND standing.through_batch > late.through_batch
@@ -86,11 +91,8 @@ def record_quarantine(settings: Settings, chunk: Chunk, files: Sequence[DayFile]
     try:
         with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (chunk.analysis,))
-            cursor.executemany(
-                "DELETE FROM control.quarantine "
-                "WHERE analysis = %s AND event_type = %s AND event_on = %s AND through_batch <= %s",
-                [(chunk.analysis, f.event_type, f.event_on, chunk.through_batch) for f in files],
-            )
+            judged = ([f.event_type for f in files], [f.event_on for f in files])
+            cursor.execute(_JUDGED, (*judged, chunk.analysis, chunk.through_batch))
             bulk.copy_in(cursor, "control.quarantine", table)
             cursor.execute(_LATE, (chunk.analysis, chunk.through_batch))
             connection.commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,7 @@ class DayFile:
         return f"{storage}/snapshots/{self.event_type}/{self.event_on.isoformat()}/{name}.parquet"
 
 
+@functools.cache
 def schema(event_type: EventType) -> pa.Schema:
     """Columns of a type's day files: staged, UUIDs as `pa.uuid()`, then the reference columns where it refers."""
     uuids = {f.name for f in event_type.fields if f.kind is Kind.UUID}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -127,7 +128,6 @@ def _write(file: DayFile, root: str, batches: Iterable[pa.RecordBatch]) -> int:
     """Write one day file; returns its rows."""
     url = file.url(root)
     columns = schema(EVENT_TYPES[file.event_type])
-    storage.sweep(url.rsplit("/", 1)[0])
     rows = 0
 
     def fill(temporary: str) -> None:
@@ -142,6 +142,7 @@ def _write(file: DayFile, root: str, batches: Iterable[pa.RecordBatch]) -> int:
     return rows
 
 
+@functools.cache
 def _options(columns: pa.Schema) -> dict[str, Any]:
     """How to write Parquet: a third of the time of the defaults, which index what hardly repeats and compare texts.
 
