@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 import uuid
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -80,6 +81,13 @@ _ODD = st.one_of(
     st.integers(-(2**70), 2**70),
     st.sampled_from([0, -0.0, 1.0, 2**31 - 1, 2**31, 2**53, 2**53 + 1, 10**9, 10**15, [], {}, {"a": None}]),
 )
+_UNKNOWN = st.one_of(_ODD_TEXT, st.sampled_from(["x", "y", "a.b", "X", "Adults", "event"]))
+_NUMBERS = st.one_of(st.integers(-(2**70), 2**70), st.floats(), st.decimals(0, 10, places=3).map(float))
+_OTHER = st.recursive(
+    st.one_of(_ODD, _NUMBERS, st.sampled_from([1.5, -0.0, 12.345678, 1e-6, 1e16, "1.5", "2e3", "x"])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_UNKNOWN, inner, max_size=3)),
+    max_leaves=4,
+)
 _INSTANTS = st.sampled_from(
     [
         "2026-03-01T10:00:00Z", "2026-03-01T10:00:00.123456+05:30", "2026-03-01T10:00:00.1234567Z",
@@ -134,7 +142,7 @@ def odd_lines(draw: st.DrawFn) -> str:
         elif change == "twice":
             members.append(members[at])
         elif change == "unknown":
-            members.append((draw(_ODD_TEXT), draw(_ODD)))
+            members.append((draw(_UNKNOWN), draw(_OTHER)))
         else:
             members[at] = (members[at][0], None if change == "null" else draw(_ODD))
     ascii_only, space = draw(st.booleans()), draw(st.sampled_from(["", " "]))
@@ -171,8 +179,43 @@ def test_the_columnar_path_takes_every_plain_event(separators: tuple[str, str]) 
     names = ("search", "booking", "cancellation", "travel", "inventory")
     events = [event(name, n, channel=None, customer_id="ü") for name in names for n in range(3)]
     texts = [json.dumps(e, separators=separators) for e in events]
+    texts += [json.dumps(dict(reversed(e.items())), separators=separators) for e in events]
     typed = typed_in_columns(texts)
-    assert {c.name: len(t) for c, t in typed.items()} == dict.fromkeys(names, 3)
+    assert {c.name: len(t) for c, t in typed.items()} == dict.fromkeys(names, 6)
+
+
+OTHERS: list[tuple[dict[str, Any], str | None]] = [
+    ({"z": "é/", "a.b-c": -7, "flag": False}, '{"a.b-c":-7,"flag":false,"z":"é/"}'),
+    ({"price": 0.5, "big": 10**30, "none": ""}, '{"big":1000000000000000000000000000000,"none":"","price":0.5}'),
+    ({"small": 1e-7}, None),
+    ({"text": 'an "escape'}, None),
+    ({"utm": {"b": "9e4", "a": [1, None]}, "tags": []}, '{"tags":[],"utm":{"a":[1,null],"b":"9e4"}}'),
+    ({"nested": {"a": 1.5}}, None),
+    ({"nested": [10**19]}, None),
+    ({"nested": {"a\tb": 1}}, None),
+    ({"Units": 1}, None),
+    ({"two words": 1}, None),
+    ({"null": None}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("others", "extra"), OTHERS)
+@pytest.mark.usefixtures("decode")
+def test_the_columnar_path_keeps_plain_fields_that_no_contract_knows(others: dict[str, Any], extra: str | None) -> None:
+    text = json.dumps(event("travel") | others)
+    assert [t["extra"].to_pylist() for t in typed_in_columns([text]).values() if len(t)] == ([[extra]] if extra else [])
+
+
+@pytest.mark.usefixtures("decode")
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [("1.50", "1.50"), ("-0.0", "-0.0"), ("1.1234567", None), ("1E5", None), ("100000.0", "100000.0"), ("-0", "0")],
+)
+def test_numbers_of_what_no_contract_knows_are_kept_as_written(written: str, kept: str | None) -> None:
+    text = json.dumps(event("travel"))[:-1] + f', "n": {written}, "m": "1,2"}}'
+    found = [t["extra"].to_pylist() for t in typed_in_columns([text]).values() if len(t)]
+    assert found == ([[f'{{"m":"1,2","n":{kept}}}']] if kept else [])
+    assert CarefulDecoder(CONTRACTS).decode(text)[1][-1] == f'{{"m":"1,2","n":{kept or str(Decimal(written))}}}'
 
 
 REFUSALS = [
@@ -257,14 +300,14 @@ def test_what_duckdb_reads_and_json_does_not_say_is_left_to_the_row_path() -> No
     texts = [plain, *(plain.replace(was, becomes) for was, becomes in changes)]
     assert len(set(texts)) == len(texts)
     ((_, table),) = typed_in_columns(texts).items()
-    assert table["ordinal"].to_pylist() == [0]
+    assert [texts[ordinal] for ordinal in table["ordinal"].to_pylist()] == [plain, plain.replace("{", '{"x":1,')]
 
 
 @pytest.mark.usefixtures("decode")
 def test_a_line_at_fault_costs_the_columnar_path_no_other() -> None:
     texts = [json.dumps(event("travel", n)) for n in range(1_000)]
     version = {"schema_version": f"1-0-{'0' * 2_000}"}
-    faulty = {7: {"unknown": 1}, 8: version, 300: {"units": "2"}, 301: {"units": 2.5}, 999: {"occurred_at": 1}}
+    faulty = {7: {"unknown": 1e-7}, 8: version, 300: {"units": "2"}, 301: {"units": 2.5}, 999: {"occurred_at": 1}}
     for n, change in faulty.items():
         texts[n] = json.dumps(event("travel", n, **change))
     ((_, table),) = typed_in_columns(texts).items()

@@ -1,11 +1,12 @@
 """The columnar path: DuckDB reads, in bulk, the lines about which there can be no doubt.
 
-It accepts only JSON objects of known fields, each once, whose values have their field's type; whatever else there is it
-leaves to `careful`, which knows why. What both accept they give the same values.
+It accepts only JSON objects of fields, each once, whose values have their field's type, and of plain values that no
+field is for (see `extra`); whatever else there is it leaves to `careful`, which knows why. What both accept they give
+the same values.
 
 The values that DuckDB reads do not tell what else a line holds, or that one of them was of another type. Quotation
-marks do: each value read accounts for the two of its key and, if it is text, two of its own. A line with more of them
-holds something else.
+marks do: each value read accounts for the two of its key and for those of its own. A line with more of them holds
+something else.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 
 from wayfare import duck
 from wayfare.contracts import EventType, Kind
+from wayfare.landing import extra
 from wayfare.landing.careful import typed_schema
 from wayfare.landing.columns import AS_WRITTEN, QUOTE, matching, offsets_of, typed_values
 
@@ -57,11 +59,15 @@ def typed(
 def _names(texts: pa.Array) -> pa.Array:
     """The event type of each line, as far as it is seen at a glance; null where the line does not end as an event."""
     begins = pc.binary_slice(texts.cast(pa.binary()), 0, _BEGIN).dictionary_encode()  # few are different
-    names = pc.extract_regex(begins.dictionary, r"^\{" + _EVENT_TYPE).field(0).cast(pa.string()).take(begins.indices)
+    names = _named(begins.dictionary, r"^\{" + _EVENT_TYPE).cast(pa.string()).take(begins.indices)
     if names.null_count:
-        names = pc.coalesce(names, pc.extract_regex(texts, _EVENT_TYPE).field(0))
+        names = pc.coalesce(names, _named(texts, _EVENT_TYPE))
     closed = _closed(texts)
     return names if closed.all() else pc.if_else(pa.array(closed), names, None)
+
+
+def _named(texts: pa.Array, pattern: str) -> pa.Array:
+    return pc.struct_field(pc.extract_regex(texts, pattern), 0)  # where nothing matches, `field` has an empty text
 
 
 def _closed(texts: pa.Array) -> npt.NDArray[np.bool_]:
@@ -81,19 +87,21 @@ def _events(
     connection: duckdb.DuckDBPyConnection, contract: EventType, lines: pa.Array, ordinals: pa.Array
 ) -> pa.Table:
     """The lines that are events, typed."""
-    values = _values(connection, contract, lines)
-    good = _accounted(connection, lines, values)
+    unknown = extra.names(connection, contract, lines)
+    read = duck.select(connection, _statement(contract, unknown), lines=pa.table({"line": lines})).combine_chunks()
+    values = _values(connection, contract, read)
+    others = {name: extra.values(name, read[name].chunk(0), lines) for name in unknown}
+    good = _accounted(connection, lines, values, others)
     for name in ("event_type", *(f.name for f in contract.fields if f.required)):
         if values[name].null_count:
             good &= values[name].is_valid().to_numpy(zero_copy_only=False)
     columns = [values[f.name] if f.default is None else values[f.name].fill_null(f.default) for f in contract.fields]
-    table = pa.table([ordinals, *columns, pa.nulls(len(lines), pa.string())], schema=typed_schema(contract))
+    table = pa.table([ordinals, *columns, extra.text(others, len(lines))], schema=typed_schema(contract))
     return table if good.all() else table.filter(pa.array(good))
 
 
-def _values(connection: duckdb.DuckDBPyConnection, contract: EventType, lines: pa.Array) -> dict[str, pa.Array]:
+def _values(connection: duckdb.DuckDBPyConnection, contract: EventType, read: pa.Table) -> dict[str, pa.Array]:
     """`event_type` and each field of the contract, typed; null where it is absent, null, or not of its type."""
-    read = duck.select(connection, _statement(contract), lines=pa.table({"line": lines})).combine_chunks()
     values = {"event_type": matching(contract.name, read["event_type"].chunk(0))}
     for field in contract.fields:
         column = read[field.name].chunk(0)
@@ -104,26 +112,35 @@ def _values(connection: duckdb.DuckDBPyConnection, contract: EventType, lines: p
     return values
 
 
-@functools.cache
-def _statement(contract: EventType) -> str:
-    """SQL of what `_values` types: one row per line, in order as DuckDB keeps it; all null where that is no JSON."""
+@functools.lru_cache
+def _statement(contract: EventType, unknown: tuple[str, ...]) -> str:
+    """SQL of what is typed: one row per line, in order as DuckDB keeps it; all null where that is no JSON."""
     kinds = {"event_type": Kind.CHOICE, **{f.name: f.kind for f in contract.fields}, "schema_version": Kind.CHOICE}
     read_as = {name: "JSON" if kind in AS_WRITTEN else "VARCHAR" for name, kind in kinds.items()}
-    return f"SELECT unnest(TRY(json_transform(line, '{json.dumps(read_as)}'))) FROM lines"  # noqa: S608  # contracts
+    read_as |= dict.fromkeys(unknown, "JSON")
+    return f"SELECT unnest(TRY(json_transform(line, {duck.literal(json.dumps(read_as))}))) FROM lines"  # noqa: S608  # a literal
 
 
 def _accounted(
-    connection: duckdb.DuckDBPyConnection, lines: pa.Array, values: dict[str, pa.Array]
+    connection: duckdb.DuckDBPyConnection,
+    lines: pa.Array,
+    values: dict[str, pa.Array],
+    others: dict[str, pa.Array],
 ) -> npt.NDArray[np.bool_]:
-    """Which lines hold nothing but the values: no line has fewer quotation marks than those account for."""
+    """Which lines hold nothing but the values and others: no line has fewer quotation marks than those account for."""
     offsets = offsets_of(lines)
     quotes = np.frombuffer(lines.buffers()[2], np.uint8)[offsets[0] : offsets[-1]] == QUOTE
     shares = {name: 4 if _quoted(column.type) else 2 for name, column in values.items()}
-    if np.count_nonzero(quotes) == sum(shares[n] * (len(c) - c.null_count) for n, c in values.items()):
+    within = [pc.count_substring(column, '"') for column in others.values()]
+    of_values = sum(shares[n] * (len(c) - c.null_count) for n, c in values.items())
+    of_others = sum(2 * (len(c) - c.null_count) + (pc.sum(c).as_py() or 0) for c in within)
+    if np.count_nonzero(quotes) == of_values + of_others:
         return np.ones(len(lines), bool)
     left = np.add.reduceat(quotes, offsets[:-1] - offsets[0], dtype=np.int32)
     for name, column in values.items():
         left -= shares[name] * column.is_valid().to_numpy(zero_copy_only=False)
+    for marks in within:
+        left -= pc.fill_null(pc.add(marks, 2), 0).to_numpy(zero_copy_only=False)
     more, paths = np.flatnonzero(left), [f"$.{name}" for name, column in values.items() if column.null_count]
     found = duck.select(connection, _NULLS, {"paths": paths}, lines=pa.table({"line": lines.take(pa.array(more))}))
     left[more] -= 2 * np.asarray(found["nulls"])

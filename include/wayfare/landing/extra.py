@@ -1,0 +1,98 @@
+"""What the columnar path makes of fields that the contract does not know: the canonical JSON that `careful` makes.
+
+Only of values about which there can be no doubt: text without an escape, whole numbers, decimal fractions that are
+written as they are kept, true and false, and lists and objects without fractions.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wayfare import duck
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import duckdb
+
+    from wayfare.contracts import EventType
+
+MOST = 100
+"""Names that lines are read by; a file with more of them has names that say something, and is read row by row."""
+
+_LOOKED_AT = 256
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}")
+_AS_KEPT = r'^("[^\\]*"|-?[0-9]+|true|false)$'
+_TEXTS = re.compile('"[^"]*"')
+_IN_DOUBT = re.compile(r"\\|[.eE][0-9+-]|[0-9]{19}")
+_FRACTION = r"-?(?:0|[1-9][0-9]*)\.[0-9]{1,6}"
+"""As Decimal writes it: of more places it would write some with an exponent."""
+
+
+def names(connection: duckdb.DuckDBPyConnection, contract: EventType, lines: pa.Array) -> tuple[str, ...]:
+    """Names in some of the `lines`, spread over all of them, that are no field's; in order, none if there are many.
+
+    A name that differs from another, or from a field's, by case alone is left out: to DuckDB it is the same.
+    """
+    some = lines.take(pa.array(np.unique(np.linspace(0, len(lines) - 1, _LOOKED_AT, dtype=np.int64))))
+    found = duck.select(connection, "SELECT DISTINCT unnest(TRY(json_keys(line))) AS name FROM lines", lines=_of(some))
+    unknown = {name for name in found["name"].to_pylist() if _NAME.fullmatch(name)} - {"event_type", *contract.by_name}
+    folded = [name.lower() for name in (*unknown, "event_type", *contract.by_name)]
+    plain = sorted(name for name in unknown if folded.count(name.lower()) == 1)
+    return tuple(plain) if len(plain) <= MOST else ()
+
+
+def values(name: str, read: pa.Array, lines: pa.Array) -> pa.Array:
+    """The JSON of each line's value, from what DuckDB `read`; null where it is absent, null, or not beyond doubt."""
+    kept = pc.if_else(pc.match_substring_regex(read, _AS_KEPT), read, None)
+    if kept.null_count == read.null_count:
+        return kept
+    # DuckDB writes fractions anew: 1.50 as 1.5
+    places = _places(read, r"^-?[0-9]+[.e]")
+    pattern = rf'"{re.escape(name)}": ?(?P<written>{_FRACTION})[,}}\s]'
+    written = pc.struct_field(pc.extract_regex(lines.take(places), pattern), 0)
+    kept = _replaced(kept, places, written)
+    places = _places(read, r"^[\[{]")
+    nested = read.take(places).dictionary_encode()
+    canonical = pa.array([_canonical(text) for text in nested.dictionary.to_pylist()], pa.string())
+    return _replaced(kept, places, canonical.take(nested.indices))
+
+
+def _places(texts: pa.Array, pattern: str) -> pa.Array:
+    return pc.indices_nonzero(pc.match_substring_regex(texts, pattern))
+
+
+def _replaced(column: pa.Array, places: pa.Array, by: pa.Array) -> pa.Array:
+    mask = np.zeros(len(column), bool)
+    mask[places.to_numpy()] = True
+    return pc.replace_with_mask(column, pa.array(mask), by.cast(column.type))
+
+
+def _canonical(text: str) -> str | None:
+    """A list or object as DuckDB writes it, with sorted keys; None where it is not beyond doubt."""
+    if _IN_DOUBT.search(_TEXTS.sub("", text)) or "\\" in text:
+        return None
+    try:
+        return msgspec.json.encode(msgspec.json.decode(text), order="deterministic").decode()
+    except RecursionError:
+        return None
+
+
+def text(columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
+    """`extra` of each row: an object of the values that are not null, by name; null where there are none."""
+    if not columns:
+        return pa.nulls(rows, pa.string())
+    members = (pc.binary_join_element_wise(f',"{name}":', column, "") for name, column in columns.items())
+    joined = pc.binary_join_element_wise(*(pc.fill_null(member, "") for member in members), "")
+    objects = pc.binary_join_element_wise("{", pc.utf8_slice_codeunits(joined, 1), "}", "")
+    return pc.if_else(pc.equal(joined, ""), None, objects)
+
+
+def _of(lines: pa.Array) -> pa.Table:
+    return pa.table({"line": lines})
