@@ -192,6 +192,7 @@ OTHERS: list[tuple[dict[str, Any], str | None]] = [
     ({"utm": {"b": "9e4", "a": [1, None]}, "tags": []}, '{"tags":[],"utm":{"a":[1,null],"b":"9e4"}}'),
     ({"nested": {"a": 1.5}}, None),
     ({"nested": [10**19]}, None),
+    ({"nested": [float("nan")]}, None),
     ({"nested": {"a\tb": 1}}, None),
     ({"Units": 1}, None),
     ({"two words": 1}, None),

@@ -29,6 +29,7 @@ MOST = 100
 _LOOKED_AT = 256
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}")
 _AS_KEPT = r'^("[^\\]*"|-?[0-9]+|true|false)$'
+_SKIMMED = msgspec.json.Decoder(msgspec.Raw)
 _TEXTS = re.compile('"[^"]*"')
 _IN_DOUBT = re.compile(r"\\|[.eE][0-9+-]|[0-9]{19}")
 _FRACTION = r"-?(?:0|[1-9][0-9]*)\.[0-9]{1,6}"
@@ -61,7 +62,8 @@ def values(name: str, read: pa.Array, lines: pa.Array) -> pa.Array:
     places = _places(read, r"^[\[{]")
     nested = read.take(places).dictionary_encode()
     canonical = pa.array([_canonical(text) for text in nested.dictionary.to_pylist()], pa.string())
-    return _replaced(kept, places, canonical.take(nested.indices))
+    is_json = pa.array([_is_json(line) for line in lines.take(places).to_pylist()], pa.bool_())
+    return _replaced(kept, places, pc.if_else(is_json, canonical.take(nested.indices), None))
 
 
 def _places(texts: pa.Array, pattern: str) -> pa.Array:
@@ -80,8 +82,17 @@ def _canonical(text: str) -> str | None:
         return None
     try:
         return msgspec.json.encode(msgspec.json.decode(text), order="deterministic").decode()
-    except RecursionError:
+    except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def _is_json(line: str) -> bool:
+    """Whether a line is: DuckDB lets NaN pass, and commas that nothing follows."""
+    try:
+        _SKIMMED.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def text(columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
