@@ -5,8 +5,7 @@ files (snapshots), judging (quality) or publishing (marts).
 """
 
 from wayfare.engines.frames import inputs
-from wayfare.engines.on_duckdb import read_day_files
 from wayfare.engines.results import analyze
 from wayfare.engines.sessions import session
 
-__all__ = ["analyze", "inputs", "read_day_files", "session"]
+__all__ = ["analyze", "inputs", "session"]

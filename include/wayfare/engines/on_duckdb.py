@@ -17,25 +17,6 @@ if TYPE_CHECKING:
     from wayfare.contracts import EventType
 
 
-def read_day_files(
-    connection: duckdb.DuckDBPyConnection, event_type: EventType, urls: list[str]
-) -> duckdb.DuckDBPyRelation:
-    """The events in day files of one type with today's columns, whatever contract revision each file was written under.
-
-    What a revision did not have yet is NULL.
-    """
-    today = connection.from_arrow(snapshots.schema(event_type).empty_table())
-    if not urls:
-        return today
-    # declared and not united by name, for which DuckDB would look into every file with each step of an analysis
-    columns = ", ".join(
-        f"{name}: {{name: {name}, type: '{kind}', default_value: NULL}}"
-        for name, kind in zip(map(duck.literal, today.columns), today.types, strict=True)
-    )
-    files = ", ".join(map(duck.literal, urls))
-    return connection.sql(f"FROM read_parquet([{files}], schema = MAP {{{columns}}})")
-
-
 class DuckFrames:
     """What `wayfare.engines.frames.Frames` asks for, as relations of `connection`."""
 
@@ -52,7 +33,7 @@ class DuckFrames:
 
     def of_events(self, event_type: EventType, files: list[str], quarantine: str | None) -> nw.LazyFrame[Any]:
         """The events of one type with today's columns, whatever contract revision each file was written under."""
-        events = read_day_files(self._connection, event_type, files).filter("is_test IS NOT TRUE")
+        events = self._read(event_type, files).filter("is_test IS NOT TRUE")
         if event_type.refers:
             events = events.filter("item_is_test IS NOT TRUE")
         if quarantine is not None:
@@ -87,3 +68,18 @@ class DuckFrames:
         if isinstance(native, duckdb.DuckDBPyRelation):
             return native
         return self._connection.from_arrow(nw.from_native(native, eager_only=True).to_arrow())
+
+    def _read(self, event_type: EventType, files: list[str]) -> duckdb.DuckDBPyRelation:
+        today = self._connection.from_arrow(snapshots.schema(event_type).empty_table())
+        if not files:
+            return today
+        listed = ", ".join(map(duck.literal, files))
+        united = f"read_parquet([{listed}], union_by_name = true)"
+        present = set(self._connection.sql(f"FROM {united}").columns)
+        values = (f'"{name}"' if name in present else "NULL" for name in today.columns)
+        typed = (
+            f'CAST({value} AS {kind}) AS "{name}"'
+            for value, kind, name in zip(values, today.types, today.columns, strict=True)
+        )
+        # as one query: to what is read by steps, DuckDB would look into every file again with each step that follows
+        return self._connection.sql(f"SELECT {', '.join(typed)} FROM {united}")  # noqa: S608 - names come from contracts

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from sqlalchemy import text
 
-from wayfare.engines import read_day_files
+from wayfare import duck
 from wayfare.quality.suites import LEAST_WEEKS, WEEKS
+from wayfare.snapshots import schema
 from wayfare.staging.database import engine
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def register_type(
 ) -> list[tuple[dt.date, int, int]]:
     """Make the view of one type; return its days with all events and with those to judge."""
     name = event_type.name
-    files = read_day_files(connection, event_type, urls)
+    files = _read(connection, event_type, urls)
     files.create_view(f"{name}_files")
     real = "NOT is_test AND item_is_test IS NOT TRUE" if event_type.refers else "NOT is_test"
     once = "item_rank = 1" if event_type.refers else "true"
@@ -90,6 +91,21 @@ def register_type(
     return connection.execute(
         f"SELECT event_on, count(*), count(*) FILTER ({real}) FROM {name}_files WHERE {once} GROUP BY event_on"  # noqa: S608 - names come from the contracts
     ).fetchall()
+
+
+def _read(connection: duckdb.DuckDBPyConnection, event_type: EventType, urls: list[str]) -> duckdb.DuckDBPyRelation:
+    """Day files with today's columns; what a file of an older contract revision has not, is NULL.
+
+    Declared and not united by name, for which DuckDB looks into every file with each query. It then does not know how
+    many rows there are, which matters to joins, and rules have few.
+    """
+    today = connection.from_arrow(schema(event_type).empty_table())
+    columns = ", ".join(
+        f"{name}: {{name: {name}, type: '{kind}', default_value: NULL}}"
+        for name, kind in zip(map(duck.literal, today.columns), today.types, strict=True)
+    )
+    files = ", ".join(map(duck.literal, urls))
+    return connection.sql(f"FROM read_parquet([{files}], schema = MAP {{{columns}}})")
 
 
 def _usual(settings: Settings, analysis: BehaviorAnalysis, chunk: Chunk) -> dict[Day, float]:
