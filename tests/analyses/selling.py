@@ -55,7 +55,7 @@ def _history(seed: int, size: int, last: int = 75) -> Events:
     chance = random.Random(seed)
     for number in range(size):
         served, ahead = _service(chance, last)
-        is_ancillary, resource = chance.random() < 0.3, chance.choice("aaaabbc")
+        is_ancillary, resource = chance.random() < 0.3, chance.choice("aaaabbc") + chance.choice("11234")
         item: Row = {"event_on": day(served - ahead), "resource_id": resource, "event_id": number + 1}
         item["booking_id"] = f"k{number // 2 if chance.random() < 0.2 else number}"
         units = chance.randint(1, 4)
@@ -64,7 +64,7 @@ def _history(seed: int, size: int, last: int = 75) -> Events:
             item |= {"service_on": chance.choice([day(served)] * 9 + [None])}
             item |= {"resource_id": chance.choice([resource] * 9 + [None])}
         else:
-            product = chance.choice([_PRODUCTS[resource]] * 3 + ["package"])
+            product = chance.choice([_PRODUCTS[resource[0]]] * 3 + ["package"])
             item |= {"item_id": "1", "product": product, "start_on": day(served), "units": units}
             item |= {"end_on": chance.choice([None, *(day(served + nights) for nights in (1, 3, 8))])}
         if chance.random() < 0.9:
@@ -75,9 +75,9 @@ def _history(seed: int, size: int, last: int = 75) -> Events:
             units -= taken
     for _ in range(size):
         served, ahead = _service(chance, last)
-        resource, sku = chance.choice("aaaabbc"), chance.choice([None, None, "m"])
+        resource, sku = chance.choice("aaaabbc") + chance.choice("11234"), chance.choice([None, None, "m"])
         row = {"event_on": day(served - ahead), "service_on": day(served), "resource_id": resource, "sku": sku}
-        row |= {"location": chance.choice([None, "X", "X", "Y"]), "product": _PRODUCTS[resource]}
+        row |= {"location": chance.choice([None, "X", "X", "Y"]), "product": _PRODUCTS[resource[0]]}
         events["inventory"].append(row | {"capacity": chance.randint(0, 12), "on_hand": chance.randint(0, 12)})
     return events
 
@@ -91,8 +91,8 @@ def _service(chance: random.Random, last: int) -> tuple[int, int]:
 
 _PRODUCTS = {"a": "flight", "b": "flight", "c": "car"}
 
-histories = st.builds(_history, st.integers(0, 2**32), st.integers(1, 150))
-"""Histories of up to 150 sales and as many snapshots."""
+histories = st.builds(_history, st.integers(0, 2**32), st.integers(1, 600))
+"""Histories of up to 600 sales and as many snapshots."""
 
 
 def _nights(product: str, start_on: dt.date, end_on: dt.date | None) -> list[dt.date]:
