@@ -74,7 +74,7 @@ class Installation:
 
     def wait_until_published(self) -> None:
         """Return once all of `ANALYSES` are published and the UI answers."""
-        until(lambda: self.published() == set(ANALYSES), 480, self.status, pause=1)
+        until(lambda: self.published() == set(ANALYSES) and not self._runs(), 480, self.status, pause=1)
         until(lambda: all(r["stale_days"] == 0 and r["rows"] for r in self.status()), 480, self.status, pause=3)
         until(self._answers, 180, self.output.read_text, pause=0.5)
 
@@ -83,6 +83,11 @@ class Installation:
             return urllib.request.urlopen(f"{self.ui}/api/v2/monitor/health", timeout=10).status == 200
         except OSError:
             return False
+
+    def _runs(self) -> bool:
+        """Whether a run of any DAG is not over: only then is `status` worth asking, a Python for seconds."""
+        with psycopg.connect(self._airflow()) as connection:
+            return connection.execute("SELECT FROM dag_run WHERE state IN ('queued', 'running')").fetchone() is not None
 
     def published(self) -> set[str]:
         """The analyses that were ever published: asked of the database, because `status` takes a second each time."""
@@ -94,7 +99,10 @@ class Installation:
         return [row for row in found if row["analysis"] in ANALYSES]
 
     def _pause_others(self) -> bool:
-        return pause_all_but(ANALYSES, self._database().rsplit("/", 1)[0] + "/airflow")
+        return pause_all_but(ANALYSES, self._airflow())
+
+    def _airflow(self) -> str:
+        return self._database().rsplit("/", 1)[0] + "/airflow"
 
     def _database(self) -> str:
         return dotenv_values(self.home / "secrets.env")["WAYFARE_DATABASE_URL"] or ""
