@@ -85,9 +85,10 @@ class Installation:
             return False
 
     def _runs(self) -> bool:
-        """Whether a run of any DAG is not over: only then is `status` worth asking, a Python for seconds."""
+        """Whether a run is not over, of those that are not paused: only then is `status` worth its seconds."""
+        query = "SELECT FROM dag_run WHERE state IN ('queued', 'running') AND dag_id = ANY (%s)"
         with psycopg.connect(self._airflow()) as connection:
-            return connection.execute("SELECT FROM dag_run WHERE state IN ('queued', 'running')").fetchone() is not None
+            return connection.execute(query, [list(ANALYSES)]).fetchone() is not None
 
     def published(self) -> set[str]:
         """The analyses that were ever published: asked of the database, because `status` takes a second each time."""

@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
     from wayfare.contracts import EventType
 
-MOST = 100
-"""Names that lines are read by; a file with more of them has names that say something, and is read row by row."""
+_MOST = 100
+"""Names that lines are read by; where there are more, the names say something, and lines are read row by row."""
 
 _LOOKED_AT = 256
+_NAMES = "SELECT DISTINCT unnest(TRY(json_keys(line))) AS name FROM lines WHERE strlen(line) < 20_000"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}")
 _AS_KEPT = r'^("[^\\]*"|-?[0-9]+|true|false)$'
 _SKIMMED = msgspec.json.Decoder(msgspec.Raw)
 _TEXTS = re.compile('"[^"]*"')
-_IN_DOUBT = re.compile(r"\\|[.eE][0-9+-]|[0-9]{19}")
+_IN_DOUBT = re.compile("[.eE][0-9+-]|[0-9]{19}")
 _FRACTION = r"-?(?:0|[1-9][0-9]*)\.[0-9]{1,6}"
 """As Decimal writes it: of more places it would write some with an exponent."""
 
@@ -42,11 +43,12 @@ def names(connection: duckdb.DuckDBPyConnection, contract: EventType, lines: pa.
     A name that differs from another, or from a field's, by case alone is left out: to DuckDB it is the same.
     """
     some = lines.take(pa.array(np.unique(np.linspace(0, len(lines) - 1, _LOOKED_AT, dtype=np.int64))))
-    found = duck.select(connection, "SELECT DISTINCT unnest(TRY(json_keys(line))) AS name FROM lines", lines=_of(some))
+    found = duck.select(connection, _NAMES, lines=pa.table({"line": some}))
     unknown = {name for name in found["name"].to_pylist() if _NAME.fullmatch(name)} - {"event_type", *contract.by_name}
+    if len(unknown) > _MOST:
+        return ()
     folded = [name.lower() for name in (*unknown, "event_type", *contract.by_name)]
-    plain = sorted(name for name in unknown if folded.count(name.lower()) == 1)
-    return tuple(plain) if len(plain) <= MOST else ()
+    return tuple(sorted(name for name in unknown if folded.count(name.lower()) == 1))
 
 
 def values(name: str, read: pa.Array, lines: pa.Array) -> pa.Array:
@@ -103,7 +105,3 @@ def text(columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
     joined = pc.binary_join_element_wise(*(pc.fill_null(member, "") for member in members), "")
     objects = pc.binary_join_element_wise("{", pc.utf8_slice_codeunits(joined, 1), "}", "")
     return pc.if_else(pc.equal(joined, ""), None, objects)
-
-
-def _of(lines: pa.Array) -> pa.Table:
-    return pa.table({"line": lines})
