@@ -11,7 +11,7 @@ import tempfile
 from contextlib import ExitStack
 
 SERVERS = (
-    "tests/collector", "tests/local", "tests/doctor", "tests/dags", "tests/plugins",
+    "tests/landing/test_queue.py", "tests/collector", "tests/local", "tests/doctor", "tests/dags", "tests/plugins",
     "tests/e2e/test_compose_stack.py", "tests/e2e/test_stack.py", "tests/browser",
 )  # fmt: skip
 """In this order: the browser looks at the installation that `test_stack` started, and killed parts of."""
