@@ -19,7 +19,7 @@ from wayfare.landing.lines import Fault, repeated
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_CANONICAL = msgspec.json.Encoder(order="deterministic", decimal_format="number")
+CANONICAL = msgspec.json.Encoder(order="deterministic", decimal_format="number")
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _TO_MICROSECOND = re.compile(r"(\.[0-9]{6})[0-9]+")
 _VERSION = re.compile(r"([0-9]+)-[0-9]+-[0-9]+")
@@ -224,7 +224,7 @@ def _extra(unknown: dict[str, Any]) -> str | None:
     if not unknown:
         return None
     try:
-        text = _CANONICAL.encode(unknown)
+        text = CANONICAL.encode(unknown)
     except UnicodeEncodeError:
         message = "a field the contract does not know holds half of a surrogate pair, which is no character"
         raise Refused(Fault("bad_unicode", message)) from None

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wayfare import duck
+from wayfare.landing.careful import CANONICAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,10 +81,10 @@ def _replaced(column: pa.Array, places: pa.Array, by: pa.Array) -> pa.Array:
 
 def _canonical(text: str) -> str | None:
     """A list or object as DuckDB writes it, with sorted keys; None where it is not beyond doubt."""
-    if _IN_DOUBT.search(_TEXTS.sub("", text)) or "\\" in text:
+    if "\\" in text or _IN_DOUBT.search(_TEXTS.sub("", text)):
         return None
     try:
-        return msgspec.json.encode(msgspec.json.decode(text), order="deterministic").decode()
+        return CANONICAL.encode(msgspec.json.decode(text)).decode()
     except (msgspec.DecodeError, RecursionError):
         return None
 

@@ -131,16 +131,15 @@ def _accounted(
     offsets = offsets_of(lines)
     quotes = np.frombuffer(lines.buffers()[2], np.uint8)[offsets[0] : offsets[-1]] == QUOTE
     shares = {name: 4 if _quoted(column.type) else 2 for name, column in values.items()}
-    within = [pc.count_substring(column, '"') for column in others.values()]
+    of_others = [pc.add(pc.count_substring(column, '"'), 2) for column in others.values()]
     of_values = sum(shares[n] * (len(c) - c.null_count) for n, c in values.items())
-    of_others = sum(2 * (len(c) - c.null_count) + (pc.sum(c).as_py() or 0) for c in within)
-    if np.count_nonzero(quotes) == of_values + of_others:
+    if np.count_nonzero(quotes) == of_values + sum(pc.sum(marks).as_py() or 0 for marks in of_others):
         return np.ones(len(lines), bool)
     left = np.add.reduceat(quotes, offsets[:-1] - offsets[0], dtype=np.int32)
     for name, column in values.items():
         left -= shares[name] * column.is_valid().to_numpy(zero_copy_only=False)
-    for marks in within:
-        left -= pc.fill_null(pc.add(marks, 2), 0).to_numpy(zero_copy_only=False)
+    for marks in of_others:
+        left -= pc.fill_null(marks, 0).to_numpy(zero_copy_only=False)
     more, paths = np.flatnonzero(left), [f"$.{name}" for name, column in values.items() if column.null_count]
     found = duck.select(connection, _NULLS, {"paths": paths}, lines=pa.table({"line": lines.take(pa.array(more))}))
     left[more] -= 2 * np.asarray(found["nulls"])
