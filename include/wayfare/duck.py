@@ -9,6 +9,8 @@ import duckdb
 from wayfare.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pyarrow as pa
 
 
@@ -43,6 +45,15 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def literals(texts: Iterable[str]) -> str:
+    """A SQL list of string literals.
+
+    >>> literals(["a", "it's"])
+    "['a', 'it''s']"
+    """
+    return f"[{', '.join(map(literal, texts))}]"
 
 
 def too_little_memory(what: str, told: object) -> ConfigurationError:

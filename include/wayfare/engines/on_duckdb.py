@@ -33,7 +33,16 @@ class DuckFrames:
 
     def of_events(self, event_type: EventType, files: list[str], quarantine: str | None) -> nw.LazyFrame[Any]:
         """The events of one type with today's columns, whatever contract revision each file was written under."""
-        events = self._read(event_type, files).filter("is_test IS NOT TRUE")
+        empty = self._connection.from_arrow(snapshots.schema(event_type).empty_table())
+        # as a query of its own: read by a step, every step that follows would look into all the files again
+        united = f"FROM read_parquet({duck.literals(files)}, union_by_name = true)"
+        source = self._connection.sql(united) if files else empty
+        present = set(source.columns)
+        typed = (
+            f'CAST("{name}" AS {kind}) AS "{name}"' if name in present else f'CAST(NULL AS {kind}) AS "{name}"'
+            for name, kind in zip(empty.columns, empty.types, strict=True)
+        )
+        events = source.project(", ".join(typed)).filter("is_test IS NOT TRUE")
         if event_type.refers:
             events = events.filter("item_is_test IS NOT TRUE")
         if quarantine is not None:
@@ -68,18 +77,3 @@ class DuckFrames:
         if isinstance(native, duckdb.DuckDBPyRelation):
             return native
         return self._connection.from_arrow(nw.from_native(native, eager_only=True).to_arrow())
-
-    def _read(self, event_type: EventType, files: list[str]) -> duckdb.DuckDBPyRelation:
-        today = self._connection.from_arrow(snapshots.schema(event_type).empty_table())
-        if not files:
-            return today
-        listed = ", ".join(map(duck.literal, files))
-        united = f"read_parquet([{listed}], union_by_name = true)"
-        present = set(self._connection.sql(f"FROM {united}").columns)
-        values = (f'"{name}"' if name in present else "NULL" for name in today.columns)
-        typed = (
-            f'CAST({value} AS {kind}) AS "{name}"'
-            for value, kind, name in zip(values, today.types, today.columns, strict=True)
-        )
-        # as one query: to what is read by steps, DuckDB would look into every file again with each step that follows
-        return self._connection.sql(f"SELECT {', '.join(typed)} FROM {united}")  # noqa: S608 - names come from contracts

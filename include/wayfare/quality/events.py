@@ -104,8 +104,7 @@ def _read(connection: duckdb.DuckDBPyConnection, event_type: EventType, urls: li
         f"{name}: {{name: {name}, type: '{kind}', default_value: NULL}}"
         for name, kind in zip(map(duck.literal, today.columns), today.types, strict=True)
     )
-    files = ", ".join(map(duck.literal, urls))
-    return connection.sql(f"FROM read_parquet([{files}], schema = MAP {{{columns}}})")
+    return connection.sql(f"FROM read_parquet({duck.literals(urls)}, schema = MAP {{{columns}}})")
 
 
 def _usual(settings: Settings, analysis: BehaviorAnalysis, chunk: Chunk) -> dict[Day, float]:
