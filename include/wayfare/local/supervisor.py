@@ -138,8 +138,10 @@ def stop_leftovers(logs: Path) -> int:
 
 
 def remember(file: Path, process: psutil.Process) -> None:
-    """Write down a process so that no other is taken for it: ids are used again."""
-    file.write_text(f"{process.pid} {_began(process)} {_boot()}")
+    """Write down a process so that no other is taken for it: ids are used again. Whoever reads finds all of it."""
+    whole = file.with_suffix(".new")
+    whole.write_text(f"{process.pid} {_began(process)} {_boot()}")
+    whole.replace(file)
 
 
 def remembered(file: Path) -> psutil.Process | None:

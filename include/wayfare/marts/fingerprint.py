@@ -9,11 +9,12 @@ picture and output expectations, which change no number.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wayfare.errors import DeclarationError
 
@@ -33,6 +34,21 @@ _UNSTABLE = {"ctx", "kind", "type_comment", "type_ignores"}
 """Fields of syntax nodes that say nothing, or that not every Python version has."""
 
 
+class _Statement(NamedTuple):
+    """A statement of a module: the names it binds (None: it may do more), canonical, and the words in it."""
+
+    binds: set[str] | None
+    code: Any
+    words: set[str]
+
+
+class _Module(NamedTuple):
+    """Names of what a module imports, as if each were a module, and its statements."""
+
+    imports: set[str]
+    statements: list[_Statement]
+
+
 def fingerprint(settings: Settings, analysis: BehaviorAnalysis) -> str:
     """Hexadecimal SHA-256, the same in every process and Python version.
 
@@ -41,8 +57,7 @@ def fingerprint(settings: Settings, analysis: BehaviorAnalysis) -> str:
     DeclarationError
         The source of the analysis cannot be read, or a value it declares is not the same in every process.
     """
-    code = _reached(_modules(type(analysis)), type(analysis).__name__)
-    names = _words(code)
+    code, names = _reached(_modules(type(analysis)), type(analysis).__name__)
     parts = {
         "code": code,
         "declaration": _declaration(analysis),
@@ -131,19 +146,18 @@ def _settings(settings: Settings, names: set[str]) -> dict[str, Any]:
     return {"timezone": settings.timezone, **used}
 
 
-def _modules(analysis: type[BehaviorAnalysis]) -> dict[str, ast.Module]:
+def _modules(analysis: type[BehaviorAnalysis]) -> dict[str, _Module]:
     """The analysis's module and what it imports, however far, from its own package and from `wayfare.analyses`."""
     roots = {_ANALYSES, analysis.__module__.split(".")[0]} - {"wayfare"}
-    classes = {c.__name__ for c in analysis.__mro__}
+    classes = [c.__name__ for c in analysis.__mro__]
     pending, found = [analysis.__module__], {}
     while pending:
         name = pending.pop()
         source, package = _source(name)
         if source is None:
             continue
-        tree = ast.parse(source)
-        found[name] = _without_declarations(tree, classes)
-        candidates = {c for c in _imported(tree, package) if any(c == r or c.startswith(f"{r}.") for r in roots)}
+        found[name] = _read(source, package, frozenset(c for c in classes if f"class {c}" in source))
+        candidates = {c for c in found[name].imports if any(c == r or c.startswith(f"{r}.") for r in roots)}
         pending += sorted(candidates - _FRAMEWORK - found.keys())
     if analysis.__module__ not in found:
         raise DeclarationError(
@@ -151,6 +165,14 @@ def _modules(analysis: type[BehaviorAnalysis]) -> dict[str, ast.Module]:
             "write the analysis in a module of its own"
         )
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def _read(source: str, package: str, classes: frozenset[str]) -> _Module:
+    """Kept, because analyses share modules; `classes` are those that may declare."""
+    tree = _without_declarations(ast.parse(source), classes)
+    code = [(_bound(statement), canonical(statement)) for statement in _statements(tree)]
+    return _Module(set(_imported(tree, package)), [_Statement(binds, c, _words(c)) for binds, c in code])
 
 
 def _source(module: str) -> tuple[str | None, str]:
@@ -179,29 +201,29 @@ def _imported(tree: ast.Module, package: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _without_declarations(tree: ast.Module, classes: set[str]) -> ast.Module:
+def _without_declarations(tree: ast.Module, classes: frozenset[str]) -> ast.Module:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name in classes:
             node.body = [part for part in node.body if not ((_bound(part) or set()) & _DECLARED)]
     return tree
 
 
-def _reached(modules: dict[str, ast.Module], start: str) -> dict[str, list[Any]]:
-    """The statements of each module that bind a name used from `start` on, and those that bind none; canonical.
+def _reached(modules: dict[str, _Module], start: str) -> tuple[dict[str, list[Any]], set[str]]:
+    """The statements of each module that bind a name used from `start` on, and those that bind none; and their words.
 
     A name is taken for used wherever the word occurs: rather one day too many rebuilt than one too few.
     """
-    pending = [(name, place, s) for name, tree in modules.items() for place, s in enumerate(_statements(tree))]
-    reached: list[tuple[str, int, Any]] = []
+    pending = [(name, place, s) for name, module in modules.items() for place, s in enumerate(module.statements)]
+    reached: list[tuple[str, int, _Statement]] = []
     words = {start}
-    while found := [p for p in pending if (bound := _bound(p[2])) is None or bound & words]:
+    while found := [p for p in pending if (binds := p[2].binds) is None or binds & words]:
         pending = [p for p in pending if p not in found]
-        reached += [(name, place, canonical(statement)) for name, place, statement in found]
-        words |= _words([canonical(statement) for *_, statement in found])
+        reached += found
+        words = words.union(*(statement.words for *_, statement in found))
     code: dict[str, list[Any]] = {}
     for name, _, statement in sorted(reached, key=lambda r: r[:2]):
-        code.setdefault(name, []).append(statement)
-    return code
+        code.setdefault(name, []).append(statement.code)
+    return code, words | _words(list(code))
 
 
 def _words(code: object) -> set[str]:
