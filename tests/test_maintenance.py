@@ -105,16 +105,31 @@ def test_old_verdicts_go_but_the_last_of_each_gate(settings: Settings) -> None:
                 (gate, f"chunk{age}", now - dt.timedelta(days=age)),
             )
 
-    assert maintenance.prune(settings, keep_days=30) == {"files": 0, "verdicts": 3}
-    assert maintenance.prune(settings, keep_days=30) == {"files": 0, "verdicts": 0}
+    assert maintenance.prune(settings, keep_days=30) == {"files": 0, "verdicts": 3, "changes": 0}
+    assert maintenance.prune(settings, keep_days=30) == {"files": 0, "verdicts": 0, "changes": 0}
 
     with psycopg.connect(settings.url("owner")) as connection:
         left = connection.execute("SELECT gate, chunk FROM control.validation ORDER BY 1, 2").fetchall()
     assert left == [("input", "chunk10"), ("input", "chunk29"), ("output", "chunk32")]
 
 
+@pytest.mark.parametrize(("keep_days", "left"), [(30, [3, 4, 5]), (1, [4, 5])])
+def test_the_change_log_is_folded_up_to_three_days_ago(keep_days: int, left: list[int], settings: Settings) -> None:
+    now = dt.datetime.now(dt.UTC)
+    with psycopg.connect(settings.url("owner")) as connection:
+        for batch, age in enumerate((9, 5, 4, 2, 0.5), 1):
+            landed_at = now - dt.timedelta(days=age)
+            connection.execute("INSERT INTO control.batch VALUES (%s, %s, 'f', 1, 0, 0, 0)", (batch, landed_at))
+            connection.execute("INSERT INTO control.change VALUES ('search', '2026-03-01', %s, 1)", (batch,))
+
+    assert maintenance.prune(settings, keep_days=keep_days)["changes"] == 5 - len(left)
+
+    with psycopg.connect(settings.url("owner")) as connection:
+        assert [n for (n,) in connection.execute("SELECT batch_id FROM control.change ORDER BY 1")] == left
+
+
 def test_an_empty_installation_has_nothing_to_prune(anywhere: Settings) -> None:
-    assert maintenance.prune(anywhere, keep_days=1) == {"files": 0, "verdicts": 0}
+    assert maintenance.prune(anywhere, keep_days=1) == {"files": 0, "verdicts": 0, "changes": 0}
 
 
 def test_running_chunks_keep_their_files(settings: Settings) -> None:

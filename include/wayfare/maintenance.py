@@ -1,7 +1,7 @@
 """Removes what the pipeline no longer needs: hand-over folders, superseded day files, XComs, leftovers, old verdicts.
 
 Everything removed can be made again from staging, except verdicts (`control.validation`) and XComs, which are only old;
-what each gate of an analysis said last is kept.
+what each gate of an analysis said last is kept. The change log is folded.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from wayfare.errors import ConfigurationError
 from wayfare.staging import database
+from wayfare.staging.folding import fold
 from wayfare.storage import files, filesystem, sweep
 
 if TYPE_CHECKING:
@@ -28,8 +29,14 @@ DELETE FROM control.validation WHERE judged_at < :before AND (analysis, gate, ch
 """)
 
 
+FOLD_AFTER_DAYS = 3
+"""A run that plans today is over by then, or is planned anew."""
+
+
 def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
-    """Remove what has not been needed for `keep_days` days; returns `files` and `verdicts` removed.
+    """Remove what has not been needed for `keep_days` days, and fold the change log up to `FOLD_AFTER_DAYS` ago.
+
+    Returns `files` and `verdicts` removed, and `changes`, the rows that the change log has less.
 
     A run must not last longer than `keep_days`: its files would go while it works. Airflow removes an XCom's file
     when the task runs again, and forgets it with the run.
@@ -41,12 +48,14 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
     """
     if keep_days < 1:
         raise ConfigurationError(f"keep_days is {keep_days}; keep at least 1 day, or a running chunk loses its files")
-    before = dt.datetime.now(dt.UTC) - dt.timedelta(days=keep_days)
+    now = dt.datetime.now(dt.UTC)
+    before = now - dt.timedelta(days=keep_days)
     storage = settings.storage
     removed = sweep(storage) + sum(part(storage, before) for part in (_prune_work, _prune_superseded, _prune_xcoms))
     with database.engine(settings.url("pipeline")).begin() as connection:
         verdicts = connection.execute(_PRUNE_VERDICTS, {"before": before}).rowcount
-    return {"files": removed, "verdicts": verdicts}
+    changes = fold(settings.url("pipeline"), now - dt.timedelta(days=min(keep_days, FOLD_AFTER_DAYS)))
+    return {"files": removed, "verdicts": verdicts, "changes": changes}
 
 
 def _prune_work(storage: str, before: dt.datetime) -> int:

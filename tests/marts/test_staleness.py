@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from wayfare.marts import plan
 from wayfare.marts import publish as publish_result
 from wayfare.marts.fingerprint import fingerprint
 from wayfare.staging.database import engine
+from wayfare.staging.folding import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -174,6 +176,7 @@ _published = st.dictionaries(st.integers(0, 20), st.integers(0, 5))
     ahead=st.booleans(),
     every=st.sampled_from(Every),
     chunk_rows=st.integers(1, 40),
+    folded=st.booleans(),
 )
 @budget(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_plan_agrees_with_the_definition(
@@ -186,6 +189,7 @@ def test_plan_agrees_with_the_definition(
     ahead: bool,
     every: Every,
     chunk_rows: int,
+    folded: bool,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, engine(settings.url("owner")).begin() as connection:
         for table in ("batch", "change", "published_day"):
@@ -202,6 +206,8 @@ def test_plan_agrees_with_the_definition(
         stands = {_begins(n, every): through for n, through in published.items()}
         for n, through in stands.items():
             publish(settings, [n], through)
+        if folded:
+            fold(settings.url("pipeline"), dt.datetime.now(dt.UTC))
         chunks = plan(settings.model_copy(update={"chunk_rows": chunk_rows}), "sales")
 
     read = [n for n, _, _ in changes]

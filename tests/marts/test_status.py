@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from wayfare.analyses.api import Window
 from wayfare.marts import plan, publish, status
 from wayfare.marts.fingerprint import fingerprint
 from wayfare.staging.database import engine
+from wayfare.staging.folding import fold
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -75,7 +77,7 @@ def test_after_a_publication_and_after_a_late_event(settings: Settings) -> None:
     found = sales(settings)
     assert (found["rows"], found["last_on"], found["run_id"]) == (2, day(5), "manual__2")
     assert (found["fresh_through"], found["latest_batch"], found["stale_days"]) == (1, 1, 0)
-    tiny.touch(settings, 2, {3: 1}, event_type="inventory")
+    tiny.touch(settings, 2, {4: 1}, event_type="inventory")
     assert sales(settings)["fresh_through"] == 2
     tiny.touch(settings, 3, {4: 1})
     tiny.touch(settings, 4, {6: 1})
@@ -147,6 +149,11 @@ def test_fresh_through_agrees_with_the_definition(
         for n, through in stands.items():
             tiny.publish_days(settings, "stock", [n], through, fingerprint(settings, tiny.Stock()))
         _, found = status(settings)
+        fold(settings.url("pipeline"), dt.datetime.now(dt.UTC))
+        _, folded = status(settings)
+    assert folded["stale_days"] == found["stale_days"]
+    assert folded["fresh_through"] <= found["fresh_through"]  # type: ignore[operator]  # both are numbers
+    assert folded["stale_days"] or folded["fresh_through"] == found["latest_batch"]
     assert found["fresh_through"] == max(n for n in range(len(touches) + 1) if all(fresh(m) for m in range(n + 1)))
 
 

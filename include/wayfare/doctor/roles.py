@@ -31,6 +31,7 @@ _RIGHTS = {
         "staging.*": "SELECT",
         "control.*": "SELECT",
         "control.producer": "",
+        "control.change": "SELECT INSERT DELETE",
         "control.quarantine": "SELECT INSERT UPDATE DELETE",
         "control.validation": "SELECT INSERT UPDATE DELETE",
         "control.publication": "SELECT INSERT UPDATE DELETE",

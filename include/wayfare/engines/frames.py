@@ -161,7 +161,7 @@ def _extent(settings: Settings, chunk: Chunk) -> tuple[dt.date, int]:
     is_read = change.c.event_on.between(*_window(chunk))
     found = select(func.max(change.c.event_on), func.sum(change.c.rows).filter(is_read)).where(
         change.c.event_type.in_([e.name for e in registry.get(chunk.analysis).reads]),
-        change.c.batch_id <= chunk.through_batch,
+        func.coalesce(change.c.first_batch_id, change.c.batch_id) <= chunk.through_batch,
     )
     with transaction(settings.url("pipeline")) as connection:
         horizon, rows = connection.execute(found).one()

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 DAYS = """
 WITH touched AS (
-  SELECT event_on AS day, min(batch_id) AS first_batch, max(batch_id) AS last_batch, sum(rows)::bigint AS rows
+  SELECT event_on AS day, min(coalesce(first_batch_id, batch_id)) AS first_batch, max(batch_id) AS last_batch,
+    sum(rows)::bigint AS rows
   FROM control.change WHERE event_type = ANY(:types) AND batch_id <= :through GROUP BY event_on
 ), calendar AS (
   SELECT span.first + n AS day
@@ -42,28 +43,28 @@ WITH touched AS (
     nullif(min(first_batch) OVER (ORDER BY day DESC), first_batch) AS over_in
   FROM calendar LEFT JOIN touched USING (day)
 ), output AS (
-  SELECT day, date_trunc(:every, day)::date AS output_on, input.rows, first_batch, over_in, through_batch, fingerprint,
+  SELECT day, date_trunc(:every, day)::date AS output_on, input.rows, first_batch, last_batch, over_in, through_batch,
+    fingerprint,
     max(coalesce(last_batch, over_in)) OVER (
       ORDER BY day ROWS BETWEEN CAST(:before AS bigint) PRECEDING AND CAST(:after AS bigint) FOLLOWING
     ) AS changed_in
   FROM input
   LEFT JOIN control.published_day AS published
     ON published.analysis = :analysis AND published.output_on = date_trunc(:every, day)::date
+), state AS (
+  SELECT output_on, coalesce(sum(rows), 0)::bigint AS rows,
+    bool_or(coalesce(changed_in > through_batch OR fingerprint <> :fingerprint, through_batch IS NULL)) AS stale
+  FROM output GROUP BY output_on
+  UNION ALL
+  SELECT output_on, 0, true FROM control.published_day
+  WHERE analysis = :analysis AND rows > 0 AND fingerprint <> :fingerprint
+    AND output_on = date_trunc(:every, output_on)::date AND output_on NOT IN (SELECT output_on FROM output)
 )
 """
-"""Every day from the first event to the last, the output day it belongs to, what touched its window last and what its
-output day stands on."""
+"""`output`: every day from the first event to the last, the output day it belongs to, what touched its window last and
+what its output day stands on. `state`: every output day, the input rows of its period, and whether it is stale."""
 
-_STATE = text(f"""{DAYS}
-SELECT output_on, coalesce(sum(rows), 0)::bigint AS rows,
-  bool_or(coalesce(changed_in > through_batch OR fingerprint <> :fingerprint, through_batch IS NULL)) AS stale
-FROM output GROUP BY output_on
-UNION ALL
-SELECT output_on, 0, true FROM control.published_day
-WHERE analysis = :analysis AND rows > 0 AND fingerprint <> :fingerprint
-  AND output_on = date_trunc(:every, output_on)::date AND output_on NOT IN (SELECT output_on FROM output)
-ORDER BY output_on
-""")  # noqa: S608 - the interpolated text is a constant
+_STATE = text(f"{DAYS} SELECT output_on, rows, stale FROM state ORDER BY output_on")  # noqa: S608 - a constant
 
 
 _DAYS_IN = {Every.DAY: 1, Every.WEEK: 7, Every.MONTH: 28}
@@ -102,7 +103,7 @@ def plan(
     from_on = first and found.mart.every.first(first)
     with transaction(settings.url("pipeline")) as connection:
         through = latest_batch(connection)
-        state = days(connection, found, through, digest)
+        state = [Day(*row) for row in connection.execute(_STATE, parameters(found, through, digest))]
     wanted = [
         d.on
         for d in state
@@ -117,23 +118,18 @@ def latest_batch(connection: Connection) -> int:
     return int(connection.scalar(text("SELECT coalesce(max(batch_id), 0) FROM control.batch")) or 0)
 
 
-def parameters(analysis: BehaviorAnalysis, through: int) -> dict[str, Any]:
-    """The parameters of `DAYS`."""
+def parameters(analysis: BehaviorAnalysis, through: int, digest: str) -> dict[str, Any]:
+    """The parameters of `DAYS`, as of a batch."""
     return {
         "analysis": analysis.name,
         "types": [e.name for e in analysis.reads],
         "through": through,
+        "fingerprint": digest,
         "before": analysis.window.before,
         "after": analysis.window.after,
         "ahead": analysis.window.before if analysis.mart.ahead else 0,
         "every": analysis.mart.every.value,
     }
-
-
-def days(connection: Connection, analysis: BehaviorAnalysis, through: int, digest: str) -> list[Day]:
-    """Every output day as of a batch, in order."""
-    rows = connection.execute(_STATE, {**parameters(analysis, through), "fingerprint": digest})
-    return [Day(*row) for row in rows]
 
 
 def _group(

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 # The first batch the mart does not hold yet is the earliest of three: the first that touched an input day after a
 # published day reading it was published, the first that went past one without events, and the first that made a day
-# that is not published yet an output day.
-_FRESH_THROUGH = text(f"""{staleness.DAYS}, held AS (
-  SELECT day, over_in, through_batch, min(through_batch) OVER (
+# that is not published yet an output day. Of batches that are folded, the first may be the one.
+_FRESHNESS = text(f"""{staleness.DAYS}, held AS (
+  SELECT day, over_in, last_batch, through_batch, min(through_batch) OVER (
     ORDER BY day ROWS BETWEEN CAST(:after AS bigint) PRECEDING AND CAST(:before AS bigint) FOLLOWING
   ) AS batch_id, greatest(
     min(first_batch) OVER (ORDER BY day ROWS UNBOUNDED PRECEDING),
@@ -30,10 +30,17 @@ _FRESH_THROUGH = text(f"""{staleness.DAYS}, held AS (
     )
   ) AS due_since
   FROM output
+), touched_since AS (
+  SELECT greatest(coalesce(change.first_batch_id, change.batch_id), held.batch_id + 1) AS batch_id
+  FROM held CROSS JOIN unnest(CAST(:types AS text[])) AS read (event_type) CROSS JOIN LATERAL (
+    SELECT batch_id, first_batch_id FROM control.change
+    WHERE change.event_type = read.event_type AND event_on = held.day AND change.batch_id > held.batch_id
+    ORDER BY change.batch_id LIMIT 1
+  ) AS change
+  WHERE last_batch > held.batch_id AND change.batch_id <= :through
 )
-SELECT coalesce(least(
-  (SELECT min(change.batch_id) FROM control.change JOIN held ON held.day = change.event_on
-   WHERE event_type = ANY(:types) AND change.batch_id <= :through AND change.batch_id > held.batch_id),
+SELECT (SELECT count(*) FROM state WHERE stale), coalesce(least(
+  (SELECT min(batch_id) FROM touched_since),
   (SELECT min(over_in) FROM held WHERE over_in > batch_id),
   (SELECT min(due_since) FROM held WHERE through_batch IS NULL)
 ) - 1, CAST(:through AS bigint))
@@ -84,14 +91,15 @@ def _status(settings: Settings, connection: Connection, found: BehaviorAnalysis,
     standing = connection.execute(_STANDING, named).one()
     published = connection.execute(_LAST_PUBLICATION, named).one_or_none()
     audit = connection.execute(_LAST_AUDIT, named).one_or_none()
-    days = staleness.days(connection, found, latest, fingerprint(settings, found))
+    parameters = staleness.parameters(found, latest, fingerprint(settings, found))
+    stale_days, fresh_through = connection.execute(_FRESHNESS, parameters).one()
     return {
         **named,
         "rows": standing.rows,
         "last_on": standing.last_on,
         "latest_batch": latest,
-        "fresh_through": connection.scalar(_FRESH_THROUGH, staleness.parameters(found, latest)),
-        "stale_days": sum(day.stale for day in days),
+        "fresh_through": fresh_through,
+        "stale_days": stale_days,
         "publication_id": published.publication_id if published else None,
         "published_at": published.published_at if published else None,
         "run_id": published.run_id if published else None,

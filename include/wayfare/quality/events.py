@@ -30,7 +30,7 @@ Day = tuple[str, dt.date]
 
 _LOGGED = text("""
 SELECT event_type, event_on, sum(rows)::bigint FROM control.change
-WHERE event_type = ANY(:types) AND batch_id <= :through AND event_on BETWEEN :first AND :last
+WHERE event_type = ANY(:types) AND coalesce(first_batch_id, batch_id) <= :through AND event_on BETWEEN :first AND :last
 GROUP BY event_type, event_on
 """)
 

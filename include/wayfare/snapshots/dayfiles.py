@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from wayfare.analyses import registry
 from wayfare.contracts import EVENT_TYPES, Kind
+from wayfare.errors import DataError
 from wayfare.snapshots.references import REFERENCE_COLUMNS, version
 from wayfare.staging.database import transaction
 
@@ -30,7 +31,7 @@ FROM (
   SELECT c.event_type, c.event_on, max(c.batch_id) AS batch_id, sum(c.rows)::bigint AS events
   FROM unnest(CAST(:firsts AS date[]), CAST(:lasts AS date[])) AS span (first_on, last_on)
   JOIN control.change c ON c.event_on BETWEEN span.first_on AND span.last_on
-  WHERE c.event_type = ANY(:types) AND c.batch_id <= :through
+  WHERE c.event_type = ANY(:types) AND coalesce(c.first_batch_id, c.batch_id) <= :through
   GROUP BY c.event_type, c.event_on
 ) AS touched JOIN control.batch USING (batch_id)
 ORDER BY event_type, event_on
@@ -72,6 +73,8 @@ def day_files(settings: Settings, chunk: Chunk) -> list[DayFile]:
 
     Raises
     ------
+    DataError
+        What a day was as of the chunk's batch is not known any more: the change log was folded since.
     ServiceError
         PostgreSQL does not answer.
     """
@@ -84,7 +87,14 @@ def day_files(settings: Settings, chunk: Chunk) -> list[DayFile]:
         "through": chunk.through_batch,
     }
     with transaction(settings.url("pipeline")) as connection:
-        return [DayFile(*row) for row in connection.execute(_TOUCHED, parameters)]
+        found = [DayFile(*row) for row in connection.execute(_TOUCHED, parameters)]
+    if later := next((file for file in found if file.batch_id > chunk.through_batch), None):
+        raise DataError(
+            f"{chunk.analysis}, chunk {chunk.key}: planned through batch {chunk.through_batch}, and what "
+            f"{later.event_type} was on {later.event_on} by then is not known any more; clear the run from its task "
+            "plan on, or start another"
+        )
+    return found
 
 
 def paths(settings: Settings, chunk: Chunk) -> dict[str, list[str]]:
@@ -92,6 +102,8 @@ def paths(settings: Settings, chunk: Chunk) -> dict[str, list[str]]:
 
     Raises
     ------
+    DataError
+        The change log was folded since the chunk was planned.
     ServiceError
         PostgreSQL does not answer.
     """

@@ -52,6 +52,7 @@ GRANT UPDATE ON staging.rejection TO wayfare_landing;
 GRANT INSERT ON control.batch, control.change TO wayfare_landing;
 GRANT INSERT, UPDATE, DELETE ON control.quarantine, control.validation, control.publication, control.published_day
   TO wayfare_pipeline;
+GRANT INSERT, DELETE ON control.change TO wayfare_pipeline;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA staging TO wayfare_landing;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA control TO wayfare_pipeline;
 GRANT USAGE, CREATE ON SCHEMA marts, bi TO wayfare_pipeline;

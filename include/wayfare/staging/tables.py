@@ -139,6 +139,7 @@ change = Table(
     Column("event_on", Date, primary_key=True, comment="Agency-local day whose events changed."),
     Column("batch_id", BigInteger, primary_key=True),
     Column("rows", BigInteger, nullable=False, comment="Events added; 0 where only what they refer to changed."),
+    Column("first_batch_id", BigInteger, comment="The first of the batches that are folded; empty where it is one."),
     Index("change_batch_id", "batch_id"),
     schema="control",
     comment="Change log: which days of which event type each batch touched.",
