@@ -5,5 +5,5 @@ from __future__ import annotations
 from wayfare.analyses.registry import analyses
 from wayfare_airflow.factory import build_dag
 
-for name, analysis in analyses().items():
-    globals()[name] = build_dag(analysis)
+for analysis in analyses().values():
+    build_dag(analysis)

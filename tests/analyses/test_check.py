@@ -134,11 +134,20 @@ class Bare(BehaviorAnalysis):
     pass
 
 
+class WayfareMaintenance(Sessions):
+    """Would anything be pruned any more?"""
+
+
 def test_every_column_of_day_files_may_be_expected_of(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = [Expect("ExpectColumnToExist", {"column": name}) for name in snapshots.schema(REFUND).names]
     monkeypatch.setattr(Wrong, "reads", (REFUND,))
     monkeypatch.setattr(Wrong, "expect_input", {"refund": tuple(columns)})
     assert not [problem for problem in problems(Wrong()) if "there is no column" in problem]
+
+
+def test_the_name_of_another_dag_is_refused() -> None:
+    (told,) = problems(WayfareMaintenance())
+    assert "takes the name wayfare_maintenance, which is a DAG of Wayfare's own" in told
 
 
 def test_nothing_is_wrong_with_ours() -> None:

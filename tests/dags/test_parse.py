@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from wayfare.analyses import registry
+from wayfare.analyses.sessions import Sessions
+
 _PARSE = """
 import json, sys, time
 import airflow
@@ -39,10 +42,21 @@ def parsed(airflow_environment: dict[str, str]) -> dict[str, Any]:
 
 
 def test_folder_parses_without_errors(parsed: dict[str, Any]) -> None:
-    from wayfare.analyses.registry import analyses
-
     assert parsed["errors"] == {}
-    assert parsed["dags"] == sorted([*analyses(), "wayfare_maintenance"])
+    assert parsed["dags"] == sorted([*registry.analyses(), "wayfare_maintenance"])
+
+
+def test_an_analysis_may_be_called_as_what_the_folder_uses(
+    airflow_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    class BuildDag(Sessions):
+        """Is the next one built?"""
+
+    monkeypatch.setattr(registry, "analyses", lambda: {a.name: a for a in (BuildDag(), Sessions())})
+    bag = DagBag(f"{airflow_environment['AIRFLOW__CORE__DAGS_FOLDER']}/analyses.py")
+    assert (bag.import_errors, sorted(bag.dags)) == ({}, ["build_dag", "sessions"])
 
 
 def test_heavy_libraries_stay_unloaded(parsed: dict[str, Any]) -> None:

@@ -29,6 +29,8 @@ _LONGEST_TAG = 100
 """Characters of a tag that Airflow stores."""
 LONGEST = 63
 """Characters of a name that PostgreSQL keeps; it cuts off the rest, and what is cut may be what tells two apart."""
+_OF_DAGS = ("wayfare_maintenance",)
+"""DAGs that are of no analysis."""
 _OF_VIEWS = ("is_complete",)
 _OF_VINTAGES = ("published_in", "superseded_in", "published_at", "superseded_at")
 _OF_POSTGRESQL = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
@@ -50,6 +52,17 @@ def names(analysis: BehaviorAnalysis) -> set[str]:
     """What an analysis takes in PostgreSQL: its tables, their indexes and its views, and those of its first version."""
     vintage = ("_superseded", "_superseded_day", "_history") if analysis.mart.vintage else ()
     return {f"{name}{end}" for name in (analysis.name, analysis.relation) for end in ("", "_day", *vintage)}
+
+
+def misnamed(analysis: BehaviorAnalysis) -> Iterator[str]:
+    """What is wrong with the names it takes, whatever other analyses take."""
+    longest = max(names(analysis), key=len)
+    if not _SNAKE.fullmatch(longest):
+        yield f"its class and version make the name {analysis.relation!r}, which is not snake_case; rename the class"
+    if len(longest) > LONGEST:
+        yield f"takes the name {longest!r} in PostgreSQL, which keeps {LONGEST} characters; shorten the class's name"
+    if analysis.name in _OF_DAGS:
+        yield f"takes the name {analysis.name}, which is a DAG of Wayfare's own; rename the class"
 
 
 def _types(analysis: BehaviorAnalysis) -> Iterator[str]:
@@ -125,11 +138,7 @@ def _mart(analysis: BehaviorAnalysis) -> Iterator[str]:
     if mart is None:
         yield "mart is missing; write mart = Mart(day=..., grain={...}, columns={...})"
         return
-    longest = max(names(analysis), key=len)
-    if not _SNAKE.fullmatch(longest):
-        yield f"its class and version make the name {analysis.relation!r}, which is not snake_case; rename the class"
-    if len(longest) > LONGEST:
-        yield f"takes the name {longest!r} in PostgreSQL, which keeps {LONGEST} characters; shorten the class's name"
+    yield from misnamed(analysis)
     if not mart.columns:
         yield "mart.columns is empty; name at least a count, which totals can check"
     if mart.day not in mart.grain:

@@ -6,7 +6,8 @@ import keyword
 import re
 from typing import TYPE_CHECKING
 
-from wayfare.analyses.check import LONGEST, names
+from wayfare.analyses.api import BehaviorAnalysis, Mart
+from wayfare.analyses.check import misnamed, names
 from wayfare.analyses.registry import analyses
 from wayfare.errors import ConfigurationError
 
@@ -95,19 +96,22 @@ def write(name: str, root: Path) -> list[Path]:
     ConfigurationError
         The name is not snake_case, too long, Python's own or taken, or `root` is not the project.
     """
+    class_name = "".join(word.capitalize() for word in name.split("_"))
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*", name) or keyword.iskeyword(name):
         raise ConfigurationError(f"{name!r} is no name of a module and of a class; write one like repeat_bookers")
-    if (longest := LONGEST - len("_day")) < len(name):
-        raise ConfigurationError(f"{name!r} is longer than the {longest} characters that fit; choose a shorter name")
-    if any(name in names(analysis) for analysis in analyses().values()):
-        raise ConfigurationError(f"an analysis takes the name {name} already; choose another one")
+    wanted = type(class_name, (BehaviorAnalysis,), {"mart": Mart(day="", grain={}, columns={})})()
+    for problem in misnamed(wanted):
+        raise ConfigurationError(f"{name}: {problem}")
+    for analysis in analyses().values():
+        if both := sorted(names(wanted) & names(analysis)):
+            raise ConfigurationError(f"{analysis.name} takes the name {both[0]} already; choose another one")
     folder = root / "include" / "wayfare" / "analyses"
     if not folder.is_dir():
         raise ConfigurationError(f"{folder} is not there; run this in the project's folder, or give --root")
     values = {
         "name": name,
         "title": name.replace("_", " ").capitalize(),
-        "class_name": "".join(word.capitalize() for word in name.split("_")),
+        "class_name": class_name,
     }
     files = {
         folder / f"{name}.py": _ANALYSIS,
