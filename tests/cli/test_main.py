@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+import typer
 
 import wayfare
 from landing.sample_events import event, write
+from wayfare.cli import main
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -43,6 +45,14 @@ def test_what_nobody_expected_keeps_its_traceback(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [event("search", n) for n in range(20_000)])
     code, told = _run("land", path, WAYFARE_DUCKDB_MEMORY_LIMIT="1MB")
     assert (code, "Traceback" in told, "Out of Memory Error" in told) == (2, True, True), told
+
+
+def test_code_that_gives_up_with_a_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(typer.Typer, "__call__", lambda _: sys.exit("no key"))
+    monkeypatch.setattr(os, "_exit", ended.append)
+    main()
+    assert (ended, capsys.readouterr().err) == ([2], "wayfare: no key\n")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Finding the analyses: every module of this package, and every entry point `wayfare.analyses` of other packages.
 
 An analysis that cannot be imported, whose declaration has problems, or which takes a name that another one takes, is
-left out and told by `broken()`, so that one bad file does not stop the rest.
+left out and told by `broken()`, so that one bad file does not stop the rest. Of those that take a name, the one of this
+package whose module is called as it is keeps it: a copy whose class was not renamed takes nothing away.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _found() -> tuple[dict[str, BehaviorAnalysis], dict[str, str]]:
                     failed[where] += told
                 else:
                     found.append((where, analysis))
-        except Exception as error:  # noqa: BLE001 - whatever an author's module raises at import
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an author's module raises at import
             failed[where].append(f"cannot be imported: {type(error).__name__}: {error}")
     kept = _without_twins(found, failed)
     return dict(sorted(kept.items())), {where: "\n".join(told) for where, told in failed.items()}
@@ -76,19 +77,29 @@ def _found() -> tuple[dict[str, BehaviorAnalysis], dict[str, str]]:
 def _without_twins(
     found: list[tuple[str, BehaviorAnalysis]], failed: dict[str, list[str]]
 ) -> dict[str, BehaviorAnalysis]:
-    """Those that take no name which another one takes; of the others, `failed` tells."""
-    takers: dict[str, list[str]] = defaultdict(list)
+    """Those that take no name which another one takes, or come first; of the others, `failed` tells."""
+    takers: dict[str, list[tuple[str, BehaviorAnalysis]]] = defaultdict(list)
     for where, analysis in found:
         for name in names(analysis):
-            takers[name].append(where)
+            takers[name].append((where, analysis))
     kept: dict[str, BehaviorAnalysis] = {}
     for where, analysis in found:
-        if shared := [name for name in names(analysis) if len(takers[name]) > 1]:
-            name = min(shared, key=lambda name: (len(name), name))
-            failed[where].append(f"analyses of {', '.join(takers[name])} all take the name {name}: rename a class")
+        if lost := [name for name in names(analysis) if _keeper(takers[name]) is not analysis]:
+            name = min(lost, key=lambda name: (len(name), name))
+            places = ", ".join(where for where, _ in takers[name])
+            failed[where].append(f"analyses of {places} all take the name {name}: rename a class")
         else:
             kept[analysis.name] = analysis
     return kept
+
+
+def _keeper(takers: list[tuple[str, BehaviorAnalysis]]) -> BehaviorAnalysis | None:
+    """The only one that takes a name, or the only one of this package in a module called as it is, where there is."""
+    home = [(where, analysis) for where, analysis in takers if where == f"wayfare.analyses.{analysis.name}"]
+    for alone in (takers, home):
+        if len(alone) == 1:
+            return alone[0][1]
+    return None
 
 
 def _declared_in(module_name: str) -> list[type[BehaviorAnalysis]]:

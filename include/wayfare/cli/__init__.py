@@ -36,26 +36,29 @@ def main() -> None:
     for part in (landing, importing, serving, schema, simulate, run, status, scaffold, local, doctor):
         app.registered_commands += part.app.registered_commands
     app.add_typer(serving.producer_app)
-    code: int | str | None = 0
+    code = 0
     try:
         app()
-    except SystemExit as ended:
-        code = ended.code
-    except Exception as error:  # noqa: BLE001  # of which the interpreter would make exit status 1
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # of which the interpreter would make exit status 1
         code = 2
         with contextlib.suppress(OSError):  # standard error takes no more, either
-            _tell(error)
+            code = _ended(error)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError):  # closed before we began; what it did not take is told
             stream.flush()
-    os._exit(code if isinstance(code, int) else bool(code))
+    os._exit(code)
 
 
-def _tell(fault: Exception) -> None:
-    """A sentence on standard error, or the traceback of what nobody expected."""
+def _ended(fault: Exception | SystemExit) -> int:
+    """The exit status, once a sentence or the traceback of what nobody expected is on standard error."""
+    if isinstance(fault, SystemExit):
+        if not isinstance(fault.code, str):
+            return fault.code or 0
+        fault = WayfareError(fault.code)  # code that somebody wrote gave up, and says why
     if isinstance(fault, OSError) and fault.errno == errno.ENOSPC:
         fault = WayfareError(f"a disk is full, the output's or another: {fault}")
     if isinstance(fault, WayfareError):
         typer.secho(f"wayfare: {fault}", err=True, fg=typer.colors.RED)
     else:
         traceback.print_exception(fault)
+    return 2
