@@ -34,20 +34,23 @@ def test_the_files_are_formatted_and_clean(written: list[Path], tmp_path: Path) 
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_its_test_passes_and_the_check_finds_nothing(written: list[Path], tmp_path: Path) -> None:
+def test_its_test_passes_with_any_window_and_the_check_finds_nothing(written: list[Path], tmp_path: Path) -> None:
     program = f"""
-import sys, wayfare.analyses
+import wayfare.analyses
 wayfare.analyses.__path__.append({str(written[0].parent)!r})
 from wayfare.analyses.registry import get
 from wayfare.analyses.check import problems
 assert problems(get("repeat_bookers")) == []
 import pytest, shutil
 shutil.copy({str(PROJECT / "tests" / "analyses" / "conftest.py")!r}, {str(written[1].parent)!r})
-sys.exit(pytest.main(["-p", "no:cacheprovider", "--rootdir", {str(tmp_path)!r}, {str(written[1])!r}]))
+from wayfare.analyses.api import Window
+for window in (Window(), Window(before=28)):
+    type(get("repeat_bookers")).window = window
+    assert not pytest.main(["-p", "no:cacheprovider", "--rootdir", {str(tmp_path)!r}, {str(written[1])!r}])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
+    assert done.stdout.count("1 passed") == 2
 
 
 @pytest.mark.parametrize("name", ["RepeatBookers", "9lives", "a__b", "", "top_10_routes", "class"])

@@ -298,6 +298,7 @@ class BehaviorAnalysis:
     def totals(self, given: Inputs) -> nw.LazyFrame[Any]:
         """One row that the result must reconcile with: column `c` equals the sum of the mart's column `c`.
 
-        Computed from the input in the shortest way there is; the audit refuses a result that does not add up.
+        Computed in the shortest way there is from the input, which holds the whole window: narrow it to `given.days`.
+        The audit refuses a result that does not add up.
         """
         raise DeclarationError(f"analysis {self.name}: write totals(self, given)")

@@ -61,8 +61,9 @@ class {class_name}(BehaviorAnalysis):
         )
 
     def totals(self, given: Inputs) -> nw.LazyFrame[Any]:
-        """Items and units as the input has them."""
-        return given["booking"].select(items=nw.len(), units=nw.col("units").sum())
+        """Items and units of the days asked for, as the input has them."""
+        asked = given["booking"].join(given.days, how="semi", left_on="event_on", right_on="output_on")
+        return asked.select(items=nw.len(), units=nw.col("units").sum())
 '''
 
 _TEST = '''"""{title} on plain rows."""
@@ -79,7 +80,8 @@ DAY = dt.date(2026, 3, 1)
 
 def test_units_are_summed_by_channel(runner: Any) -> None:
     booked = [{{"channel": "web", "units": 2}}, {{"channel": "web", "units": 1}}, {{"channel": None, "units": 4}}]
-    events = {{"booking": [{{**row, "event_on": DAY}} for row in booked]}}
+    days = (DAY - dt.timedelta(1), DAY)  # a window would read both
+    events = {{"booking": [{{**row, "event_on": day}} for day in days for row in booked]}}
 
     rows = runner.analyze({class_name}(), events, [DAY])
 
