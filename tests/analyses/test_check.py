@@ -42,7 +42,7 @@ class Wrong(BehaviorAnalysis):
 
     owner = " "
     tags = ("t" * 101,)
-    reads = (BOOKING,)
+    reads = (BOOKING, BOOKING)
     mart = Mart(
         day="bookd_on",
         grain={"booked_on": key("Day.", "date"), "Channel": measure("Channel.", "text")},
@@ -61,7 +61,10 @@ class Wrong(BehaviorAnalysis):
     )
     expect_input = {  # noqa: RUF012 - as an author may write it
         "bookings": (),
-        "booking": (Expect("ExpectColumnValuesToNotBeNull", {"column": "unit", "mostly": 0.9}),),
+        "booking": (
+            Expect("ExpectColumnValuesToNotBeNull", {"column": "unit", "mostly": 0.9}),
+            Expect("ExpectColumnValuesToNotBeNull", {"column": ["units", "price"], "mostly": "0.9"}),
+        ),
     }
 
 
@@ -70,6 +73,7 @@ class Wrong(BehaviorAnalysis):
     [
         "owner is empty",
         "tags holds 'ttt",
+        "reads has booking 2 times",
         "mart.ahead needs window.before",
         "mart.day is 'bookd_on' (did you mean 'booked_on'?)",
         "mart column 'Channel' is not snake_case",
@@ -84,6 +88,8 @@ class Wrong(BehaviorAnalysis):
         "mart column 'ctid' is a column that the mart has without it",
         "expect_input['bookings']: it does not read bookings (did you mean 'booking'?)",
         "there is no column 'unit' (did you mean 'units'?)",
+        "column is ['units', 'price']; write the name of one column",
+        "mostly is '0.9'; write a number from 0 to 1",
         "with `mostly`, what is set aside depends on which days are judged together",
         "analyze is missing",
         "totals is missing",
@@ -133,6 +139,14 @@ def test_what_is_not_of_its_type_is_told_before_anything_reads_it() -> None:
         "expect_output[0].severity is 'fatal'; write one of 'critical', 'warning', 'info'",
         "picture is 'SELECT 1'; write Picture",
     ]
+
+
+def test_a_forgotten_comma_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Mistyped, "reads", (BOOKING))
+    (told,) = [problem for problem in problems(Mistyped()) if "reads" in problem]
+    assert len(told) < 200
+    assert "reads is EventType(name='booking'" in told
+    assert told.endswith("; write tuple[EventType, ...]")
 
 
 class Bare(BehaviorAnalysis):

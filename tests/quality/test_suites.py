@@ -31,6 +31,12 @@ NOT_NULL = "ExpectColumnValuesToNotBeNull"
             ("unable to parse condition: a='b'",),
         ),
         (Expect("ExpectCompoundColumnsToBeUnique", {"column_list": ["units", "pricy"]}), ("'pricy'", "'price'")),
+        (Expect("ExpectCompoundColumnsToBeUnique", {"column_list": None}), ("column_list: none is not",)),
+        (Expect("ExpectCompoundColumnsToBeUnique", {"column_list": ["units", 1]}), ("there is no column '1'",)),
+        (
+            Expect("ExpectColumnValuesToBeIncreasing", {"column": "units"}),
+            ("cannot be computed on DuckDB; write it as UnexpectedRowsExpectation with a query",),
+        ),
     ],
 )
 def test_a_wrong_declaration_names_itself_and_the_nearest_right(expect: Expect, parts: tuple[str, ...]) -> None:

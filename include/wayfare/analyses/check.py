@@ -7,6 +7,8 @@ import enum
 import functools
 import inspect
 import re
+import reprlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
@@ -29,6 +31,9 @@ _LONGEST_TAG = 100
 """Characters of a tag that Airflow stores."""
 LONGEST = 63
 """Characters of a name that PostgreSQL keeps; it cuts off the rest, and what is cut may be what tells two apart."""
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+"""How a value is told: of an event type, all of its fields would follow."""
 _OF_DAGS = ("wayfare_maintenance",)
 """DAGs that are of no analysis."""
 _OF_VIEWS = ("is_complete",)
@@ -82,7 +87,7 @@ def _misfits(where: str, value: Any, kind: Any) -> Iterator[str]:
     if get_origin(kind) is UnionType:  # with None
         yield from () if value is None else _misfits(where, value, get_args(kind)[0])
     elif not _fits(value, kind):
-        yield f"{where} is {value!r}; write {_wanted(kind)}"
+        yield f"{where} is {_SHORT.repr(value)}; write {_wanted(kind)}"
     else:
         for place, part, of in _parts(where, value, kind):
             yield from _misfits(place, part, of)
@@ -129,6 +134,9 @@ def _documentation(analysis: BehaviorAnalysis) -> Iterator[str]:
 def _inputs(analysis: BehaviorAnalysis) -> Iterator[str]:
     if not getattr(analysis, "reads", ()):
         yield "reads is missing; write the event types it reads, like reads = (BOOKING, SEARCH)"
+    for name, times in Counter(e.name for e in getattr(analysis, "reads", ())).items():
+        if times > 1:
+            yield f"reads has {name} {times} times; write it once"
     if not all(0 <= days <= EVER for days in (analysis.window.before, analysis.window.after)):
         yield f"window is {analysis.window}; write 0 to {EVER} days before and after, like Window(before=7)"
 
@@ -190,7 +198,10 @@ def _expectations(analysis: BehaviorAnalysis) -> Iterator[str]:
 
 def _shares(where: str, expected: tuple[Expect, ...]) -> Iterator[str]:
     for expect in expected:
-        if expect.severity == "critical" and expect.arguments.get("mostly", 1) < 1:
+        mostly = expect.arguments.get("mostly", 1)
+        if not isinstance(mostly, int | float):
+            yield f"{where}: {expect.expectation}: mostly is {mostly!r}; write a number from 0 to 1"
+        elif expect.severity == "critical" and mostly < 1:
             yield (
                 f"{where}: {expect.expectation}: with `mostly`, what is set aside depends on which days are judged "
                 'together; leave it out, or write severity="warning"'
@@ -201,8 +212,10 @@ def _columns(where: str, expected: tuple[Expect, ...], columns: Collection[str])
     for expect in expected:
         for argument in ("column", "column_A", "column_B"):
             name = expect.arguments.get(argument)
-            if name is not None and name not in columns and not str(name).startswith(_OF_SALES):
-                yield f"{where}: {expect.expectation}: there is no column {name!r}{_nearest(str(name), columns)}"
+            if not isinstance(name, str | None):
+                yield f"{where}: {expect.expectation}: {argument} is {name!r}; write the name of one column"
+            elif name is not None and name not in columns and not name.startswith(_OF_SALES):
+                yield f"{where}: {expect.expectation}: there is no column {name!r}{_nearest(name, columns)}"
 
 
 def _functions(analysis: BehaviorAnalysis) -> Iterator[str]:

@@ -128,7 +128,8 @@ def check(analysis: BehaviorAnalysis) -> None:
     Raises
     ------
     DeclarationError
-        An expectation, an argument, a column or an event type that does not exist; names the nearest one that does.
+        An expectation, an argument, a column or an event type that does not exist, and the nearest one that does; an
+        argument of another type; an expectation that Great Expectations cannot compute in SQL.
     """
     from wayfare.snapshots import schema  # imported late: it brings Arrow along
 
@@ -166,16 +167,31 @@ def build(expect: Expect, columns: Sequence[str], declared: str, number: int = 0
     for argument in expect.arguments:
         if argument not in fields:
             raise DeclarationError(f"{where} takes no argument {argument!r}{_nearest(argument, fields)}")
-    for column in _columns_named(expect):
-        if column not in columns:
-            raise DeclarationError(f"{where}: there is no column {column!r}{_nearest(column, columns)}")
+    if not _is_sql(made):
+        raise DeclarationError(f"{where} cannot be computed on DuckDB; write it as {ROWS} with a query")
     try:
-        return made(**expect.arguments, severity=expect.severity, meta={"number": number})
+        built = made(**expect.arguments, severity=expect.severity, meta={"number": number})
     except ValueError as error:  # pydantic's ValidationError, of whichever major version Great Expectations carries
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())  # type: ignore[attr-defined]  # pydantic's
         raise DeclarationError(f"{where}: {faults}") from None
     except great_expectations().exceptions.GreatExpectationsError as error:  # a row_condition it cannot parse
         raise DeclarationError(f"{where}: {error}") from None
+    for column in _columns_named(expect):
+        if column not in columns:
+            raise DeclarationError(f"{where}: there is no column {column!r}{_nearest(column, columns)}")
+    return built
+
+
+def _is_sql(made: Any) -> bool:
+    """Whether the rows that break it can be counted in a database: some expectations are of pandas alone."""
+    from great_expectations.expectations.registry import get_sqlalchemy_metric_provider
+
+    if metric := getattr(made, "map_metric", None):
+        try:
+            get_sqlalchemy_metric_provider(f"{metric}.unexpected_count")
+        except great_expectations().exceptions.MetricProviderError:
+            return False
+    return True
 
 
 def fields_of(expect: Expect) -> str | None:
@@ -194,8 +210,8 @@ def text_of(expect: Expect) -> str:
 def _columns_named(expect: Expect) -> list[str]:
     named: list[str] = []
     for argument in _COLUMN_ARGUMENTS:
-        value = expect.arguments.get(argument, [])
-        named += [value] if isinstance(value, str) else value
+        value = expect.arguments.get(argument) or []
+        named += [value] if isinstance(value, str) else map(str, value)
     return named
 
 
