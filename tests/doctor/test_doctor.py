@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from landing.sample_events import event, write
 from wayfare import doctor, storage
 from wayfare import settings as configuration
+from wayfare.analyses import registry
 from wayfare.cli.doctor import app
 from wayfare.doctor import machine, postgres
 from wayfare.landing import land
@@ -83,7 +84,7 @@ def test_a_sound_installation(anywhere: Settings, tmp_path: Path) -> None:
             ("database", "database.version", "database.disk", "database.schema", "database.timezone"), "ok"
         ),
         **dict.fromkeys(("clock", "role.landing", "role.pipeline", "role.bi", "storage", "engine"), "ok"),
-        **dict.fromkeys(("folder.spill", "currency", "versions.python", "versions.packages"), "ok"),
+        **dict.fromkeys(("folder.spill", "currency", "versions.python", "versions.packages", "analyses"), "ok"),
         **dict.fromkeys(("rejections", "quarantine", "airflow"), "info"),
     }
     told = {f.check: f.found for f in found}
@@ -112,6 +113,12 @@ def test_no_database_is_configured(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
     told = {f.check: f.found for f in doctor.examine(Settings(home=tmp_path / "home", currency="AED"))}
     assert told["currency"].startswith("the European Central Bank has no rates of AED")
+
+
+def test_an_analysis_that_is_left_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.broken(), "wayfare.analyses.mine", "cannot be imported")
+    found = the_failure(settings)
+    assert (found.check, found.found) == ("analyses", "left out: wayfare.analyses.mine")
 
 
 def test_secrets_that_a_power_failure_cut_short(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from marts import tiny
 from marts.tiny import day
+from wayfare.analyses import registry
 from wayfare.analyses.api import Window
 from wayfare.marts import plan, publish, status
 from wayfare.marts.fingerprint import fingerprint
@@ -157,7 +158,9 @@ def test_fresh_through_agrees_with_the_definition(
     assert found["fresh_through"] == max(n for n in range(len(touches) + 1) if all(fresh(m) for m in range(n + 1)))
 
 
-def test_the_command_prints_a_table_and_json(settings: Settings) -> None:
+def test_the_command_prints_a_table_and_json_and_says_what_is_left_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from wayfare.cli.status import app
 
     tiny.touch(settings, 1, {0: 1, 5: 1})
@@ -165,7 +168,12 @@ def test_the_command_prints_a_table_and_json(settings: Settings) -> None:
     assert shown.exit_code == 0, shown.output
     assert "sales" in shown.output
     assert "6" in shown.output
-    printed = json.loads(CliRunner().invoke(app, ["--json"]).output)
+    assert shown.stderr == ""
+    monkeypatch.setitem(registry.broken(), "wayfare.analyses.mine", "cannot be imported")
+    for arguments in ([], ["--json"]):
+        shown = CliRunner().invoke(app, arguments)
+        assert shown.stderr == "left out: wayfare.analyses.mine (`wayfare check` says why)\n"
+    printed = json.loads(shown.stdout)
     assert [(row["analysis"], row["stale_days"], row["published_at"]) for row in printed] == [
         ("sales", 6, None),
         ("stock", 0, None),

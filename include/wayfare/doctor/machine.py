@@ -1,4 +1,4 @@
-"""This machine: where files go, the memory DuckDB may take, and the versions of Python and of the packages."""
+"""This machine: where files go, the memory DuckDB may take, versions of Python and packages, the analyses found."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 from wayfare import duck
 from wayfare import settings as configuration
+from wayfare.analyses import registry
 from wayfare.doctor.findings import LOW_DISK, Finding, failed, gigabytes, info, ok
 from wayfare.engines.rates import has_rates
 from wayfare.errors import ConfigurationError
@@ -35,7 +36,7 @@ _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Findings about secrets, storage, the spill folder, the engine, the currency and the versions."""
+    """Findings about secrets, storage, the spill folder, the engine, the currency, the versions and the analyses."""
     yield from _secrets(settings.home)
     yield _storage(settings)
     yield _spill(settings.spill_dir)
@@ -43,6 +44,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _currency(settings.currency)
     yield _python()
     yield _packages()
+    yield _analyses()
 
 
 def _secrets(home: Path) -> Iterator[Finding]:
@@ -155,6 +157,13 @@ def _packages() -> Finding:
         found = ", ".join(other[:5]) + (f" and {len(other) - 5} more" if len(other) > 5 else "")
         return failed("versions.packages", found, "install what is locked: `make setup`, or rebuild the image")
     return ok("versions.packages", f"{len(wanted)} packages are as locked")
+
+
+def _analyses() -> Finding:
+    if left_out := registry.broken():
+        fix = "mend what `wayfare check` says of them: until then their marts stay as they are"
+        return failed("analyses", f"left out: {', '.join(left_out)}", fix)
+    return ok("analyses", f"{len(registry.analyses())} are found, none is left out")
 
 
 def _installed(name: str) -> str | None:
