@@ -15,6 +15,10 @@ class ConfigurationError(WayfareError):
     """A setting is missing, malformed or contradicts what the installation was created with."""
 
 
+class ZoneError(ConfigurationError):
+    """WAYFARE_TIMEZONE is not the zone that the database's days were made in, and will not come to be."""
+
+
 class DeclarationError(WayfareError):
     """A contract, an analysis or a mapping is declared wrongly; names the file, the field and what to write instead."""
 

@@ -72,7 +72,11 @@ class Settings(BaseSettings):
         description="Where day files, hand-overs and Data Docs live: a path or fsspec URL, without a slash at its end; "
         "empty: HOME/storage.",
     )
-    timezone: str = Field("UTC", description="IANA time zone in which booking and search days begin.")
+    timezone: str = Field(
+        "UTC",
+        description="IANA time zone in which booking and search days begin. The first migration fixes it for good: "
+        "choose it before the first start.",
+    )
     currency: str = Field(
         "EUR",
         description="Reporting currency, ISO 4217; others are converted where the European Central Bank has rates.",

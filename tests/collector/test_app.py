@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import httpx
 import psycopg
 import pytest
+import uvicorn
 from starlette.requests import Request
 
 from collector.conftest import JSON, LINES, serving
@@ -26,7 +27,9 @@ from waiting import until
 from wayfare.collector import app, limits, producers
 from wayfare.collector.batcher import Batcher
 from wayfare.collector.metrics import Metrics
+from wayfare.collector.server import serve
 from wayfare.contracts import EVENT_TYPES
+from wayfare.errors import ZoneError
 from wayfare.settings import Settings
 from wayfare.staging import database
 from wayfare.staging.batches import BATCH_LOCK
@@ -110,6 +113,14 @@ def test_a_collector_may_be_started_before_the_database_is_migrated(
         token = producers.add(empty, "web", ["search"], 10)
         until(lambda: early.knows(token))
     database.engine(postgres.url(name)).dispose()
+
+
+def test_a_collector_of_another_zone_does_not_start(
+    settings: Settings, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uvicorn, "run", lambda *_, **__: pytest.fail("it serves"))
+    with pytest.raises(ZoneError, match="set WAYFARE_TIMEZONE=UTC"):
+        serve(settings.model_copy(update={"timezone": "Asia/Tokyo"}), "127.0.0.1", free_port)
 
 
 def test_a_producer_sends_its_own_events_only(collector: Collector, token: str, settings: Settings) -> None:

@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from landing.sample_events import event, query, staging, write
-from wayfare.errors import DataError
+from wayfare.errors import DataError, ZoneError
 from wayfare.landing import Landed, fast, land, rejections, sources
 
 if TYPE_CHECKING:
@@ -44,7 +44,12 @@ def test_lands_each_type_in_its_table(settings: Settings, tmp_path: Path) -> Non
 
 def test_event_day_is_the_agency_s(settings: Settings, tmp_path: Path) -> None:
     tokyo = settings.model_copy(update={"timezone": "Asia/Tokyo"})
-    land(tokyo, [write(tmp_path / "a.jsonl", [event("search", 1, occurred_at="2026-03-02T15:00:00Z")])])
+    path = write(tmp_path / "a.jsonl", [event("search", 1, occurred_at="2026-03-02T15:00:00Z")])
+    with pytest.raises(ZoneError, match="is Asia/Tokyo, but this database was filled with days of UTC: set WAYFARE_T"):
+        land(tokyo, [path])
+    assert query(settings, "SELECT count(*) FROM staging.identity") == [(0,)]
+    query(settings, "UPDATE control.installation SET timezone = 'Asia/Tokyo' RETURNING 1")
+    land(tokyo, [path])
     assert query(settings, "SELECT event_on::text FROM staging.search") == [("2026-03-03",)]
 
 

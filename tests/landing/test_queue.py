@@ -25,7 +25,7 @@ from redis.exceptions import OutOfMemoryError
 import wayfare
 from landing.sample_events import event, query
 from waiting import until
-from wayfare.errors import DataError
+from wayfare.errors import DataError, ZoneError
 from wayfare.landing import brokers, queue, redis_lists
 from wayfare.landing.messages import MessageDecoder, MessageStager
 from wayfare.landing.queue import land_queue
@@ -333,6 +333,10 @@ def test_a_database_that_does_not_fit_is_waited_for(
             publish(configured, searches(20, 10))
             until(lambda: waiting(configured) == 0)
         until(lambda: waiting(configured) == 10, 15, lambda: "stopped, it let go of what it had not staged")
+        owner.execute(new)
+    with pytest.raises(ZoneError, match="set WAYFARE_TIMEZONE=UTC"):
+        land_queue(configured.model_copy(update={"timezone": "Asia/Tokyo"}), threading.Event())
+    assert waiting(configured) == 10
 
 
 def _quietly(counted: Callable[[], int]) -> int:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from marts import tiny
 from marts.tiny import day
 from wayfare.analyses.api import Every, Window
-from wayfare.errors import ConfigurationError, DeclarationError
+from wayfare.errors import ConfigurationError, DeclarationError, ZoneError
 from wayfare.marts import plan
 from wayfare.marts import publish as publish_result
 from wayfare.marts.fingerprint import fingerprint
@@ -57,6 +57,11 @@ def test_without_events_nothing_is_stale(settings: Settings, monkeypatch: pytest
 def test_an_unknown_analysis_is_named(settings: Settings) -> None:
     with pytest.raises(DeclarationError, match="nonesuch"):
         plan(settings, "nonesuch")
+
+
+def test_days_of_another_zone_are_not_planned(settings: Settings) -> None:
+    with pytest.raises(ZoneError, match="set WAYFARE_TIMEZONE=UTC"):
+        plan(settings.model_copy(update={"timezone": "Asia/Tokyo"}), "sessions")
 
 
 def test_bounds_the_wrong_way_round_are_refused(settings: Settings) -> None:

@@ -26,7 +26,7 @@ from landing.sample_events import query
 from marts import tiny
 from wayfare.analyses.chunk import Chunk
 from wayfare.contracts import EVENT_TYPES, Field, Kind
-from wayfare.errors import ConfigurationError, DeclarationError, ServiceError
+from wayfare.errors import ConfigurationError, DeclarationError, ServiceError, ZoneError
 from wayfare.landing import Landed, land, replay
 from wayfare.marts import publish
 from wayfare.settings import PROJECT, Settings
@@ -199,7 +199,7 @@ def test_migrating_again_changes_nothing(settings: Settings) -> None:
 
 
 def test_the_zone_that_days_were_made_in_stays(settings: Settings) -> None:
-    with pytest.raises(ConfigurationError, match="was filled with days of UTC: set WAYFARE_TIMEZONE=UTC"):
+    with pytest.raises(ZoneError, match="was filled with days of UTC: set WAYFARE_TIMEZONE=UTC"):
         database.migrate(settings.model_copy(update={"timezone": "Asia/Tokyo"}))
 
 

@@ -12,7 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from wayfare.errors import ConfigurationError, ServiceError
+from wayfare.errors import ConfigurationError, ServiceError, ZoneError
 from wayfare.landing.brokers import BrokerQueue, broker_url, is_redis
 from wayfare.landing.messages import Delivery, Event, MessageDecoder, MessageStager, events_of
 from wayfare.landing.redis_lists import RedisQueue
@@ -45,6 +45,8 @@ def land_queue(settings: Settings, stop: Flag, *, name: str | None = None) -> La
         No broker or no database is configured.
     DataError
         PostgreSQL does not take what a message holds; the message stays with the broker.
+    ZoneError
+        The database was filled with days of another zone; no message is taken.
     """
     url, database_url, name = broker_url(settings), settings.url("landing"), name or settings.queue_name
     source = RedisQueue if is_redis(url) else BrokerQueue
@@ -52,9 +54,11 @@ def land_queue(settings: Settings, stop: Flag, *, name: str | None = None) -> La
         lander = _Lander(decode, stage, name, stop)
         while not stop.is_set():
             try:
-                database.check(database_url)
+                database.check(database_url, settings.timezone)
                 with source(url, name) as queue:
                     lander.consume(queue)
+            except ZoneError:
+                raise
             except (ServiceError, ConfigurationError) as error:
                 _log.warning("%s; trying again", error)
                 stop.wait(lander.backoff())

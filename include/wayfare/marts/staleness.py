@@ -19,7 +19,7 @@ from wayfare.analyses.api import Every
 from wayfare.analyses.chunk import Chunk
 from wayfare.errors import ConfigurationError
 from wayfare.marts.fingerprint import fingerprint
-from wayfare.staging.database import transaction
+from wayfare.staging.database import check_zone, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ def plan(
     Raises
     ------
     ConfigurationError
-        `first` is after `last`.
+        `first` is after `last`, or the database was filled with days of another zone.
     DeclarationError
         There is no such analysis.
     ServiceError
@@ -102,6 +102,7 @@ def plan(
     digest = fingerprint(settings, found)
     from_on = first and found.mart.every.first(first)
     with transaction(settings.url("pipeline")) as connection:
+        check_zone(connection, settings.timezone)
         through = latest_batch(connection)
         state = [Day(*row) for row in connection.execute(_STATE, parameters(found, through, digest))]
     wanted = [

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from wayfare.contracts import EVENT_TYPES, EventType
 from wayfare.errors import ConfigurationError, DataError, ServiceError
 from wayfare.staging import bulk
-from wayfare.staging.database import NOT_MIGRATED
+from wayfare.staging.database import NOT_MIGRATED, check_zone, transaction
 from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Staged, kept_table, rejection_table
 from wayfare.staging.sealing import Seal, seal_of
 
@@ -101,9 +101,18 @@ class Stager:
     """Stages batches over a connection of its own; a context manager. One that raised must not be used again.
 
     Batch ids are in commit order without gaps: each is taken under a lock that the committing transaction holds.
+
+    Raises
+    ------
+    ConfigurationError
+        The schema is not there, or its days are of another zone than the settings'.
+    ServiceError
+        PostgreSQL does not answer.
     """
 
     def __init__(self, settings: Settings) -> None:
+        with transaction(settings.url("landing")) as connection:
+            check_zone(connection, settings.timezone)
         self._connection = bulk.connect(settings.url("landing"))
         self._seal = seal_of(settings)
         self._meets_known = False  # ids staged before are rare, and looking for them takes as long as staging them

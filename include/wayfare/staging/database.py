@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 
-from wayfare.errors import ConfigurationError, ServiceError
+from wayfare.errors import ConfigurationError, ServiceError, ZoneError
 from wayfare.staging.connections import SESSION, arguments
 from wayfare.staging.tables import installation, metadata
 
@@ -121,8 +121,8 @@ def transaction(url: str) -> Iterator[Connection]:
         raise
 
 
-def check(url: str) -> None:
-    """See that the tables and columns that this version of Wayfare works with are there.
+def check(url: str, zone: str) -> None:
+    """See that the tables and columns that landing works with are there, and that its days would be of their zone.
 
     Raises
     ------
@@ -130,10 +130,29 @@ def check(url: str) -> None:
         The schema is not there, or older than the code, or the account lacks a right.
     ServiceError
         PostgreSQL does not answer.
+    ZoneError
+        The database was filled with days of another zone.
     """
     with transaction(url) as connection:
         for table in metadata.sorted_tables:
             connection.execute(select(table).limit(0))
+        check_zone(connection, zone)
+
+
+def check_zone(connection: Connection, zone: str) -> None:
+    """See that the database was filled with days of this zone: days of two cannot be told apart.
+
+    Raises
+    ------
+    ZoneError
+        It was not.
+    """
+    pinned = connection.scalar(select(installation.c.timezone))
+    if pinned != zone:
+        raise ZoneError(
+            f"WAYFARE_TIMEZONE is {zone}, but this database was filled with days of {pinned}: "
+            f"set WAYFARE_TIMEZONE={pinned}, or land into a new database"
+        )
 
 
 def migrate(settings: Settings) -> None:
@@ -145,12 +164,13 @@ def migrate(settings: Settings) -> None:
     Raises
     ------
     ConfigurationError
-        The installation was created with another time zone, or migrated by a later version of Wayfare, the database is
-        not in UTF-8, or the account is not the owner.
+        The database was migrated by a later version of Wayfare or is not in UTF-8, or the account is not the owner.
     DeclarationError
         A contract gained a required field without becoming a new major version.
     ServiceError
         PostgreSQL does not answer, or somebody's transaction stays open; names it.
+    ZoneError
+        The installation was created with another time zone.
     """
     with transaction(settings.url("owner")) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
@@ -186,15 +206,6 @@ def _bring_up_to_date(connection: Connection, settings: Settings) -> None:
             connection.execute(statement)
     connection.execute(text(_ROLES))
     connection.execute(text(_GRANTS))
-    _pin_zone(connection, settings.timezone)
-
-
-def _pin_zone(connection: Connection, zone: str) -> None:
-    pinned = connection.scalar(select(installation.c.timezone))
-    if pinned is None:
-        connection.execute(installation.insert().values(timezone=zone))
-    elif pinned != zone:
-        raise ConfigurationError(
-            f"WAYFARE_TIMEZONE is {zone}, but this database was filled with days of {pinned}: "
-            f"set WAYFARE_TIMEZONE={pinned}, or land into a new database"
-        )
+    if connection.scalar(select(installation.c.timezone)) is None:
+        connection.execute(installation.insert().values(timezone=settings.timezone))
+    check_zone(connection, settings.timezone)
