@@ -53,7 +53,7 @@ WHERE analysis = :analysis
 
 _LAST_PUBLICATION = text("""
 SELECT publication_id, published_at, run_id FROM control.publication
-WHERE analysis = :analysis ORDER BY publication_id DESC LIMIT 1
+WHERE publication_id = (SELECT max(publication_id) FROM control.published_day WHERE analysis = :analysis)
 """)
 
 _LAST_AUDIT = text("""
@@ -63,7 +63,7 @@ SELECT CASE WHEN bool_or(NOT success AND severity = 'critical') THEN 'failed'
 FROM control.validation
 WHERE analysis = :analysis AND gate = 'output' AND chunk = (
   SELECT chunk FROM control.validation WHERE analysis = :analysis AND gate = 'output'
-  ORDER BY judged_at DESC, validation_id DESC LIMIT 1
+  ORDER BY validation_id DESC LIMIT 1
 )
 HAVING count(*) > 0
 """)

@@ -27,21 +27,21 @@ SELECT attname AS name, format_type(atttypid, atttypmod) AS type, col_descriptio
 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 _PUBLICATIONS = """
-SELECT DISTINCT ON (analysis) analysis, through_batch, published_at
-FROM control.publication ORDER BY analysis, publication_id DESC
+SELECT analysis, through_batch, published_at FROM control.publication
+WHERE publication_id IN (SELECT max(publication_id) FROM control.published_day GROUP BY analysis)
 """
 _LAST = """
 SELECT coalesce(max(output_on)::text, '-infinity') AS first_on FROM (
   SELECT output_on, sum(rows) OVER (ORDER BY output_on DESC) AS rows FROM control.published_day
   WHERE analysis = %(analysis)s AND fingerprint = (
-    SELECT fingerprint FROM control.publication WHERE analysis = %(analysis)s ORDER BY publication_id DESC LIMIT 1)
+    SELECT fingerprint FROM control.published_day WHERE analysis = %(analysis)s ORDER BY publication_id DESC LIMIT 1)
 ) AS days WHERE rows >= %(rows)s
 """
 """The output day from which on a mart has so many rows; days of other code may be in the table of another version."""
 
 
 def publications(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The last publication of each analysis that has one."""
+    """The last publication of each analysis that has one: days that stand on it are there, and they are far fewer."""
     with _reading(settings) as cursor:
         return {row["analysis"]: row for row in cursor.execute(_PUBLICATIONS)}
 
