@@ -11,6 +11,7 @@ import secrets
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from alembic.runtime.migration import MigrationContext
 from psycopg import sql
 from sqlalchemy import MetaData, text
 
+import waiting
 from landing.sample_events import query
 from marts import tiny
 from wayfare.analyses.chunk import Chunk
@@ -127,15 +129,22 @@ INSERT INTO control.batch VALUES (1, now(), 'x', 0, 0, 0, 1);
 """
 
 
-def test_a_row_of_csv_refused_before_it_was_known_by_its_header_is_known_again(empty: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("landed_between", [False, True])
+def test_a_row_of_csv_refused_before_it_was_known_by_its_header_is_known_again(
+    empty: Settings, tmp_path: Path, landed_between: bool
+) -> None:
     _install(empty, "0005")
     file, header, raw = tmp_path / "a.csv", "event_type,r\u00e9f\\", b"search,\\\xc3\xa9"
     file.write_bytes(header.encode() + b"\n" + raw + b"\n")
     kept = {"source": str(file), "raw": raw, "header": header}
     _restore(empty, statements=_BEFORE_0006.format_map({n: sql.Literal(v).as_string() for n, v in kept.items()}))
+    if landed_between:  # by this version, as a timer does between its installation and its migration
+        _restore(empty, statements=database._ROLES + database._GRANTS)
+        assert land(empty, [str(file)]).rejected == 1
+    kept_as = 1 + landed_between
     database.migrate(empty)
     assert land(empty, [str(file)]).rejected == 1
-    assert query(empty, "SELECT rejection_id, batch_id FROM staging.rejection") == [(1, 1)]
+    assert query(empty, "SELECT rejection_id, batch_id FROM staging.rejection") == [(kept_as, kept_as)]
 
 
 _VINTAGE = """
@@ -262,6 +271,24 @@ def test_a_reader_who_stays_does_not_hold_up_the_others(empty: Settings, monkeyp
     assert _revision(empty) == "0003"
     database.migrate(empty)
     assert _differences(empty) == []
+
+
+def test_migrating_and_a_transaction_that_wait_for_each_other_end_with_a_sentence(empty: Settings) -> None:
+    _install(empty, "0002")
+    blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    with ThreadPoolExecutor() as pool, psycopg.connect(empty.url("owner")) as report:
+        report.execute("SELECT * FROM control.validation")
+        report.execute("SET deadlock_timeout = '1h'")
+        with psycopg.connect(empty.url("owner")) as lander:
+            lander.execute("SELECT * FROM staging.rejection")
+            migrating = pool.submit(database.migrate, empty)
+            waiting.until(lambda: query(empty, blocked) == [(1,)])
+            reporting = pool.submit(report.execute, "SELECT * FROM staging.identity")
+            waiting.until(lambda: query(empty, blocked) == [(2,)])
+        with pytest.raises(ServiceError, match=r"nothing is migrated: .* waited for each other; migrate again"):
+            migrating.result()
+        assert reporting.result().fetchall() == []
+    assert _revision(empty) == "0002"
 
 
 _MIGRATE = "from wayfare.settings import get_settings; from wayfare.staging import database; "

@@ -168,7 +168,7 @@ def migrate(settings: Settings) -> None:
     DeclarationError
         A contract gained a required field without becoming a new major version.
     ServiceError
-        PostgreSQL does not answer, or somebody's transaction stays open; names it.
+        PostgreSQL does not answer, or somebody's transaction stays open, which it names, or waited for this one.
     ZoneError
         The installation was created with another time zone.
     """
@@ -179,6 +179,11 @@ def migrate(settings: Settings) -> None:
             with connection.begin_nested():
                 _bring_up_to_date(connection, settings)
         except OperationalError as error:
+            if isinstance(error.orig, errors.DeadlockDetected):
+                raise ServiceError(
+                    "nothing is migrated: migrating and a transaction that began meanwhile waited for each other; "
+                    "migrate again"
+                ) from error
             if not isinstance(error.orig, errors.LockNotAvailable):
                 raise
             told = {"patience": PATIENCE, "schemas": list(SCHEMAS)}
