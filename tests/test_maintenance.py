@@ -97,8 +97,9 @@ def test_leftovers_of_killed_writers_go(anywhere: Settings) -> None:
 
 def test_old_verdicts_go_but_the_last_of_each_gate(settings: Settings) -> None:
     now = dt.datetime.now(dt.UTC)
+    judged = [("input", 300), ("input", 31), ("input", 29), ("input", 10), ("output", 40), ("output", 32)]
     with psycopg.connect(settings.url("owner")) as connection:
-        for gate, age in (("input", 10), ("input", 29), ("input", 31), ("input", 300), ("output", 32), ("output", 40)):
+        for gate, age in (("output", -900), *judged):  # the first while the clock was ahead
             connection.execute(
                 "INSERT INTO control.validation (analysis, gate, chunk, asset, expectation, severity, success, message,"
                 " judged_at) VALUES ('a', %s, %s, 'search', 'E', 'info', true, 'm', %s)",
@@ -110,7 +111,7 @@ def test_old_verdicts_go_but_the_last_of_each_gate(settings: Settings) -> None:
 
     with psycopg.connect(settings.url("owner")) as connection:
         left = connection.execute("SELECT gate, chunk FROM control.validation ORDER BY 1, 2").fetchall()
-    assert left == [("input", "chunk10"), ("input", "chunk29"), ("output", "chunk32")]
+    assert left == [("input", "chunk10"), ("input", "chunk29"), ("output", "chunk-900"), ("output", "chunk32")]
 
 
 @pytest.mark.parametrize(("keep_days", "left"), [(30, [3, 4, 5]), (1, [4, 5])])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PRUNE_VERDICTS = text("""
 DELETE FROM control.validation WHERE judged_at < :before AND (analysis, gate, chunk) NOT IN (
   SELECT DISTINCT ON (analysis, gate) analysis, gate, chunk FROM control.validation
-  ORDER BY analysis, gate, judged_at DESC, validation_id DESC
+  ORDER BY analysis, gate, validation_id DESC
 )
 """)
 

@@ -98,6 +98,8 @@ def test_the_verdict_is_of_the_last_chunk_audited(verdicts: dict[str, bool], exp
     judge(settings, "before", critical=not verdicts["critical"])
     judge(settings, "last", **verdicts)
     judge(settings, "not yet audited", "input", critical=False)
+    with engine(settings.url("owner")).begin() as connection:  # while the clock was ahead
+        connection.execute(text("UPDATE control.validation SET judged_at = '2099-01-01' WHERE chunk = 'before'"))
     assert sales(settings)["audit"] == expected
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
 import pyarrow as pa
 import pytest
 
@@ -51,6 +52,20 @@ def test_chunks_recording_the_same_day_at_once_leave_it_once(settings: Settings)
             done.result()
     assert sorted(rows(settings, "SELECT event_id FROM control.quarantine")) == [(uuid.UUID(int=n),) for n in (1, 2, 3)]
     assert rows(settings, "SELECT count(*) FROM control.validation") == [(100,)]
+
+
+def test_the_verdicts_of_a_chunk_are_found_among_those_of_others(settings: Settings) -> None:
+    """Each gate of each chunk replaces its own; an analysis has half a million after a month of steady landing."""
+    with psycopg.connect(settings.url("owner")) as connection:
+        connection.execute(
+            "INSERT INTO control.validation (analysis, gate, chunk, asset, expectation, severity, success, message)"
+            " SELECT 'sold', 'input', n / 10, 'booking', 'E', 'info', true, 'm' FROM generate_series(1, 20000) AS n"
+        )
+        connection.execute("ANALYZE control.validation")
+        explained = connection.execute(
+            "EXPLAIN DELETE FROM control.validation WHERE analysis = 'sold' AND gate = 'input' AND chunk = '7'"
+        )
+        assert "validation_chunk" in str(explained.fetchall())
 
 
 def test_days_that_were_not_judged_stay(settings: Settings) -> None:

@@ -187,7 +187,7 @@ validation = Table(
     Column("observed", Text, comment="What was seen, as JSON."),
     Column("message", Text, nullable=False),
     _instant("judged_at", default=True),
-    Index("validation_analysis", "analysis", "judged_at"),
+    Index("validation_chunk", "analysis", "gate", "chunk"),
     schema="control",
     comment="Every expectation's verdict, for both gates.",
 )
