@@ -260,6 +260,18 @@ def test_a_chunk_of_weeks_is_as_long_as_the_window_not_as_many_weeks(
     assert [len(c.days) for c in chunks] == [4, 4, 4]
 
 
+@pytest.mark.parametrize(
+    ("every", "before", "periods"),
+    [(Every.DAY, 0, [366, 366, 268]), (Every.DAY, 400, [400, 600]), (Every.WEEK, 0, [52, 52, 40])],
+)
+def test_an_event_of_a_wrong_date_makes_days_stale_in_chunks_of_a_year(
+    every: Every, before: int, periods: list[int], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(monkeypatch, before=before, every=every)
+    tiny.touch(settings, 1, {0: 1, 999: 1})
+    assert [len(c.days) for c in plan(settings, "sales")] == periods
+
+
 @pytest.mark.parametrize(("before", "days"), [(0, [4, 4, 2]), (1, [4, 3, 3])])
 def test_chunks_are_filled_before_the_next_begins(
     before: int, days: list[int], settings: Settings, monkeypatch: pytest.MonkeyPatch

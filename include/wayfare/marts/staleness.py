@@ -67,6 +67,10 @@ what its output day stands on. `state`: every output day, the input rows of its 
 _STATE = text(f"{DAYS} SELECT output_on, rows, stale FROM state ORDER BY output_on")  # noqa: S608 - a constant
 
 
+MOST_DAYS = 366
+"""Days of a chunk, however few events they have: each costs time and memory of its own, and one event with a wrong date
+makes stale every day between it and the others."""
+
 _DAYS_IN = {Every.DAY: 1, Every.WEEK: 7, Every.MONTH: 28}
 
 
@@ -84,8 +88,9 @@ def plan(
 ) -> list[Chunk]:
     """The stale output days of an analysis as of the latest batch, in chunks of at most `chunk_rows` input rows.
 
-    `first` and `last` bound the output days; `force` makes every day between them stale. A chunk may exceed the bound
-    so as to hold as many days as its window is long: reading a long window is paid once for all of them.
+    `first` and `last` bound the output days; `force` makes every day between them stale. A chunk has at most
+    `MOST_DAYS`. It may exceed both so as to hold as many days as its window is long: reading a long window is paid once
+    for all of them.
 
     Raises
     ------
@@ -136,15 +141,17 @@ def parameters(analysis: BehaviorAnalysis, through: int, digest: str) -> dict[st
 def _group(
     wanted: Sequence[dt.date], rows: dict[dt.date, int], analysis: BehaviorAnalysis, most_rows: int
 ) -> list[list[dt.date]]:
-    """Days in order, cut where the next would exceed `most_rows` and both sides keep a window's length of days."""
+    """Days in order, cut where the next would be too much, and both sides keep a window's length of days."""
     fewest = max(1, (analysis.window.before + analysis.window.after) // _DAYS_IN[analysis.mart.every])
+    most = MOST_DAYS // _DAYS_IN[analysis.mart.every]
     groups: list[list[dt.date]] = []
     group: list[dt.date] = []
     read, read_to = 0, dt.date.min
     for place, day in enumerate(wanted):
         start, stop = analysis.reads_of(day)
         added = _rows_between(rows, max(start, read_to + dt.timedelta(1)), stop)
-        if group and read + added > most_rows and min(len(group), len(wanted) - place) >= fewest:
+        full = read + added > most_rows or len(group) >= most
+        if group and full and min(len(group), len(wanted) - place) >= fewest:
             groups.append(group)
             group, read = [], 0
             added = _rows_between(rows, start, stop)
