@@ -200,6 +200,14 @@ def test_a_reader_who_stays_does_not_hold_up_the_others(settings: Settings, monk
     assert tiny.query(settings, "SELECT lost FROM bi.sales") == [(3,)]
 
 
+def test_who_vacuums_a_mart_does_not_hold_up_its_publications(settings: Settings) -> None:
+    put(settings, chunk([0], analysis="stock"), [])
+    with psycopg.connect(settings.url("owner")) as vacuuming:
+        vacuuming.execute("LOCK TABLE marts.stock_superseded IN SHARE UPDATE EXCLUSIVE MODE")
+        put(settings, chunk([0], analysis="stock", through=2), [("a", day(0), 1)])
+    assert tiny.query(settings, "SELECT resource_id, on_hand FROM bi.stock") == [("a", 1)]
+
+
 _BROKEN = {
     "removed": {"columns": {"sold": count("Items sold.")}},
     "retyped": {"columns": {**tiny.Sales.mart.columns, "mean": measure("Mean price.", "text")}},

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg2.errors
+
 from wayfare.analyses.api import Additivity, Column, Every
 from wayfare.errors import DeclarationError
 
@@ -112,10 +114,19 @@ def _create(cursor: Any, name: str, mart: Mart, wanted: Mapping[str, Column]) ->
 
 
 def summarize(cursor: Any, analysis: BehaviorAnalysis) -> None:
-    """Let the indexes know of rows just written: ranges of pages that they do not know are read for every day."""
+    """Let the indexes know of rows just written: ranges of pages that they do not know are read for every day.
+
+    While somebody vacuums the mart, or adds an index to it, that is left to the next publication. To be called last:
+    nothing else of the transaction is as impatient.
+    """
     name = analysis.relation
-    for table in [name, superseded(name)] if analysis.mart.vintage else [name]:
-        cursor.execute("SELECT brin_summarize_new_values(%s)", (f'marts."{table}_day"',))
+    cursor.execute("SAVEPOINT written")
+    cursor.execute("SET LOCAL lock_timeout = '100ms'")
+    try:
+        for table in [name, superseded(name)] if analysis.mart.vintage else [name]:
+            cursor.execute("SELECT brin_summarize_new_values(%s)", (f'marts."{table}_day"',))
+    except psycopg2.errors.LockNotAvailable:
+        cursor.execute("ROLLBACK TO SAVEPOINT written")
 
 
 def _existing(cursor: Any, name: str) -> dict[str, tuple[str, bool]]:
