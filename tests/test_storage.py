@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import fsspec
 import pytest
+from s3fs import S3FileSystem
 
 import stores
 from wayfare import storage
@@ -36,6 +38,24 @@ def test_only_temporary_files_of_more_than_a_day_are_swept(anywhere: Settings) -
         stores.write(f"{folder}/{name}", b"x", age_days=age_days)
     assert storage.sweep(anywhere.storage) == 1
     assert _names(folder) == ["1.parquet", "1.parquet.bb.tmp"]
+
+
+def test_an_object_store_tells_when_files_were_written_as_it_lists_them(
+    s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3):
+        stores.write(f"{s3}/listed/{n}.parquet", b"x", age_days=n)
+    call, asked = S3FileSystem._call_s3, []
+
+    async def asking(self: S3FileSystem, method: str, *given: object, **named: object) -> object:
+        asked.append(method)
+        return await call(self, method, *given, **named)
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", asking)
+    found = storage.files(f"{s3}/listed", ".parquet")
+    now = dt.datetime.now(dt.UTC)
+    assert [round((now - at) / dt.timedelta(days=1)) for at in found.values()] == [0, 1, 2]
+    assert asked == ["list_objects_v2"]
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(anywhere: Settings) -> None:

@@ -133,12 +133,14 @@ def files(url: str, ending: str = "") -> dict[str, dt.datetime]:
     with _told(url):
         fs, path = filesystem(url)
         try:
-            listed = fs.find(path)
+            listed = fs.find(path, detail=True)
         except FileNotFoundError:  # not even the bucket is there: the first file written makes it
-            listed = []
-        for file in (file for file in listed if file.endswith(ending)):
-            with contextlib.suppress(FileNotFoundError):  # somebody has just removed it
-                found[file] = fs.modified(file).astimezone(dt.UTC)
+            listed = {}
+        for file, details in listed.items():
+            if file.endswith(ending):
+                with contextlib.suppress(FileNotFoundError):  # somebody has just removed it
+                    written_at = details.get("LastModified") or fs.modified(file)  # S3 lists it; asking is a request
+                    found[file] = written_at.astimezone(dt.UTC)
     return found
 
 
