@@ -5,6 +5,9 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 ARGS ?=
 
+# Many short processes run the same code, and where this is set each would compile it anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup run down test chaos lint bench image env lock lock-check docs docs-check pictures clean help
 
 help:  ## list these targets

@@ -12,5 +12,5 @@ class PreloadedLocalExecutor(LocalExecutor):
 
     def start(self) -> None:
         """Import what tasks need, then fork the workers."""
-        import_module("wayfare.preloaded")
+        import_module("wayfare_airflow.preloaded")
         super().start()
