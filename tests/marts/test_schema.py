@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from marts import tiny
 from marts.tiny import day
 from wayfare.analyses.api import Every
 from wayfare.analyses.chunk import Chunk
+from wayfare.errors import ConfigurationError, DeclarationError
 from wayfare.marts import publish
 
 if TYPE_CHECKING:
@@ -49,6 +51,34 @@ def test_a_week_is_complete_when_the_window_of_its_last_day_is_past(
     for batch, (on, is_complete) in enumerate([(9, False), (10, True)], 1):
         tiny.touch(settings, batch, {on: 1})
         assert tiny.query(settings, "SELECT is_complete FROM bi.sales") == [(is_complete,)]
+
+
+@pytest.mark.parametrize("vintage", [False, True])
+def test_to_become_a_vintage_or_cease_to_be_one_wants_a_new_version(
+    vintage: bool,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tiny.Sales, "mart", replace(tiny.Sales.mart, vintage=not vintage))
+    put(settings, "sales", [0], [])
+    monkeypatch.setattr(tiny.Sales, "mart", replace(tiny.Sales.mart, vintage=vintage))
+    with pytest.raises(DeclarationError, match=r"its mart became a vintage, or ceased to be one, .* set version=2"):
+        put(settings, "sales", [0], [])
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("TABLE marts.sales (city text, search_on date)", "marts.sales is there without its index sales_day"),
+        ("VIEW bi.sales AS SELECT 1 AS one", "bi.sales is there and is not Wayfare's view .* name of view column"),
+        ("TABLE bi.sales (one int)", 'bi.sales is there and is not Wayfare\'s view .*"sales" is not a view'),
+    ],
+)
+def test_what_somebody_made_by_hand_is_not_taken_for_the_mart(made: str, said: str, settings: Settings) -> None:
+    with psycopg.connect(settings.url("owner")) as connection:
+        connection.execute(f"CREATE {made}")
+    with pytest.raises(ConfigurationError, match=said):
+        put(settings, "sales", [0], [])
 
 
 def test_every_table_view_and_column_is_described(settings: Settings) -> None:

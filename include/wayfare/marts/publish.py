@@ -47,6 +47,8 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
         There is no result, or it has two rows for one key.
     DeclarationError
         The mart changed its shape without becoming a new version.
+    ConfigurationError
+        A table or view of its name is there which Wayfare did not make.
     ServiceError
         PostgreSQL did not answer or refused; a retry may help.
     """

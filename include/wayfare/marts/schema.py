@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import psycopg2.errors
+from psycopg2 import errors
 
 from wayfare.analyses.api import Additivity, Column, Every
-from wayfare.errors import DeclarationError
+from wayfare.errors import ConfigurationError, DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,8 +43,10 @@ def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
     Raises
     ------
     DeclarationError
-        The mart lost or retyped a column, its grain grew, its output day is another, or its days became weeks or
-        months, without becoming a new version.
+        The mart lost or retyped a column, its grain grew, its output day is another, it became a vintage or ceased to
+        be one, or its days became weeks or months, without becoming a new version.
+    ConfigurationError
+        A table of that name is there which Wayfare did not make.
     """
     mart, name = analysis.mart, analysis.relation
     _follow(cursor, name, analysis, mart.all_columns | ({"published_in": _PUBLISHED_IN} if mart.vintage else {}))
@@ -64,6 +66,11 @@ def _follow(cursor: Any, name: str, analysis: BehaviorAnalysis, wanted: Mapping[
     existing = _existing(cursor, f"marts.{name}")
     if not existing:
         _create(cursor, name, analysis.mart, wanted)
+    elif not _existing(cursor, f"marts.{name}_day"):
+        raise ConfigurationError(
+            f"analysis {analysis.name}: marts.{name} is there without its index {name}_day: Wayfare did not make it; "
+            "rename it, or drop it"
+        )
     _refuse_breaking_change(analysis, wanted, existing)
     for column, (_, required) in existing.items():
         if required and wanted[column].nullable:
@@ -75,7 +82,13 @@ def _follow(cursor: Any, name: str, analysis: BehaviorAnalysis, wanted: Mapping[
 
 
 def create_views(cursor: Any, analysis: BehaviorAnalysis) -> None:
-    """Create, extend, describe and grant `bi.<mart>`, and `bi.<mart>_history` for a vintage."""
+    """Create, extend, describe and grant `bi.<mart>`, and `bi.<mart>_history` for a vintage.
+
+    Raises
+    ------
+    ConfigurationError
+        A view or table of that name is there which Wayfare did not make.
+    """
     mart, name = analysis.mart, analysis.relation
     expressions = {n: f'mart."{n}"' for n in mart.all_columns} | {"is_complete": _complete(analysis)}
     current = mart.view_columns
@@ -125,7 +138,7 @@ def summarize(cursor: Any, analysis: BehaviorAnalysis) -> None:
     try:
         for table in [name, superseded(name)] if analysis.mart.vintage else [name]:
             cursor.execute("SELECT brin_summarize_new_values(%s)", (f'marts."{table}_day"',))
-    except psycopg2.errors.LockNotAvailable:
+    except errors.LockNotAvailable:
         cursor.execute("ROLLBACK TO SAVEPOINT written")
 
 
@@ -149,10 +162,12 @@ def _refuse_breaking_change(
     changed = [n for n, (type_, _) in existing.items() if n not in wanted or wanted[n].type != type_]
     changed += [n for n in keys if existing and n not in existing]
     if changed:
+        what = f"column {changed[0]!r} of its mart was removed, retyped or added to the grain"
+        if "published_in" in changed and "published_in" not in analysis.mart.all_columns:
+            what = "its mart became a vintage, or ceased to be one"
         raise DeclarationError(
-            f"analysis {analysis.name}: column {changed[0]!r} of its mart was removed, retyped or added to the grain, "
-            f"but marts.{analysis.relation} is published: set version={analysis.mart.version + 1} in its Mart, and "
-            "the new shape is published beside the old"
+            f"analysis {analysis.name}: {what}, but marts.{analysis.relation} is published: set "
+            f"version={analysis.mart.version + 1} in its Mart, and the new shape is published beside the old"
         )
 
 
@@ -201,7 +216,13 @@ def _select(cursor: Any, view: str, expressions: Mapping[str, str], source: str)
 
 def _create_view(cursor: Any, name: str, select: str) -> None:
     if not _shows(cursor, name, select):
-        cursor.execute(f'CREATE OR REPLACE VIEW bi."{name}" AS {select}')
+        try:
+            cursor.execute(f'CREATE OR REPLACE VIEW bi."{name}" AS {select}')
+        except (errors.InvalidTableDefinition, errors.WrongObjectType) as error:
+            told = str(error).splitlines()[0]
+            raise ConfigurationError(
+                f"bi.{name} is there and is not Wayfare's view ({told}): rename it, or drop it"
+            ) from error
     cursor.execute(f'GRANT SELECT ON bi."{name}" TO {READER}')
 
 
