@@ -186,7 +186,7 @@ GRANTED: list[tuple[str, str, str]] = [
     ("pipeline", "GRANT TRUNCATE ON staging.view TO wayfare_pipeline", "TRUNCATE staging.view"),
     ("pipeline", "GRANT UPDATE (event_on) ON staging.view TO wayfare_pipeline", "UPDATE staging.view"),
     ("pipeline", "GRANT SELECT ON control.producer TO wayfare_pipeline", "SELECT control.producer"),
-    ("pipeline", "CREATE TABLE marts.old (n int)", "may not INSERT marts.old"),
+    ("pipeline", "CREATE TABLE marts.old (n int)", "cannot publish marts.old: it belongs to wayfare,"),
     ("bi", "GRANT USAGE ON SCHEMA staging TO wayfare_bi; GRANT SELECT ON staging.view TO wayfare_bi", "staging.view"),
     ("bi", "GRANT INSERT ON bi.own TO wayfare_bi", "INSERT bi.own"),
     ("bi", "GRANT CREATE ON SCHEMA public TO wayfare_bi", "may CREATE in schema public"),
@@ -205,6 +205,18 @@ def test_a_role_that_may_more_or_less(settings: Settings, role: str, statement: 
         found = the_failure(given)
     assert found.check == f"role.{role}"
     assert told in found.found
+
+
+def test_marts_that_somebody_else_published_are_given_to_the_pipeline(settings: Settings) -> None:
+    views = "CREATE VIEW bi.old AS TABLE marts.old; CREATE VIEW bi.old_history AS TABLE marts.old"
+    run(settings, f"CREATE TABLE marts.old (n int); {views}; CREATE VIEW bi.own AS SELECT 1 AS n")
+    run(settings, "GRANT SELECT ON ALL TABLES IN SCHEMA bi TO wayfare_bi")
+    with login(settings, role="wayfare_pipeline") as url:
+        given = with_url(settings, "pipeline", url)
+        found = the_failure(given)
+        assert found.fix.count("ALTER VIEW bi.old") == 2
+        run(settings, found.fix)
+        assert failures(given) == []
 
 
 def test_what_a_role_may_beyond_tables(settings: Settings) -> None:

@@ -36,14 +36,13 @@ _RIGHTS = {
         "control.validation": "SELECT INSERT UPDATE DELETE",
         "control.publication": "SELECT INSERT UPDATE DELETE",
         "control.published_day": "SELECT INSERT UPDATE DELETE",
-        "marts.*": "INSERT",
     },
     "bi": {"bi.*": "SELECT"},
 }
-"""What a role may do to tables and views, as migrating and publishing grant it."""
+"""What a role may do to tables and views, as migrating and publishing grant it; its own it may do anything to."""
 
 _CREATES = {"pipeline": ["marts", "bi"]}
-"""Schemas in which a role creates: there it may do anything to what it made."""
+"""Schemas in which a role creates, and owns what publishing makes: the marts' tables and their views."""
 
 _PRIVILEGES = text("""
 SELECT nspname, relname, privilege,
@@ -56,6 +55,17 @@ CROSS JOIN has_schema_privilege(CAST(:role AS name), n.oid, 'USAGE') AS usable
 CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) privilege
 WHERE nspname IN ('staging', 'control', 'marts', 'bi') AND relkind IN ('r', 'p', 'v', 'm')
 ORDER BY 1, 2, 3
+""")
+_OTHERS = text("""
+SELECT c.oid::regclass::text AS found, relowner::regrole::text AS owner,
+  format('ALTER %s %s OWNER TO %I', CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.oid::regclass,
+    CAST(:role AS name)) AS fix
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE (nspname, relkind) IN (('marts', 'r'), ('bi', 'v')) AND nspname = ANY (:creates)
+  AND NOT pg_has_role(CAST(:role AS name), relowner, 'USAGE')
+  AND EXISTS (SELECT FROM pg_class mart WHERE mart.relnamespace = to_regnamespace('marts')
+    AND c.relname IN (mart.relname, mart.relname || '_history'))
+ORDER BY nspname DESC, relname
 """)
 # What reaches past tables: found, and the statement that takes it away.
 _BEYOND = text("""
@@ -127,10 +137,17 @@ def _fault(connection: Connection, check: str, role: str, name: str) -> Finding 
             fix = f"REVOKE {privilege} ON {schema}.{table} FROM {name}, or from what it is a member of"
             return failed(check, f"{name} may {privilege} {schema}.{table}", fix)
         if not whole and privilege in rights:
-            mine = f"ALTER TABLE marts.{table} OWNER TO {name}: somebody else published it before"
-            fix = mine if schema == "marts" else "run `wayfare migrate`, which grants it"
+            fix = "run `wayfare migrate`, which grants it"
             return failed(check, f"{name} may not {privilege} {schema}.{table}", fix)
-    return None
+    return _owned_by_others(connection, check, name, creates)
+
+
+def _owned_by_others(connection: Connection, check: str, name: str, creates: list[str]) -> Finding | None:
+    others = connection.execute(_OTHERS, {"role": name, "creates": creates}).all()
+    if not others:
+        return None
+    found = f"{name} cannot publish {others[0].found}: it belongs to {others[0].owner}, who published it before"
+    return failed(check, found, "; ".join(other.fix for other in others))
 
 
 def told(error: SQLAlchemyError) -> str:
