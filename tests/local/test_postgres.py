@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from waiting import until
+from wayfare.errors import ServiceError
 from wayfare.local import stack
 from wayfare.local.postgres import EmbeddedPostgres, free_port
 
@@ -62,6 +63,15 @@ def test_it_survives_a_kill_and_keeps_what_was_committed(server: EmbeddedPostgre
 def test_it_is_found_though_somebody_closes_a_folder_above_it(server: EmbeddedPostgres) -> None:
     server.data.parent.chmod(0o700)
     assert server.running()
+
+
+def test_what_pg_ctl_says_is_told(tmp_path: Path) -> None:
+    """Of a copy whose files belong to somebody else, the log ends with what the server said long before."""
+    (tmp_path / "PG_VERSION").write_text("18\n")
+    (tmp_path / "log").write_text("database system is shut down\n")
+    (tmp_path / "postmaster.pid").touch(mode=0)
+    with pytest.raises(ServiceError, match=r'could not open PID file ".*": Permission denied\ndatabase system is'):
+        EmbeddedPostgres(tmp_path, free_port(), "x").start()
 
 
 def test_a_wrong_password_is_refused(server: EmbeddedPostgres) -> None:

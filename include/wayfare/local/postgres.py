@@ -59,7 +59,7 @@ class EmbeddedPostgres:
         Raises
         ------
         ServiceError
-            The server did not start; the message ends with its log.
+            The server did not start; the message is what `pg_ctl` said, then the end of the server's log.
         """
         if not (self.data / "PG_VERSION").exists():
             self._initialize()
@@ -69,8 +69,8 @@ class EmbeddedPostgres:
         options = f"-p {self.port} -k {shlex.quote(self._socket_dir())}"  # which a shell reads
         done = self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(log), "-o", options, "start")
         if done.returncode != 0:
-            tail = log.read_text(errors="replace")[-2000:] if log.exists() else done.stderr
-            raise ServiceError(f"PostgreSQL did not start on port {self.port}:\n{tail}")
+            tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+            raise ServiceError(f"PostgreSQL did not start on port {self.port}: {done.stderr.strip()}\n{tail}")
 
     def running(self) -> bool:
         """Whether the server of this data folder is up."""
