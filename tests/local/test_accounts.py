@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from wayfare.cli.local import migrate
 from wayfare.errors import ConfigurationError
 from wayfare.local import accounts, postgres
 from wayfare.settings import Settings
@@ -58,6 +60,11 @@ def test_an_owner_need_not_be_a_superuser() -> None:
                 assert connection.execute("SELECT current_user").fetchone() == (role,)
         with psycopg.connect(server.url("airflow", "airflow", PASSWORDS["airflow"])) as connection:
             connection.execute("CREATE TABLE metadata ()")
+        with psycopg.connect(server.url("wayfare", "wayfare_pipeline", PASSWORDS["wayfare_pipeline"])) as connection:
+            connection.execute("CREATE TABLE marts.sales ()")
+        for url in (owner, server.url("airflow", "agency", "x")):
+            dump = [postgres._binaries() / "pg_dump", "--format=custom", f"--file={server.data.parent / 'dump'}", url]
+            subprocess.run(dump, check=True)
         other = server.url("wayfare", "nobody", "x")
         with pytest.raises(ConfigurationError, match=r"account nobody of WAYFARE_DATABASE_URL: .*CREATEROLE.*ADMIN"):
             accounts.set_passwords(other, PASSWORDS)
@@ -66,6 +73,17 @@ def test_an_owner_need_not_be_a_superuser() -> None:
             database.migrate(Settings(home=server.data.parent, database_url=other))
         for url in (owner, other):
             database.engine(url).dispose()
+
+
+@pytest.mark.parametrize("told", [{}, {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////tmp/airflow.db"}])
+def test_airflow_is_told_where_its_metadata_is(told: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in {f"{role.upper()}_PASSWORD": "x" for role in accounts.ROLES}.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.delenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", raising=False)
+    for variable, value in told.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=r"set AIRFLOW__DATABASE__SQL_ALCHEMY_CONN to postgresql.*SQLite"):
+        migrate()
 
 
 def test_the_login_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def migrate() -> None:
     missing = [f"{role.upper()}_PASSWORD" for role, password in passwords.items() if not password]
     if missing:
         raise ConfigurationError(f"set {', '.join(missing)}: accounts have no default")
+    accounts.require_metadata(os.environ)
     settings = get_settings()
     owner = settings.url("owner")
     accounts.create_databases(owner)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ROLES = ("wayfare_landing", "wayfare_pipeline", "wayfare_bi", "airflow")
 """Roles that log in; the schema's migration creates all but Airflow's without a password."""
 
+_METADATA = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+
 
 @contextlib.contextmanager
 def _administering(url: str) -> Iterator[psycopg.Connection]:
@@ -71,6 +73,7 @@ def create_databases(url: str) -> None:
 def set_passwords(url: str, passwords: Mapping[str, str]) -> None:
     """Let each role of `passwords` log in with its password, and give the database `airflow` to role `airflow`.
 
+    An owner that is no superuser becomes a member of the roles that own tables, or it could not dump them.
     PostgreSQL is sent what it would keep of a password: a statement that it refuses it writes to its log.
     """
     with _administering(_on_database(url, "airflow")) as connection:
@@ -80,9 +83,26 @@ def set_passwords(url: str, passwords: Mapping[str, str]) -> None:
             kept = connection.pgconn.encrypt_password(password.encode(), role.encode()).decode()
             connection.execute(sql.SQL(verb).format(sql.Identifier(role), sql.Literal(kept)))
         if not connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = CURRENT_USER").fetchall()[0][0]:
-            connection.execute("GRANT airflow TO CURRENT_USER WITH INHERIT TRUE, SET TRUE")
+            connection.execute("GRANT airflow, wayfare_pipeline TO CURRENT_USER WITH INHERIT TRUE, SET TRUE")
         connection.execute("ALTER DATABASE airflow OWNER TO airflow")
         connection.execute("ALTER SCHEMA public OWNER TO airflow")
+
+
+def require_metadata(environment: Mapping[str, str]) -> None:
+    """See that Airflow is told where its metadata is, rather than falling back on a file of its own.
+
+    Raises
+    ------
+    ConfigurationError
+        It is not.
+    """
+    told = [environment.get(f"{_METADATA}{suffix}", "") for suffix in ("", "_CMD", "_SECRET")]
+    if not any(told) or told[0].startswith("sqlite"):
+        raise ConfigurationError(
+            f"set {_METADATA} to postgresql+psycopg2://airflow:PASSWORD@HOST:PORT/airflow, with the password of "
+            "AIRFLOW_PASSWORD: Airflow would else keep its metadata in a file of SQLite, of which its other processes "
+            "know nothing"
+        )
 
 
 def migrate_airflow(environment: Mapping[str, str], log: Path) -> None:
