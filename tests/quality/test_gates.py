@@ -205,7 +205,9 @@ def test_a_day_file_that_lost_events_is_refused(settings: Settings) -> None:
     chunk = staged(settings, bookings([100] * 5))
     (url,) = snapshots.paths(settings, chunk)["booking"]
     rewrite(url, "FROM file LIMIT 4")
-    with pytest.raises(GateError, match="as many events as the change log says"):
+    with pytest.raises(
+        GateError, match=r"as many events as the change log says(.|\n)*What to do: remove the folder `sna"
+    ):
         quality.validate(settings, chunk)
 
 

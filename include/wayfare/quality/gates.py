@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
     from wayfare.snapshots import DayFile
 
+_RULE = (
+    "correct the rule in expect_input, or let more be set aside (WAYFARE_QUARANTINE_SHARE), then run the analysis "
+    "again; events that are staged stay as they are, so have their source mended for those to come"
+)
+_FILES = (
+    "remove the folder `snapshots` of the storage, which is made again from staging, and run the analysis again; if it "
+    "is refused again, staging itself is not what was landed: a backup restored on top of what is there puts every "
+    "event there twice, so restore it as docs/operations.md says"
+)
 _BROKEN = """
 SELECT event_type, rule, count(*) AS events, list(CAST(event_id AS text) ORDER BY event_id)[:5] AS first
 FROM quarantined GROUP BY event_type, rule ORDER BY event_type, rule
@@ -69,11 +78,8 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
             f"{settings.quarantine_share:.2%} be set aside"
         )
         reasons += [f"{name}: {n:,} events break {rule}; first: {', '.join(ids)}" for name, rule, n, ids in broken]
-    advice = (
-        "correct the rule in expect_input, or let more be set aside (WAYFARE_QUARANTINE_SHARE), then run the analysis "
-        "again; events that are staged stay as they are, so have their source mended for those to come"
-    )
-    _refuse(chunk, "input", reasons, page, advice)
+    is_other = any(v.asset == VOLUME.asset for v in failures)
+    _refuse(chunk, "input", reasons, page, _FILES if is_other else _RULE)
     return {"rows": rows, "quarantined": quarantined, "warnings": _warnings(judgments), "docs": page}
 
 
