@@ -74,5 +74,6 @@ class WeekendBreaks(BehaviorAnalysis):
         )
 
     def totals(self, given: Inputs) -> Frame:
-        """Items, straight from the events."""
-        return given["booking"].select(trips=nw.len())
+        """Items of the days asked for, straight from the events."""
+        asked = given["booking"].join(given.days, how="semi", left_on="event_on", right_on="output_on")
+        return asked.select(trips=nw.len())
