@@ -22,9 +22,9 @@ def _file(settings: Settings, path: str, *, age_days: float) -> str:
 
 
 def test_day_files_go_once_their_successor_is_old(anywhere: Settings) -> None:
-    superseded = _file(anywhere, "snapshots/search/2026-03-01/9-64a0b.parquet", age_days=50)
-    just_superseded = _file(anywhere, "snapshots/search/2026-03-01/10-64a0a.parquet", age_days=45)
-    current = _file(anywhere, "snapshots/search/2026-03-01/11-64a0d.parquet", age_days=5)
+    superseded = _file(anywhere, "snapshots/search/2026-03-01/9-64a0b.parquet", age_days=5)
+    just_superseded = _file(anywhere, "snapshots/search/2026-03-01/10-64a0a.parquet", age_days=4)
+    current = _file(anywhere, "snapshots/search/2026-03-01/11-64a0d.parquet", age_days=2)
     written_again = _file(anywhere, "snapshots/search/2026-03-03/9-64a0b.parquet", age_days=1)
     its_successor = _file(anywhere, "snapshots/search/2026-03-03/10-64a0c.parquet", age_days=40)
     never_superseded = _file(anywhere, "snapshots/search/2026-03-02/9.parquet", age_days=400)

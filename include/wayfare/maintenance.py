@@ -29,17 +29,18 @@ DELETE FROM control.validation WHERE judged_at < :before AND (analysis, gate, ch
 """)
 
 
-FOLD_AFTER_DAYS = 3
-"""A run that plans today is over by then, or is planned anew."""
+RUN_DAYS = 3
+"""A run that plans today is over by then, or is planned anew: a chunk takes less whose every task hangs each time that
+it is tried. Former states of days go then, for each run on a day in progress leaves one."""
 
 
 def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
-    """Remove what has not been needed for `keep_days` days, and fold the change log up to `FOLD_AFTER_DAYS` ago.
+    """Remove what has not been needed for `keep_days` days, and fold the change log up to `RUN_DAYS` ago.
 
     Returns `files` and `verdicts` removed, and `changes`, the rows that the change log has less.
 
-    A run must not last longer than `keep_days`: its files would go while it works. Airflow removes an XCom's file
-    when the task runs again, and forgets it with the run.
+    Superseded day files are kept for `RUN_DAYS` at most. A run must not last longer than `keep_days`: its files would
+    go while it works. Airflow removes an XCom's file when the task runs again, and forgets it with the run.
 
     Raises
     ------
@@ -49,12 +50,13 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
     if keep_days < 1:
         raise ConfigurationError(f"keep_days is {keep_days}; keep at least 1 day, or a running chunk loses its files")
     now = dt.datetime.now(dt.UTC)
-    before = now - dt.timedelta(days=keep_days)
+    before, run_before = (now - dt.timedelta(days=days) for days in (keep_days, min(keep_days, RUN_DAYS)))
     storage = settings.storage
-    removed = sweep(storage) + sum(part(storage, before) for part in (_prune_work, _prune_superseded, _prune_xcoms))
+    removed = sweep(storage) + _prune_work(storage, before) + _prune_xcoms(storage, before)
+    removed += _prune_superseded(storage, run_before)
     with database.engine(settings.url("pipeline")).begin() as connection:
         verdicts = connection.execute(_PRUNE_VERDICTS, {"before": before}).rowcount
-    changes = fold(settings.url("pipeline"), now - dt.timedelta(days=min(keep_days, FOLD_AFTER_DAYS)))
+    changes = fold(settings.url("pipeline"), run_before)
     return {"files": removed, "verdicts": verdicts, "changes": changes}
 
 
