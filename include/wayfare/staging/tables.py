@@ -115,7 +115,7 @@ rejection = Table(
     ),
     Index("rejection_once", "source", "line", "raw_digest", unique=True),
     schema="staging",
-    comment="Lines that landing refused, kept whole until a replay lands them.",
+    comment="Lines that landing refused, kept whole, and whether a replay has settled them.",
 )
 
 batch = Table(
