@@ -248,6 +248,25 @@ def test_a_value_that_does_not_fit_is_the_datas_fault(settings: Settings, monkey
     assert not fsspec.filesystem("file").exists(CHUNK.result(settings.storage))
 
 
+@pytest.mark.parametrize("share", ["1.5::DOUBLE", "1.5::FLOAT", "1.5"])
+def test_a_fraction_is_refused_where_the_mart_has_whole_numbers(
+    share: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(_Odd):
+        """A fraction of money, beside whole numbers that are floats."""
+
+        mart = replace(Demand.mart, columns={**Demand.mart.columns, "share": measure("Cents.", "bigint")})
+        frame = f"output_on AS search_on, 'LIS' AS destination, 2::DOUBLE AS searches, {share} AS share"
+
+    _register(monkeypatch, Odd())
+    with pytest.raises(
+        DataError, match=r"analysis odd: analyze .*mart column share has 1\.5, which is no whole number"
+    ):
+        _run(settings)
+    monkeypatch.setattr(Odd, "frame", Odd.frame.replace("1.5", "if(day(output_on) > 1, NULL, 3)"))
+    assert [(r["searches"], r["share"]) for r in _run(settings)] == [(2, 3), (2, None)]
+
+
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
@@ -292,11 +311,29 @@ def test_what_analyze_gets_wrong_is_told(settings: Settings, monkeypatch: pytest
         "analyze returns NoneType; end it with `return`": lambda _: None,
         "analyze returns DuckDBPyRelation; end it with": lambda given: nw.to_native(given.days),
         'analyze asks for what is not there: .*"nowhere"': lambda given: given.days.select("nowhere"),
+        "analyze cannot be computed: Parser Error": lambda given: nw.from_native(nw.to_native(given.days).filter(">>")),
     }
     for said, analyze_ in wrong.items():
         odd.analyze = analyze_  # type: ignore[method-assign]
         with pytest.raises(DeclarationError, match=f"analysis demand: {said}"):
             analyze(settings, CHUNK)
+
+
+@pytest.mark.parametrize(
+    "destination",
+    ["strptime('soon', '%d/%m/%Y')", "regexp_extract('LIS', '(')", "(FROM range(day(output_on) + 1))", "error('no')"],
+)
+def test_what_cannot_be_computed_names_the_analysis_and_is_not_tried_again(
+    destination: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(_Odd):
+        """A text that is no date, a pattern that is none, several rows for one."""
+
+        frame = f"output_on AS search_on, {destination} AS destination, 1 AS searches, 2 AS share"
+
+    _register(monkeypatch, Odd())
+    with pytest.raises(DataError, match=r"(?s)analysis odd: analyze cannot be computed: .*; correct it, or let it say"):
+        _run(settings)
 
 
 def test_too_little_memory_names_the_setting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,11 +351,11 @@ def test_too_little_memory_names_the_setting(settings: Settings, monkeypatch: py
 
 def test_a_frame_that_left_duckdb_comes_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     class Odd(Demand):
-        """Pandas at the end."""
+        """Pandas at the end, with an index of its own."""
 
         def analyze(self, given: Inputs) -> nw.LazyFrame[Any]:
             frame = super().analyze(given).collect(backend="pandas")
-            return frame.lazy()
+            return nw.from_native(nw.to_native(frame).set_axis(["one"])).lazy()
 
     _register(monkeypatch, Odd())
     stage(settings, 1, [event("search", "2026-03-01")])

@@ -27,7 +27,7 @@ from wayfare.analyses.chunk import Chunk
 from wayfare.analyses.registry import analyses
 from wayfare.doctor import spark as examination
 from wayfare.engines import analyze
-from wayfare.errors import DataError
+from wayfare.errors import DataError, DeclarationError
 from wayfare.pipeline import bring_up_to_date
 
 if TYPE_CHECKING:
@@ -215,12 +215,25 @@ def test_what_is_kept_is_computed_once_and_pandas_comes_back(
     assert [r["searches"] for r in _run(_on_spark(settings, remote), monkeypatch, Once())] == [1]
 
 
-@pytest.mark.parametrize("value", ["9223372036854775807 + event_on.day", "'many'"])
-def test_a_value_that_does_not_fit_is_the_datas_fault(
-    settings: Settings, remote: str, monkeypatch: pytest.MonkeyPatch, value: str
+@pytest.mark.parametrize(
+    ("value", "fault", "says"),
+    [
+        ("9223372036854775807 + event_on.day", DataError, "fit"),
+        ("'many'", DataError, "fit"),
+        ("raise_error('no')", DataError, "cannot be computed"),
+        ("nowhere", DeclarationError, "asks for what is not there"),
+    ],
+)
+def test_what_is_wrong_with_an_analysis_is_told(
+    settings: Settings,
+    remote: str,
+    monkeypatch: pytest.MonkeyPatch,
+    value: str,
+    fault: type[Exception],
+    says: str,
 ) -> None:
     class Odd(Demand):
-        """More than a bigint, or text where a number belongs."""
+        """More than a bigint, text where a number belongs, an error of its own, or a column that nobody has."""
 
         def analyze(self, given: Inputs) -> nw.LazyFrame[Any]:
             days = nw.to_native(given.days)
@@ -229,7 +242,7 @@ def test_a_value_that_does_not_fit_is_the_datas_fault(
                 days.selectExpr("output_on AS search_on", "'LIS' AS destination", f"{sql} AS searches", "1 AS share")
             )
 
-    with pytest.raises(DataError, match="fit"):
+    with pytest.raises(fault, match=says):
         _run(_on_spark(settings, remote), monkeypatch, Odd())
     assert not storage.exists(CHUNK.result(settings.storage))
 

@@ -98,22 +98,27 @@ def answer(
     Raises
     ------
     DeclarationError
-        It returns no frame, or asks for what is not there.
+        It returns no frame, asks for what is not there, or is no query.
     DataError
-        A value does not fit where it is put.
+        A value does not fit where it is put, or is none that can be computed with.
     """
     where = f"analysis {analysis.name}: {function}"
     try:
         frame = getattr(analysis, function)(given)
         if not isinstance(frame, nw.LazyFrame | nw.DataFrame):
             raise DeclarationError(f"{where} returns {type(frame).__name__}; end it with `return` and a Narwhals frame")
-        yield frame
+        yield nw.maybe_reset_index(frame)  # pandas' would come along as a column
     except (duckdb.BinderException, duckdb.CatalogException) as error:
         raise DeclarationError(f"{where} asks for what is not there: {error}") from error
     except nw.exceptions.NarwhalsError as error:  # of a column that is not there, it names the others
         raise DeclarationError(f"{where} asks for what is not there: {error.__context__ or error}") from error
     except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
         raise DataError(f"{where}: a value does not fit its column: {error}") from error
+    except duckdb.InvalidInputException as error:  # a text that is no date, or a pattern that is none
+        says = "correct it, or let it say what becomes of such a value"
+        raise DataError(f"{where} cannot be computed: {error}; {says}") from error
+    except (duckdb.ProgrammingError, duckdb.NotSupportedError) as error:
+        raise DeclarationError(f"{where} cannot be computed: {error}") from error
 
 
 @contextlib.contextmanager

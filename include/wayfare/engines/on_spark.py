@@ -18,7 +18,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from wayfare import snapshots, storage
-from wayfare.errors import ConfigurationError, DataError, ServiceError
+from wayfare.errors import ConfigurationError, DataError, DeclarationError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -59,8 +59,10 @@ def spark_session(settings: Settings) -> Iterator[SparkSession]:
         No server is configured.
     ServiceError
         It does not answer, or breaks off.
+    DeclarationError
+        The analysis asks for what is not there.
     DataError
-        A value does not fit where the analysis puts it.
+        A value does not fit where the analysis puts it, or is none that can be computed with.
     """
     remote = settings.spark_remote and settings.spark_remote.get_secret_value()
     if not remote:
@@ -83,10 +85,12 @@ def spark_session(settings: Settings) -> Iterator[SparkSession]:
             yield session
         finally:
             session.stop()
-    except connect.AnalysisException:
-        raise  # the analysis asks for what Spark does not have: nobody's data and no service is at fault
+    except connect.AnalysisException as error:
+        raise DeclarationError(f"Spark: the analysis asks for what is not there: {error}") from error
     except (connect.ArithmeticException, connect.NumberFormatException, connect.DateTimeException) as error:
         raise DataError(f"Spark: a value does not fit: {error}") from error
+    except connect.SparkRuntimeException as error:
+        raise DataError(f"Spark: the analysis cannot be computed: {error}") from error
     except connect.SparkConnectGrpcException as error:
         raise ServiceError(f"{where} broke off: {error}") from error
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import duckdb
+    from duckdb.sqltypes import DuckDBPyType
 
-    from wayfare.analyses.api import BehaviorAnalysis
+    from wayfare.analyses.api import BehaviorAnalysis, SqlType
     from wayfare.analyses.chunk import Chunk
     from wayfare.engines.frames import Frames
     from wayfare.settings import Settings
@@ -46,7 +47,8 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
     DeclarationError
         The analysis returns no frame or other columns than its mart declares, or asks for what is not there.
     DataError
-        A value does not fit its mart column, or is a date before the year 1 or after 9999.
+        A value does not fit its mart column, such as a fraction one of whole numbers; is a date before the year 1 or
+        after 9999; or is none that can be computed with.
     ConfigurationError
         The analysis needs more memory than the settings give it.
     ServiceError
@@ -89,10 +91,20 @@ def _mart_rows(
 ) -> duckdb.DuckDBPyRelation:
     """The rows of the chunk's days, with the mart's columns and types, ordered by grain."""
     mart = analysis.mart
-    typed = found.project(", ".join(f'CAST("{n}" AS {c.type}) AS "{n}"' for n, c in mart.all_columns.items()))
+    types = dict(zip(found.columns, found.types, strict=True))
+    typed = found.project(", ".join(f'{_fitted(n, c.type, types[n])} AS "{n}"' for n, c in mart.all_columns.items()))
     days = connection.from_arrow(days_of(chunk)).project(f'output_on AS "{mart.day}"')
     grain = ", ".join(f'"{name}"' for name in mart.grain)
     return typed.set_alias("result").join(days.set_alias("days"), f'"{mart.day}"', how="semi").order(grain)
+
+
+def _fitted(name: str, wanted: SqlType, given: DuckDBPyType) -> str:
+    """SQL of a column of the result as its mart's type; a cast would round a fraction, and money with it."""
+    cast = f'CAST("{name}" AS {wanted})'
+    if wanted in {"bigint", "integer"} and given.id in {"float", "double", "decimal"}:
+        told = f"error('mart column {name} has ' || \"{name}\" || ', which is no whole number')"
+        return f'CASE WHEN "{name}" <> trunc("{name}") THEN {told} ELSE {cast} END'
+    return cast
 
 
 def _write(
