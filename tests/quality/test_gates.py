@@ -15,7 +15,7 @@ from quality.selling import DAY, DEAR, DEAR_RULE, Sold, bookings, broken, chunk_
 from snapshots.staged_events import event, stage
 from wayfare import engines, marts, quality, snapshots, storage
 from wayfare.analyses import registry
-from wayfare.analyses.api import Additivity, Column, Every, Expect, Mart, count, key
+from wayfare.analyses.api import Additivity, Column, Every, Expect, Mart, count, key, measure
 from wayfare.analyses.chunk import Chunk
 from wayfare.analyses.economic_results import EconomicResults
 from wayfare.analyses.sales import LONGEST_LEAD, SOLD_IN_TIME
@@ -284,7 +284,21 @@ def test_what_totals_gets_wrong_is_told(settings: Settings, sold: Sold) -> None:
         'totals asks for what is not there: .*"unit"': lambda given: given["booking"].select(
             items=nw.col("unit").sum()
         ),
+        "totals has 33.3.* for price_minor, which is bigint; a total": lambda given: given["booking"].select(
+            price_minor=nw.col("price").sum() / 3
+        ),
+        "totals has nan for items, which is bigint; a total": lambda given: given["booking"].select(
+            items=nw.lit(math.nan)
+        ),
+        "totals has '.*' for price_minor, which is bigint; a total": lambda given: given["booking"].select(
+            price_minor=nw.col("booking_id").max()
+        ),
+        r"totals has .*date\(2026, 6, 1\) for seen_on, which is date; a total": lambda given: given["booking"].select(
+            seen_on=nw.col("event_on").max()
+        ),
     }
+    seen = {**Sold.mart.columns, "seen_on": measure("The last day.", "date")}
+    sold.mart = replace(Sold.mart, columns=seen)  # type: ignore[misc]  # of this one instance
     for said, totals in wrong.items():
         sold.totals = totals  # type: ignore[method-assign]
         with pytest.raises(DeclarationError, match=f"analysis sold: {said}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from wayfare.errors import DeclarationError
@@ -33,7 +34,10 @@ def suite(connection: duckdb.DuckDBPyConnection, analysis: BehaviorAnalysis, giv
     Raises
     ------
     DeclarationError
-        `totals` is not one row of the mart's columns, or asks for what is not there.
+        `totals` is not one row of the mart's columns, asks for what is not there, or gives a column what it cannot
+        add up to.
+    DataError
+        A value in it cannot be computed with.
     """
     expects = (
         *mart_expects(analysis.mart),
@@ -83,7 +87,16 @@ def _total_expects(analysis: BehaviorAnalysis, given: Inputs) -> list[Expect]:
         raise DeclarationError(
             f"analysis {analysis.name}: totals has {', '.join(sorted(unknown))}; its columns are columns of the mart"
         )
-    return [_total(analysis.mart, name, value) for name, value in totals[0].items() if value is not None]
+    sums = {name: value for name, value in totals[0].items() if value is not None}
+    for name, value in sums.items():
+        kind = analysis.mart.columns[name].type
+        adds_up = kind not in {"text", "date", "timestamptz"} and isinstance(value, int | float | Decimal)
+        if not adds_up or (kind != "double precision" and value % 1 != 0):
+            raise DeclarationError(
+                f"analysis {analysis.name}: totals has {value!r} for {name}, which is {kind}; a total is what a column "
+                "of numbers adds up to, and whole where they are"
+            )
+    return [_total(analysis.mart, name, value) for name, value in sums.items()]
 
 
 def _total(mart: Mart, name: str, value: Any) -> Expect:
