@@ -16,7 +16,7 @@ from marts import tiny
 from marts.tiny import day
 from wayfare.analyses.api import Every, Window
 from wayfare.errors import ConfigurationError, DeclarationError, ZoneError
-from wayfare.marts import plan
+from wayfare.marts import plan, status
 from wayfare.marts import publish as publish_result
 from wayfare.marts.fingerprint import fingerprint
 from wayfare.staging.database import engine
@@ -153,6 +153,10 @@ def test_days_of_a_version_of_days_are_none_of_a_version_of_weeks(
     publish(settings, range(9), through=1, rows=1)
     monkeypatch.setattr(tiny.Sales, "mart", replace(tiny.Sales.mart, every=Every.WEEK, version=2))
     assert planned(settings) == sorted({_begins(n, Every.WEEK) for n in range(9)})
+    (chunk,) = plan(settings, "sales")
+    tiny.write_result(settings, chunk, [("LIS", chunk.days[0], 1, None)])
+    publish_result(settings, chunk, run_id="test")
+    assert [(s["rows"], s["last_on"], s["stale_days"]) for s in status(settings)] == [(1, chunk.days[-1], 0)]
 
 
 def test_bounds_restrict_and_force_adds(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,8 +48,9 @@ SELECT (SELECT count(*) FROM state WHERE stale), coalesce(least(
 
 _STANDING = text("""
 SELECT coalesce(sum(rows), 0)::bigint AS rows, max(output_on) AS last_on FROM control.published_day
-WHERE analysis = :analysis
+WHERE analysis = :analysis AND output_on = date_trunc(:every, output_on)::date
 """)
+"""Of days that begin no period of the mart, the rows are in the table of another version."""
 
 _LAST_PUBLICATION = text("""
 SELECT publication_id, published_at, run_id FROM control.publication
@@ -88,7 +89,7 @@ def status(settings: Settings) -> list[dict[str, object]]:
 
 def _status(settings: Settings, connection: Connection, found: BehaviorAnalysis, latest: int) -> dict[str, object]:
     named = {"analysis": found.name}
-    standing = connection.execute(_STANDING, named).one()
+    standing = connection.execute(_STANDING, {**named, "every": found.mart.every.value}).one()
     published = connection.execute(_LAST_PUBLICATION, named).one_or_none()
     audit = connection.execute(_LAST_AUDIT, named).one_or_none()
     parameters = staleness.parameters(found, latest, fingerprint(settings, found))
