@@ -185,6 +185,10 @@ def test_a_failing_row_gives_none_of_its_events(tmp_path: Path) -> None:
         ('{ value = "{a}", when = { a = { matches = "^X[0-9]+$" } } }', {"a": "X12a"}, None),
         ('{ value = 1, when = { due = { above = "{a}" } } }', {"a": "2026-01-10"}, None),
         ('{ value = 1, when = { due = { above = "{a}" } } }', {"a": "2026-01-09"}, 1),
+        ('{ value = 1, when = { a = { at_least = "2026-01-09" } } }', {"a": "2026-01-08"}, None),
+        ('{ value = 1, when = { a = { at_least = "2026-01-09" } } }', {"a": "2026-01-10"}, 1),
+        ('{ value = 1, when = { a = { below = "2026-01-09T12:00:00Z" } } }', {"a": "2026-01-09T12:30:00+01:00"}, 1),
+        ('{ value = 1, when = { a = { below = "10" } } }', {"a": "9"}, 1),
         ('"{a}"', {"a": "  padded\u00a0 "}, "padded"),
         ('{ extract = "([0-9]+) child", of = "{a}", otherwise = 0 }', {"a": "2 adults, 1 child"}, "1"),
         ('{ extract = "([0-9]+) child", of = "{a}", otherwise = 0 }', {"a": "2 adults"}, "0"),
@@ -318,6 +322,11 @@ def test_every_factor_of_a_product_adds_as_much(tmp_path: Path) -> None:
             'key = "{id}"',
             'key = "{id}"\nwhen = { id = { mtches = "a" } }',
             "'mtches' is not a test; did you mean 'matches'",
+        ),
+        (
+            'key = "{id}"',
+            'key = "{id}"\nwhen = { day = { above = "31/01/2026" } }',
+            "events[0].when.day: '31/01/2026' is no number, nor a date like 2026-01-31",
         ),
         (
             'fields.currency = "{currency}"',

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from wayfare.duck import literal
 from wayfare.landing.mapping.values import (
+    DATE,
     DECIMAL,
+    INSTANT,
+    NUMBER,
     Check,
     Expression,
     Mistake,
@@ -152,7 +155,7 @@ class Scope:
             return replace(of, sql=f"regexp_matches({of.text}, {pattern(bound)})")
         if test in _COMPARISONS:
             limit = self.value(bound)
-            order = next((_ORDERED[o.type] for o in (of, limit) if o.type in _ORDERED), as_number)
+            order = next((_ORDERED[o.type] for o in (of, limit) if o.type in _ORDERED), None) or _as_written(limit)
             left, right = order(of), order(limit)
             checks = checks_of([left, right])
             return replace(left, sql=f"({left.sql} {_COMPARISONS[test]} {right.sql})", checks=checks)
@@ -167,6 +170,16 @@ class Scope:
 
 
 _ORDERED = {"date": as_date, "instant": as_instant}
+
+
+def _as_written(bound: Expression) -> Callable[[Expression], Expression]:
+    """How what a bound is of is read: as a date or an instant where the bound is one in the mapping, else a number."""
+    if not bound.is_constant:
+        return as_number
+    for shape, order in ((DATE, as_date), (INSTANT, as_instant), (NUMBER, as_number)):
+        if re.fullmatch(shape, bound.label):
+            return order
+    raise Mistake(f"{bound.label!r} is no number, nor a date like 2026-01-31, nor an instant like 2026-01-31T12:00:00Z")
 
 
 def _constant(spec: float) -> Expression:

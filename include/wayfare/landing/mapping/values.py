@@ -16,9 +16,9 @@ Type = Literal["text", "number", "whole", "date", "instant", "flag"]
 
 DECIMAL = "DECIMAL(38, 9)"
 _LISTED = 100
-_NUMBER = r"[+-]?[0-9]{1,15}(\.[0-9]{1,9}0*)?"
-_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
+NUMBER = r"[+-]?[0-9]{1,15}(\.[0-9]{1,9}0*)?"
+DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 
 
 class Mistake(Exception):  # noqa: N818 - becomes a DeclarationError once file and place are known
@@ -135,7 +135,7 @@ def read_as(kind: str, text: str, written: str) -> str:
 
 def decimal_of(sql: str) -> str:
     """SQL that reads text as an exact decimal; NULL where it is none."""
-    return read_as(DECIMAL, sql, _NUMBER)
+    return read_as(DECIMAL, sql, NUMBER)
 
 
 def _only_from_text(of: Expression, wanted: str) -> None:
@@ -179,7 +179,7 @@ def as_date(of: Expression) -> Expression:
         return of
     _only_from_text(of, "a date")
     says = "is not a date like 2026-01-31; if dates are written another way, give the mapping their format"
-    return derived([of], read_as("DATE", of.sql, _DATE), "date", "not_a_date", says)
+    return derived([of], read_as("DATE", of.sql, DATE), "date", "not_a_date", says)
 
 
 def as_instant(of: Expression) -> Expression:
@@ -188,7 +188,7 @@ def as_instant(of: Expression) -> Expression:
         return of
     _only_from_text(of, 'an instant; write {on = DATE, at = "12:00"}')
     says = "is not an instant like 2026-01-31T12:00:00Z; give the mapping its format and zone"
-    return derived([of], read_as("TIMESTAMPTZ", of.sql, _INSTANT), "instant", "not_an_instant", says)
+    return derived([of], read_as("TIMESTAMPTZ", of.sql, INSTANT), "instant", "not_an_instant", says)
 
 
 def as_flag(of: Expression) -> Expression:
