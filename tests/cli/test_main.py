@@ -55,6 +55,13 @@ def test_code_that_gives_up_with_a_text(monkeypatch: pytest.MonkeyPatch, capsys:
     assert (ended, capsys.readouterr().err) == ([2], "wayfare: no key\n")
 
 
+@pytest.mark.usefixtures("settings")
+def test_a_fault_says_what_was_done_before_it(tmp_path: Path) -> None:
+    (tmp_path / "b.parquet").write_bytes(b"damaged")
+    code, told = _run("land", write(tmp_path / "a.jsonl", [event()]), str(tmp_path / "b.parquet"))
+    assert (code, told.splitlines()[1:]) == (2, ["1 events before that are staged; the same again goes on after them"])
+
+
 @pytest.mark.parametrize(
     ("redirected", "answer"),
     [

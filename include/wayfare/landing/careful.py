@@ -67,7 +67,11 @@ class CarefulDecoder:
         """
         event, twice = _parse(text)
         if not isinstance(event, dict):
-            raise Refused(Fault("not_an_object", "the line is JSON but no object; an event is one object of fields"))
+            raise Refused(
+                Fault(
+                    "not_an_object", "the line is JSON but no object; an event is one object, and each line one event"
+                )
+            )
         if twice is not None:
             raise Refused(self._duplicate(twice), event)
         try:

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+from wayfare.errors import WayfareError
 from wayfare.landing import sources
 from wayfare.landing.decode import Decoder, decoders
 from wayfare.staging.batches import Stager
@@ -76,6 +77,10 @@ def stage_all(stager: Stager, runs: Iterable[Lines], decoding: Sequence[Decoder]
             pending.popleft()
             begin()
             landed += stager.stage(incoming, replayed=replayed)
+    except WayfareError as error:
+        if landed.landed:
+            error.add_note(f"{landed.landed:,} events before that are staged; the same again goes on after them")
+        raise
     finally:
         for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)

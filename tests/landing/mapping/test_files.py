@@ -229,7 +229,12 @@ def test_a_name_that_cannot_be_stored_is_no_column(settings: Settings, mapping: 
 def test_a_file_without_the_mapped_columns_is_refused_whole(settings: Settings, mapping: Path, tmp_path: Path) -> None:
     data = tmp_path / "other.csv"
     data.write_text("ident,day\nb1,2026-01-02\n", encoding="utf-8")
-    with pytest.raises(DeclarationError, match="no column or value is called 'id'"):
-        import_files(settings, str(mapping), [str(data)])
+    sound = tmp_path / "shop.csv"
+    sound.write_text(HEADER + "b1,2026-01-02,FAO,10.50,no,\n", encoding="utf-8")
+    with pytest.raises(
+        DeclarationError, match=r"other\.csv: .*shop\.toml: .*no column or value is called 'id'"
+    ) as told:
+        import_files(settings, str(mapping), [str(sound), str(data)])
+    assert told.value.__notes__ == ["1 events before that are staged; the same again goes on after them"]
     with pytest.raises(DataError, match="no such file"):
         import_files(settings, str(mapping), [str(tmp_path / "missing.csv")])

@@ -113,6 +113,14 @@ def test_a_file_that_is_written_another_way_says_what_to_declare(tmp_path: Path,
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("data", ['[{"a": 1}]\n', '{\n  "a": 1\n}\n'])
+def test_json_that_is_not_one_object_a_line_is_refused(tmp_path: Path, data: str) -> None:
+    file = tmp_path / "data.json"
+    file.write_text(data, encoding="utf-8")
+    with pytest.raises(DataError, match=r"data\.json: none of its first lines is a JSON object .* one object a line"):
+        rows(file, Layout(format="jsonl"))
+
+
 @pytest.mark.parametrize("end", [b"\x31", "\udc00x,1\n".encode("utf-16-le", "surrogatepass")])
 def test_utf16_that_breaks_off_or_holds_half_a_pair_is_damaged(tmp_path: Path, end: bytes) -> None:
     file = tmp_path / "data.csv"

@@ -54,7 +54,7 @@ def import_files(
     Raises
     ------
     DeclarationError
-        The mapping is wrong, or names columns that a file does not have.
+        The mapping is wrong, or names columns that a file does not have; batches before that are staged.
     DataError
         A file is missing, damaged or not of its format; batches before that are staged.
     ServiceError
@@ -79,7 +79,16 @@ def mapped_runs(
     rows = max(1, settings.landing_rows // _EVENTS_PER_ROW)
     written = layout(name)
     with _mapper(name) as mapped:
-        yield (mapped(lines) for source in files for lines in read(source, written, rows, progress or (lambda _: None)))
+        found = (lines for source in files for lines in read(source, written, rows, progress or (lambda _: None)))
+        yield (_of_its_file(mapped, lines) for lines in found)
+
+
+def _of_its_file(mapped: Callable[[Lines], Lines], lines: Lines) -> Lines:
+    """The lines mapped; what is wrong with the mapping may be only so for the columns of this file."""
+    try:
+        return mapped(lines)
+    except DeclarationError as error:
+        raise DeclarationError(f"{lines.source}: {error}") from error
 
 
 def reread(rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:

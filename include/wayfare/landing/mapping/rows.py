@@ -95,13 +95,18 @@ def read(source: str, layout: Layout, rows: int, progress: Callable[[int], None]
     Raises
     ------
     DataError
-        The file is missing, damaged or not of its format; or a CSV whose header names a column twice.
+        The file is missing, damaged or not of its format; a CSV whose header names a column twice; or no JSON Lines.
     """
     form = layout.format_of(source)
     reader = partial(_text, layout, form) if form in _TEXTS else None
     header = None
     for lines in sources.read(source, form, rows, progress, reader):
         header = lines.header or header or _header(layout.columns or _names(lines.table["json"]))
+        if form == "jsonl" and not header:
+            raise DataError(
+                f"{source}: none of its first lines is a JSON object with names; write one object a line, as"
+                " `jq -c '.[]'` does of an array"
+            )
         yield replace(lines, header=header)
 
 
