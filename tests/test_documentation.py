@@ -16,14 +16,29 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from wayfare.analyses.api import BehaviorAnalysis
+
 
 def test_the_committed_pages_are_what_the_code_says() -> None:
     assert registry.analyses()
     assert documentation.main(["--check"]) == 0
 
 
+def _install(monkeypatch: pytest.MonkeyPatch, *found: BehaviorAnalysis) -> None:
+    """Make `found` the only analyses, and this package's own."""
+    tiny.install(monkeypatch, *found)
+    monkeypatch.setattr(documentation, "PACKAGE", tiny.__name__)
+
+
+def test_an_analysis_of_another_package_has_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found by its entry point where it is installed, and is none of what is committed here."""
+    committed = documentation.pages()
+    monkeypatch.setitem(registry.analyses(), "sales", tiny.Sales())
+    assert documentation.pages() == committed
+
+
 def test_every_field_rule_and_column_has_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny.install(monkeypatch, tiny.Sales(), tiny.Stock())
+    _install(monkeypatch, tiny.Sales(), tiny.Stock())
     text = documentation.pages()["data-dictionary.md"]
     for event_type in EVENT_TYPES.values():
         section = text.split(f"### {event_type.name}\n")[1].split("\n###")[0]
@@ -39,7 +54,7 @@ def test_every_field_rule_and_column_has_its_row(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_catalog_has_one_row_per_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny.install(monkeypatch, tiny.Sales(), tiny.Stock())
+    _install(monkeypatch, tiny.Sales(), tiny.Stock())
     rows = [line for line in documentation.pages()["analyses.md"].splitlines() if line.startswith("| [")]
     page, question, level = "analyses/", "How many were sold, and what's the mean price?", "How much is there?"
     assert rows == [
@@ -51,7 +66,7 @@ def test_the_catalog_has_one_row_per_analysis(monkeypatch: pytest.MonkeyPatch) -
 def test_an_analysis_page_shows_its_docstring_and_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = Picture("Sold by day.", "SELECT search_on AS x, sum(sold) AS y FROM bi.sales GROUP BY 1")
     monkeypatch.setattr(tiny.Sales, "picture", picture)
-    tiny.install(monkeypatch, tiny.Sales())
+    _install(monkeypatch, tiny.Sales())
     text = documentation.pages()["analyses/sales.md"]
     assert "How many were sold" in text
     assert "![Sold by day.](sales.svg)" in text
