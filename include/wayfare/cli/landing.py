@@ -58,7 +58,7 @@ def land(
 
 @app.command()
 def replay(reason: _Reason = None, source: _Source = None, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Land the lines of open rejections again, after the contract, the reference data or the clock was mended."""
+    """Land the lines of open rejections again, after a mapping, contract, clock or the reference data was mended."""
     from wayfare import landing
     from wayfare.settings import get_settings
 

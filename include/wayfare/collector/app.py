@@ -229,7 +229,7 @@ def _documented() -> dict[str, Any]:
     content = {_JSON: {"schema": {"oneOf": [*schemas, {"type": "array", "items": one, "maxItems": MAX_EVENTS}]}}}
     lines = {"schema": {"type": "string", "description": "One JSON event per line."}}
     refusals = {
-        400: "The body holds no event, or is damaged.", 401: "No token, or one that is not known.",
+        400: "The body holds no event, or is cut off.", 401: "No token, or one that is not known.",
         408: "The body came too slowly.", 413: "Too large.", 415: "An unknown type or encoding of the content.",
         429: "More events than the producer's rate; see Retry-After.", 503: "Overloaded, or a service is away.",
     }  # fmt: skip
