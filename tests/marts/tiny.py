@@ -57,7 +57,7 @@ class Stock(BehaviorAnalysis):
 def install(monkeypatch: pytest.MonkeyPatch, *found: BehaviorAnalysis) -> None:
     """Make `found` the only analyses there are."""
     known = registry.analyses()
-    for name in list(known):
+    for name in reversed(list(known)):  # which come back the other way round
         monkeypatch.delitem(known, name)
     for analysis in found:
         monkeypatch.setitem(known, analysis.name, analysis)

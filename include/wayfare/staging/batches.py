@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from wayfare.contracts import EVENT_TYPES, EventType
 from wayfare.errors import ConfigurationError, DataError, ServiceError
-from wayfare.staging import bulk
+from wayfare.staging import bulk, rejections
 from wayfare.staging.database import NOT_MIGRATED, check_zone, transaction
-from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Staged, kept_table, rejection_table
+from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Staged
 from wayfare.staging.sealing import Seal, seal_of
 
 if TYPE_CHECKING:
@@ -33,11 +33,7 @@ _INSTANT = pa.timestamp("us", "UTC")
 _TEMPORARY = (
     "CREATE TEMP TABLE IF NOT EXISTS incoming_key (event_id uuid, ordinal bigint) ON COMMIT DELETE ROWS",
     "CREATE TEMP TABLE IF NOT EXISTS touching (booking_id text) ON COMMIT DELETE ROWS",
-    "CREATE TEMP TABLE IF NOT EXISTS replayed (rejection_id bigint) ON COMMIT DELETE ROWS",
-    (
-        "CREATE TEMP TABLE IF NOT EXISTS refused (line bigint, event_type text, event_id text, reason text, field text,"
-        " message text, raw bytea, raw_digest uuid) ON COMMIT DELETE ROWS"
-    ),
+    *rejections.TEMPORARY,
 )
 # A client that is lost while the server answers it gives up the lock as soon as one that is lost while it sends.
 _LOCK = "SET LOCAL tcp_user_timeout = '60s'; SELECT pg_advisory_xact_lock(%s)"
@@ -58,38 +54,6 @@ INSERT INTO control.change (event_type, event_on, batch_id, rows)
 SELECT DISTINCT %(table)s, event_on, %(batch_id)s, 0 FROM staging.{table}
 WHERE booking_id IN (SELECT booking_id FROM touching) AND batch_id < %(batch_id)s
 ON CONFLICT DO NOTHING
-"""
-_REJECT = """
-WITH kept AS (
-  INSERT INTO staging.rejection
-    (batch_id, source, format, header, line, event_type, event_id, reason, field, message, raw, raw_digest, sealed)
-  SELECT DISTINCT ON (line, raw_digest) %s, %s, %s, %s,
-    line, event_type, event_id, reason, field, message, raw, raw_digest, %s
-  FROM refused ORDER BY line, raw_digest, ctid
-  ON CONFLICT (source, line, raw_digest) DO UPDATE
-  SET batch_id = CASE WHEN rejection.resolved_batch_id IS NULL THEN rejection.batch_id ELSE excluded.batch_id END,
-    event_type = excluded.event_type, event_id = excluded.event_id,
-    reason = excluded.reason, field = excluded.field, message = excluded.message, resolved_batch_id = NULL
-  WHERE rejection.resolved_batch_id IS NOT NULL
-    OR (rejection.reason, rejection.field, rejection.message)
-      IS DISTINCT FROM (excluded.reason, excluded.field, excluded.message)
-  RETURNING batch_id
-)
-SELECT count(*) FROM kept WHERE batch_id = %s
-"""
-_RENEW = """
-UPDATE staging.rejection r
-SET reason = n.reason, field = n.field, message = n.message, event_type = n.event_type, event_id = n.event_id
-FROM refused n WHERE r.rejection_id = n.line AND r.resolved_batch_id IS NULL
-"""
-_SETTLE = """
-WITH settled AS (
-  UPDATE staging.rejection SET resolved_batch_id = %s
-  WHERE rejection_id IN (SELECT rejection_id FROM replayed EXCEPT SELECT line FROM refused)
-    AND resolved_batch_id IS NULL
-  RETURNING 1
-)
-SELECT count(*) FROM settled
 """
 _BATCH = """
 INSERT INTO control.batch (batch_id, landed_at, source, landed, duplicates, conflicts, rejected)
@@ -192,14 +156,17 @@ class _Batch:
             self._log_changes(fresh, batch_id)
         duplicates = self._duplicates(again)
         conflicts = again.filter(pc.invert(pc.is_in(again, duplicates)))
-        rejections = [*incoming.rejections, *self._conflicts(conflicts)]
+        refused = [*incoming.rejections, *self._conflicts(conflicts)]
         counts = Landed(
             incoming.read, sum(len(t) for _, t in fresh), len(duplicates), len(conflicts), len(incoming.rejections)
         )
-        kept = (self._settle if replayed else self._reject)(rejections, batch_id)
+        if replayed:
+            kept = rejections.settle(self._cursor, incoming, refused, batch_id)
+        else:
+            kept = rejections.keep(self._cursor, incoming, self._seal, refused, batch_id)
         if fresh or kept:
             self._insert_batch(counts, batch_id)
-        return Staged(counts, duplicates.to_pylist(), rejections)
+        return Staged(counts, duplicates.to_pylist(), refused)
 
     def _claim(self) -> pa.Array:
         """Stage the ids that are new; ordinals of the events whose id was staged, or came earlier in the batch."""
@@ -265,25 +232,6 @@ class _Batch:
             for name in touched:
                 self._cursor.execute(_TOUCH.format(table=name), {"table": name, "batch_id": batch_id})
 
-    def _reject(self, rejections: list[Rejection], batch_id: int) -> int:
-        """Keep what was refused, with its raw line and the newest reason; returns how many were not open before."""
-        if not rejections:
-            return 0
-        incoming = self._incoming
-        self._send("refused", kept_table(incoming, rejections, self._seal))
-        header = None if self._seal else incoming.header
-        parameters = (batch_id, incoming.source, incoming.format, header, self._seal is not None, batch_id)
-        (kept,) = self._numbers(_REJECT, parameters)
-        return kept
-
-    def _settle(self, rejections: list[Rejection], batch_id: int) -> int:
-        """Mark the replayed rejections that are staged now, renew the others' reason; returns how many were settled."""
-        self._send("replayed", pa.table({"rejection_id": self._incoming.lines}))
-        self._send("refused", rejection_table(self._incoming, rejections))
-        self._cursor.execute(_RENEW)
-        (settled,) = self._numbers(_SETTLE, (batch_id,))
-        return settled
-
     def _insert_batch(self, counts: Landed, batch_id: int) -> None:
         incoming = self._incoming
         self._cursor.execute(
@@ -298,8 +246,8 @@ class _Batch:
         if len(rows):
             bulk.copy_in(self._cursor, table, rows)
 
-    def _numbers(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[int]:
-        self._cursor.execute(statement, parameters)
+    def _numbers(self, statement: str) -> list[int]:
+        self._cursor.execute(statement)
         return [number for (number,) in self._cursor.fetchall()]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from wayfare.contracts import EventType
-    from wayfare.staging.sealing import Seal
 
 MAX_RAW = 1 << 20
 """Bytes kept of a refused line; no longer line can be an event."""
@@ -110,35 +108,3 @@ class Staged:
     landed: Landed
     duplicates: list[int]
     refused: list[Rejection]
-
-
-def rejection_table(incoming: Incoming, rejections: list[Rejection]) -> pa.Table:
-    """The rejections by their line, and why each is one."""
-    texts = {
-        name: pa.array([getattr(r, name) for r in rejections], pa.string())
-        for name in ("event_type", "event_id", "reason", "field", "message")
-    }
-    return pa.table({"line": incoming.lines.take(_ordinals(rejections)), **texts})
-
-
-def kept_table(incoming: Incoming, rejections: list[Rejection], seal: Seal | None) -> pa.Table:
-    """The same with their raw bytes (no line ending, at most `MAX_RAW`), sealed where there is a seal, and a digest.
-
-    The digest is of all that tells how a line is read: of its format and header too, where it has a header.
-    """
-    table = rejection_table(incoming, rejections)
-    lines = incoming.raw.take(_ordinals(rejections)).to_pylist()
-    raws = [raw.removesuffix(b"\n").removesuffix(b"\r")[:MAX_RAW] for raw in lines]
-    read_as = b"" if incoming.header is None else f"{incoming.format}\0{incoming.header}\0".encode()
-    known_by = [read_as + raw for raw in raws]
-    if seal:
-        digests = seal.digests(known_by)
-        raws = seal.seal(raws, table["line"].to_pylist(), incoming.source, incoming.format, incoming.header)
-    else:
-        digests = [hashlib.md5(known, usedforsecurity=False).digest() for known in known_by]
-    table = table.append_column("raw", pa.array(raws, pa.binary()))
-    return table.append_column("raw_digest", pa.array(digests, pa.binary(16)))
-
-
-def _ordinals(rejections: list[Rejection]) -> pa.Array:
-    return pa.array([r.ordinal for r in rejections], pa.int64())
