@@ -9,7 +9,6 @@ day that is an output day no more, because the analysis reads less or looks less
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -66,21 +65,11 @@ what its output day stands on. `state`: every output day, the input rows of its 
 
 _STATE = text(f"{DAYS} SELECT output_on, rows, stale FROM state ORDER BY output_on")  # noqa: S608 - a constant
 
-
 MOST_DAYS = 366
 """Days of a chunk, however few events they have: each costs time and memory of its own, and one event with a wrong date
 makes stale every day between it and the others."""
 
 _DAYS_IN = {Every.DAY: 1, Every.WEEK: 7, Every.MONTH: 28}
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """An output day: input rows of its period (all types the analysis reads), and whether it must be redone."""
-
-    on: dt.date
-    rows: int
-    stale: bool
 
 
 def plan(
@@ -109,13 +98,13 @@ def plan(
     with transaction(settings.url("pipeline")) as connection:
         check_zone(connection, settings.timezone)
         through = latest_batch(connection)
-        state = [Day(*row) for row in connection.execute(_STATE, parameters(found, through, digest))]
+        state = connection.execute(_STATE, parameters(found, through, digest)).all()
     wanted = [
-        d.on
-        for d in state
-        if (d.stale or force) and (from_on is None or d.on >= from_on) and (last is None or d.on <= last)
+        day
+        for day, _, is_stale in state
+        if (is_stale or force) and (from_on is None or day >= from_on) and (last is None or day <= last)
     ]
-    groups = _group(wanted, {d.on: d.rows for d in state}, found, settings.chunk_rows)
+    groups = _group(wanted, {day: rows for day, rows, _ in state}, found, settings.chunk_rows)
     return [Chunk(analysis, tuple(group), through, digest) for group in groups]
 
 
