@@ -56,9 +56,9 @@ def literals(texts: Iterable[str]) -> str:
     return f"[{', '.join(map(literal, texts))}]"
 
 
-def too_little_memory(what: str, told: object) -> ConfigurationError:
-    """The error of a step, `what`, that needs more memory than DuckDB is given; `told` is DuckDB's own message."""
+def too_little_memory(what: str, why: object) -> ConfigurationError:
+    """The error of a step, `what`, that needs more memory than DuckDB is given; `why` is DuckDB's own message."""
     return ConfigurationError(
         f"{what} takes more memory than DuckDB is given; raise WAYFARE_DUCKDB_MEMORY_LIMIT or lower "
-        f"WAYFARE_CHUNK_ROWS: {told}"
+        f"WAYFARE_CHUNK_ROWS: {why}"
     )

@@ -1,10 +1,18 @@
-"""The exceptions Wayfare raises on purpose.
+"""The exceptions Wayfare raises on purpose, and how their messages help with a wrong name.
 
 Each message is for the person who must act: what is wrong, where (file, line, field, event_id) and what to do.
 The split that matters to a caller is between `DataError`, which a retry cannot mend, and `ServiceError`, which it can.
 """
 
 from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LISTED = 100
 
 
 class WayfareError(Exception):
@@ -33,3 +41,17 @@ class GateError(DataError):
 
 class ServiceError(WayfareError):
     """Something outside (database, storage, process) did not answer; a retry may help."""
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The end of a message about a wrong name: the one that was meant, or those there are, of many the first.
+
+    >>> nearest("bookng", ["booking", "search"]), nearest("?", ["booking", "search"])
+    ("; did you mean 'booking'?", '; known: booking, search')
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return f"; known: {', '.join(names[:_LISTED])}{more}"

@@ -61,7 +61,7 @@ def test_bodies_and_what_becomes_of_their_events(collector: Collector, token: st
     bad = collector.post([event("search", 4, destination="QQQ"), {"event_type": "serach"}, event("search", 5)], token)
     assert (bad.status_code, statuses(bad)) == (207, ["rejected", "rejected", "landed"])
     assert bad.json()["results"][0]["reason"] == "unknown_place"
-    assert "did you mean search?" in bad.json()["results"][1]["message"]
+    assert "did you mean 'search'?" in bad.json()["results"][1]["message"]
     assert {k: bad.json()[k] for k in ("landed", "duplicate", "conflict", "rejected", "queued")} == {
         "landed": 1, "duplicate": 0, "conflict": 0, "rejected": 2, "queued": 0,
     }  # fmt: skip

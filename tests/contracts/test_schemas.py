@@ -106,7 +106,7 @@ def test_the_command_prints_one_or_all() -> None:
     assert json.loads(CliRunner().invoke(app, []).output)["$defs"].keys() == EVENT_TYPES.keys()
     unknown = CliRunner().invoke(app, ["bookings"]).exception
     assert isinstance(unknown, DeclarationError)
-    assert str(unknown) == "there is no event type 'bookings': write booking"
+    assert str(unknown) == "there is no event type 'bookings'; did you mean 'booking'?"
 
 
 @pytest.mark.parametrize("choice", ["1", "1e5", "true", "nan", "Yes", '"'])

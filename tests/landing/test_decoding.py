@@ -354,5 +354,5 @@ def test_the_last_of_many_names_written_twice_is_found_at_once() -> None:
 
 
 def test_careful_refuses_what_is_no_contract() -> None:
-    with pytest.raises(Refused, match="did you mean booking"):
+    with pytest.raises(Refused, match="did you mean 'booking'"):
         CarefulDecoder(CONTRACTS).decode('{"event_type": "bookings"}')

@@ -1,4 +1,4 @@
-"""Rejections are kept whole, listed by what one looks for, and settled once by a replay."""
+"""Rejections are kept whole, listed by what one looks for, and resolved once by a replay."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_rejections_are_found_by_what_one_looks_for(settings: Settings, tmp_path
     assert rejections(settings, since=dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)) == []
 
 
-def test_a_replay_settles_what_was_mended_and_only_once(settings: Settings, tmp_path: Path) -> None:
+def test_a_replay_resolves_what_was_mended_and_only_once(settings: Settings, tmp_path: Path) -> None:
     events = [event("search", n, destination=place) for n, place in enumerate(["LIS", "QQQ", "QQX"])]
     path = write(tmp_path / "a.jsonl", [*events, b"nonsense", event("search", 7, destination="QQQ", adults=-1)])
     assert land(settings, [path]) == Landed(read=5, landed=1, rejected=4)
@@ -74,7 +74,7 @@ def test_a_replay_settles_what_was_mended_and_only_once(settings: Settings, tmp_
     assert len(staging(settings)["search"]) == 3
 
 
-def test_a_replay_settles_what_was_staged_meanwhile(settings: Settings, tmp_path: Path) -> None:
+def test_a_replay_resolves_what_was_staged_meanwhile(settings: Settings, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [event(destination="QQQ")])
     land(settings, [path])
     land(settings, [write(tmp_path / "b.jsonl", [event(destination="QQQ")])], contracts=LENIENT)
@@ -84,7 +84,7 @@ def test_a_replay_settles_what_was_staged_meanwhile(settings: Settings, tmp_path
     assert query(settings, "SELECT * FROM control.change") == changes
 
 
-def test_what_another_replay_settled_meanwhile_stays_as_it_was_settled(
+def test_what_another_replay_resolved_meanwhile_stays_as_it_was_resolved(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether this one's contracts take the line too or not."""
@@ -109,7 +109,7 @@ def test_what_stays_bad_stays_open_with_its_new_reason(settings: Settings, tmp_p
     assert [(r["reason"], r["field"]) for r in rejections(settings)] == [("conflict", "event_id")]
 
 
-def test_what_was_settled_and_is_refused_again_is_open_again(settings: Settings, tmp_path: Path) -> None:
+def test_what_was_resolved_and_is_refused_again_is_open_again(settings: Settings, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [event(destination="QQQ")])
     land(settings, [path])
     (first,) = rejections(settings)

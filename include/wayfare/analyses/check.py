@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import functools
 import inspect
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from wayfare.analyses.api import EVER, Additivity, BehaviorAnalysis, Expect
 from wayfare.contracts import EVENT_TYPES, EventType
+from wayfare.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -150,7 +150,7 @@ def _mart(analysis: BehaviorAnalysis) -> Iterator[str]:
     if not mart.columns:
         yield "mart.columns is empty; name at least a count, which totals can check"
     if mart.day not in mart.grain:
-        yield f"mart.day is {mart.day!r}{_nearest(mart.day, mart.grain)}; write a column of the grain"
+        yield f"mart.day is {mart.day!r}{nearest(mart.day, mart.grain)}"
     elif mart.grain[mart.day].type != "date":
         yield f"mart.grain[{mart.day!r}] is the output day; declare it as key(..., 'date')"
     if mart.ahead and analysis.window.before == 0:
@@ -188,7 +188,7 @@ def _expectations(analysis: BehaviorAnalysis) -> Iterator[str]:
     read = {e.name for e in getattr(analysis, "reads", ())}
     for name, expected in analysis.expect_input.items():
         if name not in read:
-            yield f"expect_input[{name!r}]: it does not read {name}{_nearest(name, read)}"
+            yield f"expect_input[{name!r}]: it does not read {name}{nearest(name, read)}"
         else:
             yield from _columns(f"expect_input[{name!r}]", expected, {*EVENT_TYPES[name].by_name, *_STAGED})
             yield from _shares(f"expect_input[{name!r}]", expected)
@@ -215,15 +215,10 @@ def _columns(where: str, expected: tuple[Expect, ...], columns: Collection[str])
             if not isinstance(name, str | None):
                 yield f"{where}: {expect.expectation}: {argument} is {name!r}; write the name of one column"
             elif name is not None and name not in columns and not name.startswith(_OF_SALES):
-                yield f"{where}: {expect.expectation}: there is no column {name!r}{_nearest(name, columns)}"
+                yield f"{where}: {expect.expectation}: there is no column {name!r}{nearest(name, columns)}"
 
 
 def _functions(analysis: BehaviorAnalysis) -> Iterator[str]:
     for name in ("analyze", "totals"):
         if getattr(type(analysis), name) is getattr(BehaviorAnalysis, name):
             yield f"{name} is missing; write def {name}(self, given: Inputs) -> nw.LazyFrame[Any]"
-
-
-def _nearest(name: str, known: Collection[str]) -> str:
-    found = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {found[0]!r}?)" if found else ""

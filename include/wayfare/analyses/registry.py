@@ -47,8 +47,8 @@ def get(name: str) -> BehaviorAnalysis:
     found, failed = _found()
     if name in found:
         return found[name]
-    told = "".join(f"\n{where}: {why}" for where, why in failed.items())
-    raise DeclarationError(f"no analysis is called {name!r}; there are: {', '.join(found)}{told}")
+    left_out = "".join(f"\n{where}: {why}" for where, why in failed.items())
+    raise DeclarationError(f"no analysis is called {name!r}; there are: {', '.join(found)}{left_out}")
 
 
 @functools.cache
@@ -64,14 +64,14 @@ def _found() -> tuple[dict[str, BehaviorAnalysis], dict[str, str]]:
     for where, load in sources.items():
         try:
             for analysis in [declared() for declared in load()]:
-                if told := problems(analysis):
-                    failed[where] += told
+                if wrong := problems(analysis):
+                    failed[where] += wrong
                 else:
                     found.append((where, analysis))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an author's module raises at import
             failed[where].append(f"cannot be imported: {type(error).__name__}: {error}")
     kept = _without_twins(found, failed)
-    return dict(sorted(kept.items())), {where: "\n".join(told) for where, told in failed.items()}
+    return dict(sorted(kept.items())), {where: "\n".join(why) for where, why in failed.items()}
 
 
 def _without_twins(

@@ -58,8 +58,8 @@ def _ended(fault: Exception | SystemExit) -> int:
     if isinstance(fault, OSError) and fault.errno == errno.ENOSPC:
         fault = WayfareError(f"a disk is full, the output's or another: {fault}")
     if isinstance(fault, WayfareError):
-        told = "\n".join([f"wayfare: {fault}", *getattr(fault, "__notes__", [])])
-        typer.secho(told, err=True, fg=typer.colors.RED)
+        message = "\n".join([f"wayfare: {fault}", *getattr(fault, "__notes__", [])])
+        typer.secho(message, err=True, fg=typer.colors.RED)
     else:
         traceback.print_exception(fault)
     return 2

@@ -76,7 +76,7 @@ def rejections(  # noqa: PLR0917  # typer's options, all given by name
     limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, with the raw line.")] = False,
 ) -> None:
-    """List the lines that landing refused and no replay has settled: where, why, and what to do."""
+    """List the lines that landing refused and no replay has resolved: where, why, and what to do."""
     from wayfare import landing
     from wayfare.settings import get_settings
 
@@ -125,7 +125,7 @@ def close(landed: Landed, read: str, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(landed)))
     elif not quiet:
-        typer.echo(landed.told(read))
+        typer.echo(landed.summary(read))
         if landed.conflicts or landed.rejected:
             typer.echo("see them with `wayfare rejections`; land them after a fix with `wayfare replay`")
     if landed.conflicts or landed.rejected:

@@ -29,7 +29,7 @@ def land_queue(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     landed = land(get_settings(), stop, name=name)
-    typer.echo(json.dumps(asdict(landed)) if as_json else landed.told("events received"))
+    typer.echo(json.dumps(asdict(landed)) if as_json else landed.summary("events received"))
 
 
 @app.command()

@@ -187,7 +187,7 @@ def application(settings: Settings) -> FastAPI:
 def _answer(metrics: Metrics, producer: Producer, outcomes: list[Outcome]) -> Response:
     """200 where every event is accepted, 207 where some are not: `results` says which and why."""
     counts = Counter[str](outcome.status for outcome in outcomes)
-    metrics.told(producer.name, counts)
+    metrics.judged(producer.name, counts)
     body = {name: counts[name] for name in Answer.model_fields if name != "results"}
     code = 207 if counts["conflict"] or counts["rejected"] else 200
     return Response(msgspec.json.encode({**body, "results": outcomes}), code, media_type=_JSON)
@@ -238,7 +238,7 @@ def _documented() -> dict[str, Any]:
         "responses": {
             200: {"model": Answer, "description": "Every event is durable."},
             207: {"model": Answer, "description": "Some events are rejected or conflict; the others are durable."},
-            **{code: {"model": Problem, "description": told} for code, told in refusals.items()},
+            **{code: {"model": Problem, "description": why} for code, why in refusals.items()},
         },
         "response_class": Response,
     }

@@ -81,14 +81,14 @@ class Batcher:
         return await asyncio.shield(job.done)
 
     async def _run(self) -> None:
-        settling: asyncio.Task[None] | None = None
+        answering: asyncio.Task[None] | None = None
         while jobs := await self._next():
             prepared = await self._prepared(jobs)
-            if settling:
-                await settling
-            settling = asyncio.create_task(self._settle(jobs, prepared)) if prepared else None
-        if settling:
-            await settling
+            if answering:
+                await answering
+            answering = asyncio.create_task(self._answer(jobs, prepared)) if prepared else None
+        if answering:
+            await answering
 
     async def _next(self) -> list[_Job]:
         """The oldest request and what else its producer has sent meanwhile; nothing once we are closing."""
@@ -117,16 +117,16 @@ class Batcher:
             _fail(jobs, error)
             return None
 
-    async def _settle(self, jobs: list[_Job], prepared: Prepared) -> None:
+    async def _answer(self, jobs: list[_Job], prepared: Prepared) -> None:
         begun = time.monotonic()
         try:
-            told = iter(await asyncio.get_running_loop().run_in_executor(self._sinking, self._sink, prepared))
+            outcomes = iter(await asyncio.get_running_loop().run_in_executor(self._sinking, self._sink, prepared))
         except Exception as error:  # noqa: BLE001  # whatever it is, every request must be answered
             _fail(jobs, error)
             return
         self._observe(prepared.count, time.monotonic() - begun)
         for job in jobs:
-            job.done.set_result(list(islice(told, len(job.events))))
+            job.done.set_result(list(islice(outcomes, len(job.events))))
 
 
 def _fail(jobs: list[_Job], error: Exception) -> None:

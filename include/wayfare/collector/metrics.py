@@ -38,7 +38,7 @@ class Metrics:
         """Count a request."""
         self._requests.labels(str(code)).inc()
 
-    def told(self, producer: str, statuses: Tally[str]) -> None:
+    def judged(self, producer: str, statuses: Tally[str]) -> None:
         """Count a request's events."""
         for status, count in statuses.items():
             self._events.labels(producer, status).inc(count)

@@ -71,11 +71,11 @@ class Preparer:
 
 def _forbidden(producer: Producer, incoming: Incoming) -> dict[int, Outcome]:
     found = dict[int, Outcome]()
-    told = f"producer {producer.name} may send {', '.join(sorted(producer.event_types))}"
+    allowed = f"producer {producer.name} may send {', '.join(sorted(producer.event_types))}"
     foreign = Outcome("rejected", "forbidden", "source", f"source must be {producer.name}, the producer's name")
     for contract, table in incoming.events:
         if contract.name not in producer.event_types:
-            outcome = Outcome("rejected", "forbidden", "event_type", f"{told}; {contract.name} is not among them")
+            outcome = Outcome("rejected", "forbidden", "event_type", f"{allowed}; {contract.name} is not among them")
             wrong = table["ordinal"]
         else:
             outcome = foreign
@@ -83,7 +83,7 @@ def _forbidden(producer: Producer, incoming: Incoming) -> dict[int, Outcome]:
         found |= dict.fromkeys(wrong.to_pylist(), outcome)
     for rejection in incoming.rejections:  # refused today, one may land later: once its time has come, say
         if rejection.event_type in _KNOWN - producer.event_types:
-            message = f"{told}; {rejection.event_type} is not among them"
+            message = f"{allowed}; {rejection.event_type} is not among them"
             found[rejection.ordinal] = Outcome("rejected", "forbidden", "event_type", message)
         elif rejection.source not in {None, producer.name}:
             found[rejection.ordinal] = foreign
@@ -142,8 +142,8 @@ class QueueSink:
             except Exception as error:
                 self.__exit__()
                 raise ServiceError(f"the broker does not take events: {error}") from error
-        told = {r.ordinal: refused(r) for r in prepared.incoming.rejections}
-        return prepared.answer([told.get(i, _QUEUED) for i in range(len(prepared.events))])
+        rejected = {r.ordinal: refused(r) for r in prepared.incoming.rejections}
+        return prepared.answer([rejected.get(i, _QUEUED) for i in range(len(prepared.events))])
 
     def __exit__(self, *_: object) -> None:
         if self._connection:

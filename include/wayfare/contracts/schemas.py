@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from wayfare.contracts.events import EVENT_TYPES
 from wayfare.contracts.model import JSON_SCHEMA
-from wayfare.errors import DeclarationError
+from wayfare.errors import DeclarationError, nearest
 
 
 def json_schema(name: str | None = None) -> dict[str, Any]:
@@ -23,6 +22,5 @@ def json_schema(name: str | None = None) -> dict[str, Any]:
         choices = [{"$ref": f"#/$defs/{n}"} for n in definitions]
         return {"$schema": JSON_SCHEMA, "title": "event", "oneOf": choices, "$defs": definitions}
     if name not in EVENT_TYPES:
-        near = difflib.get_close_matches(name, EVENT_TYPES, 1) or EVENT_TYPES
-        raise DeclarationError(f"there is no event type {name!r}: write {' or '.join(near)}")
+        raise DeclarationError(f"there is no event type {name!r}{nearest(name, EVENT_TYPES)}")
     return EVENT_TYPES[name].json_schema()

@@ -46,7 +46,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield from _of_the_server(connection, settings)
     except SQLAlchemyError as error:
         fix = "start it (`wayfare up` starts the embedded one), or correct the URL (WAYFARE_DATABASE_URL)"
-        yield failed("database", f"{place}: {roles.told(error)}", fix)
+        yield failed("database", f"{place}: {roles.first_line(error)}", fix)
     finally:
         database.engine(patient).dispose()
 

@@ -111,7 +111,7 @@ def _role(connection: Connection, role: str, url: SecretStr | None) -> Finding:
             engine.connect().close()
         except SQLAlchemyError as error:
             fix = f"correct WAYFARE_{role.upper()}_URL, or set the password of {name} (`wayfare migrate` does)"
-            return failed(check, f"{name} cannot connect: {told(error)}", fix)
+            return failed(check, f"{name} cannot connect: {first_line(error)}", fix)
         finally:
             engine.dispose()
     fault = _fault(connection, check, role, name)
@@ -150,6 +150,6 @@ def _owned_by_others(connection: Connection, check: str, name: str, creates: lis
     return failed(check, found, "; ".join(other.fix for other in others))
 
 
-def told(error: SQLAlchemyError) -> str:
+def first_line(error: SQLAlchemyError) -> str:
     """The driver's first line, which holds no password."""
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

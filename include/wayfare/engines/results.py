@@ -102,8 +102,8 @@ def _fitted(name: str, wanted: SqlType, given: DuckDBPyType) -> str:
     """SQL of a column of the result as its mart's type; a cast would round a fraction, and money with it."""
     cast = f'CAST("{name}" AS {wanted})'
     if wanted in {"bigint", "integer"} and given.id in {"float", "double", "decimal"}:
-        told = f"error('mart column {name} has ' || \"{name}\" || ', which is no whole number')"
-        return f'CASE WHEN "{name}" <> trunc("{name}") THEN {told} ELSE {cast} END'
+        refusal = f"error('mart column {name} has ' || \"{name}\" || ', which is no whole number')"
+        return f'CASE WHEN "{name}" <> trunc("{name}") THEN {refusal} ELSE {cast} END'
     return cast
 
 

@@ -56,8 +56,8 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         except duckdb.Error as error:
             if type(error) is not duckdb.Error:  # one of no kind of DuckDB's own is of the storage, which is Python
                 raise
-            told = str(error).strip().splitlines()[-1]
-            raise ServiceError(f"{settings.storage} cannot be read or written any more, start again: {told}") from error
+            why = str(error).strip().splitlines()[-1]
+            raise ServiceError(f"{settings.storage} cannot be read or written any more, start again: {why}") from error
 
 
 def _remove_abandoned(spill_dir: Path) -> None:

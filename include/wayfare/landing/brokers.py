@@ -91,7 +91,7 @@ class BrokerQueue:
         self._held: list[Message] = []
 
     def __enter__(self) -> Self:
-        with self._told(), ExitStack() as stack:
+        with self._service_errors(), ExitStack() as stack:
             stack.enter_context(self._connection)
             queue = declared(self._connection, self._name)
             channel = stack.enter_context(self._connection.channel())
@@ -104,7 +104,7 @@ class BrokerQueue:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._told():
+        with self._service_errors():
             self._stack.close()
 
     def receive(self, seconds: float, most: int) -> Sequence[Delivery]:  # noqa: ARG002  # the broker delivers one by one
@@ -116,14 +116,14 @@ class BrokerQueue:
             The broker does not answer.
         """
         known = len(self._held)
-        with self._told():
+        with self._service_errors():
             try:
                 self._connection.drain_events(timeout=seconds)
             except TimeoutError:
                 return []
         return [_delivery(message) for message in self._held[known:]]
 
-    def settle(self, refused: Sequence[int]) -> None:
+    def acknowledge(self, refused: Sequence[int]) -> None:
         """Acknowledge what was received since the last time; of that, refuse what is at these places.
 
         A broker that has a dead-letter exchange for the queue keeps there what is refused.
@@ -133,7 +133,7 @@ class BrokerQueue:
         ServiceError
             The broker does not answer: what is not acknowledged, it delivers again.
         """
-        with self._told():
+        with self._service_errors():
             for i, message in enumerate(self._held):
                 if i in refused:
                     message.reject()
@@ -142,7 +142,7 @@ class BrokerQueue:
         self._held.clear()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _service_errors(self) -> Iterator[None]:
         connection = self._connection
         try:
             yield

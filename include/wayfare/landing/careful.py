@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import json
 import re
 from decimal import Decimal, InvalidOperation
@@ -14,6 +13,7 @@ import pyarrow as pa
 
 from wayfare.contracts import EventType, Field, Kind
 from wayfare.contracts.model import MAX_ID, MAX_TEXT
+from wayfare.errors import nearest
 from wayfare.landing.lines import Fault, repeated
 
 if TYPE_CHECKING:
@@ -92,9 +92,7 @@ class CarefulDecoder:
         if name is None:
             raise Refused(Fault("missing_field", "event_type is missing", "event_type"))
         if name not in self._names:
-            near = difflib.get_close_matches(str(name), self._names, 1)
-            hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(self._names)}"
-            raise Refused(about("event_type", name, "unknown_type", f"is unknown; {hint}"))
+            raise Refused(about("event_type", name, "unknown_type", f"is unknown{nearest(name, self._names)}"))
         if version is None:
             raise Refused(Fault("missing_field", "schema_version is missing; write 1-0-0", "schema_version"))
         major = _VERSION.fullmatch(version) if isinstance(version, str) else None

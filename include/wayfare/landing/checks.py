@@ -86,6 +86,6 @@ def _pads(key: bytes) -> dict[str, bytes]:
 def _rejection(contract: EventType, event: dict[str, Any], *, quoting: bool) -> Rejection:
     rule = contract.rules[event["broken"]]
     value = event[rule.field]
-    message = about(rule.field, value, rule.code, rule.says).told(quoting=quoting and value is not None)
+    message = about(rule.field, value, rule.code, rule.says).sentence(quoting=quoting and value is not None)
     event_id = str(uuid.UUID(bytes=event["event_id"]))
     return Rejection(event["ordinal"], rule.code, message, rule.field, contract.name, event_id, event["source"])

@@ -117,8 +117,8 @@ class Decoder:
         if not self._quoting:
             event_type = event_type if event_type in EVENT_TYPES else None
             event_id = event_id if _is_uuid(event_id) else None
-        told, field = fault.told(quoting=self._quoting), _readable(fault.field)
-        return Rejection(ordinal, fault.reason, told, field, event_type, event_id, source)
+        message, field = fault.sentence(quoting=self._quoting), _readable(fault.field)
+        return Rejection(ordinal, fault.reason, message, field, event_type, event_id, source)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class Fault:
     field: str | None = None
     plain: str | None = None
 
-    def told(self, *, quoting: bool) -> str:
+    def sentence(self, *, quoting: bool) -> str:
         """The sentence, with or without the line's values."""
         return self.message if quoting or self.plain is None else self.plain
 

@@ -172,9 +172,9 @@ class MessageStager:
 
 def outcomes(staged: Staged, count: int) -> list[Outcome]:
     """What became of each of the `count` events of a batch, in their order."""
-    told = {ordinal: Outcome("duplicate") for ordinal in staged.duplicates}
-    told |= {rejection.ordinal: refused(rejection) for rejection in staged.refused}
-    return [told.get(ordinal, _LANDED) for ordinal in range(count)]
+    others = {ordinal: Outcome("duplicate") for ordinal in staged.duplicates}
+    others |= {rejection.ordinal: refused(rejection) for rejection in staged.refused}
+    return [others.get(ordinal, _LANDED) for ordinal in range(count)]
 
 
 _LANDED = Outcome("landed")

@@ -87,7 +87,7 @@ class _Lander:
         while not self._stop.is_set():
             batch, refused = self._filled(queue), set[int]()
             if batch and all(self._staged(events) for events in _slices(batch, refused)):
-                queue.settle(sorted(refused))
+                queue.acknowledge(sorted(refused))
             self._failures = 0
 
     def backoff(self) -> float:

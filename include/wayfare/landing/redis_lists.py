@@ -1,4 +1,4 @@
-"""Lists of Redis as a queue that loses nothing: what is taken stays in Redis until it is settled.
+"""Lists of Redis as a queue that loses nothing: what is taken stays in Redis until it is acknowledged.
 
 kombu's own transport takes a message off the list and notes it afterwards, and loses it if it is killed in between.
 Here one script moves messages from the queue's lists to a list of the lander's connection; settling deletes that list,
@@ -44,7 +44,7 @@ end
 if #taken > 0 then redis.call('SADD', KEYS[1], ARGV[1]) end
 return taken
 """
-_SETTLE = """#!lua flags=allow-oom
+_LET_GO = """#!lua flags=allow-oom
 for _, item in ipairs(ARGV) do redis.call('LPUSH', KEYS[2], item) end
 return redis.call('DEL', KEYS[1])
 """
@@ -79,7 +79,7 @@ class RedisQueue:
             socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS,
         )  # fmt: skip
         self._take = self._client.register_script(_TAKE)
-        self._settle = self._client.register_script(_SETTLE)
+        self._let_go = self._client.register_script(_LET_GO)
         self._put_back = self._client.register_script(_PUT_BACK)
         self._held: list[bytes] = []
         self._looked = float("-inf")
@@ -99,14 +99,14 @@ class RedisQueue:
             Redis does not answer.
         """
         until = time.monotonic() + seconds
-        with self._told():
+        with self._service_errors():
             self._recover()
             while not (taken := self._taken(most)) and time.monotonic() < until:
                 time.sleep(_POLL_SECONDS)
         self._held += taken
         return [_delivery(item) for item in taken]
 
-    def settle(self, refused: Sequence[int]) -> None:
+    def acknowledge(self, refused: Sequence[int]) -> None:
         """Let go of what was received since the last time; of that, what is at these places goes to `NAME.refused`.
 
         Raises
@@ -114,8 +114,8 @@ class RedisQueue:
         ServiceError
             Redis does not answer: what it still holds, it delivers again.
         """
-        with self._told():
-            self._settle([self._list_of(self._owner), f"{self._name}.refused"], [self._held[i] for i in refused])
+        with self._service_errors():
+            self._let_go([self._list_of(self._owner), f"{self._name}.refused"], [self._held[i] for i in refused])
         self._held.clear()
 
     def _taken(self, most: int) -> list[bytes]:
@@ -138,7 +138,7 @@ class RedisQueue:
         return f"{self._owners}.{owner}"
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _service_errors(self) -> Iterator[None]:
         try:
             yield
         except redis.RedisError as error:

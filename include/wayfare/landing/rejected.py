@@ -74,7 +74,7 @@ def rejections(
         return rows
     opened, shut = _unsealed(settings, rows)
     if shut:
-        raise ConfigurationError(f"{_told(settings, shut[0])}; without --json they are listed all the same")
+        raise ConfigurationError(f"{_shut(settings, shut[0])}; without --json they are listed all the same")
     return opened
 
 
@@ -87,7 +87,7 @@ def replay(
 ) -> Landed:
     """Land the raw lines of open rejections again, all or those of a reason or a source.
 
-    What is staged now, or was staged meanwhile, is marked as settled in the same transaction; the rest stays open with
+    What is staged now, or was staged meanwhile, is marked as resolved in the same transaction; the rest stays open with
     its new reason. A line of which only the beginning is kept is left alone.
 
     Raises
@@ -101,9 +101,9 @@ def replay(
     with decoders(settings, contracts) as decoding, Stager(settings) as stager:
         landed = stage_all(stager, _runs(settings, reason, source, left), decoding, replayed=True)
     if left.count:
-        told = landed.told("lines read")
+        counts = landed.summary("lines read")
         raise ConfigurationError(
-            f"{left.count:,} sealed lines stay open, the others are replayed ({told}); {left.first}"
+            f"{left.count:,} sealed lines stay open, the others are replayed ({counts}); {left.first}"
         )
     return landed
 
@@ -118,7 +118,7 @@ def _runs(settings: Settings, reason: str | None, source: str | None, left: _Lef
         first, last = last + 1, _end_of_run(ahead)
         rows, shut = _unsealed(settings, _rows(settings, query.where(number.between(first, last))))
         left.count += len(shut)
-        left.first = left.first or (_told(settings, shut[0]) if shut else "")
+        left.first = left.first or (_shut(settings, shut[0]) if shut else "")
         foreign = [row for row in rows if row["format"].startswith(FORMAT)]
         own = [row for row in rows if not row["format"].startswith(FORMAT)]
         if own:
@@ -161,7 +161,7 @@ def _unsealed(settings: Settings, rows: list[dict[str, Any]]) -> tuple[list[dict
     return opened, shut
 
 
-def _told(settings: Settings, row: dict[str, Any]) -> str:
+def _shut(settings: Settings, row: dict[str, Any]) -> str:
     key = "WAYFARE_CUSTOMER_KEY"
     why = f"it does not open with this {key}" if settings.customer_key else f"{key} is not set"
     return (

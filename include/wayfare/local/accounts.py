@@ -50,9 +50,9 @@ def _administering(url: str) -> Iterator[psycopg.Connection]:
         try:
             yield connection
         except psycopg.errors.InsufficientPrivilege as error:
-            told = f"account {connection.info.user} of WAYFARE_DATABASE_URL: {' '.join(str(error).split())}"
+            found = f"account {connection.info.user} of WAYFARE_DATABASE_URL: {' '.join(str(error).split())}"
             raise ConfigurationError(
-                f"{told}; make it a superuser, or let it create databases and roles (CREATEDB, CREATEROLE) and change "
+                f"{found}; make it a superuser, or let it create databases and roles (CREATEDB, CREATEROLE) and change "
                 "the roles that somebody else made (GRANT ... WITH ADMIN OPTION)"
             ) from error
 
@@ -96,8 +96,8 @@ def require_metadata(environment: Mapping[str, str]) -> None:
     ConfigurationError
         It is not.
     """
-    told = [environment.get(f"{_METADATA}{suffix}", "") for suffix in ("", "_CMD", "_SECRET")]
-    if not any(told) or told[0].startswith("sqlite"):
+    given = [environment.get(f"{_METADATA}{suffix}", "") for suffix in ("", "_CMD", "_SECRET")]
+    if not any(given) or given[0].startswith("sqlite"):
         raise ConfigurationError(
             f"set {_METADATA} to postgresql+psycopg2://airflow:PASSWORD@HOST:PORT/airflow, with the password of "
             "AIRFLOW_PASSWORD: Airflow would else keep its metadata in a file of SQLite, of which its other processes "

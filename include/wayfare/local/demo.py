@@ -76,7 +76,7 @@ def _land(settings: Settings, folder: Path, console: Console) -> None:
         partial.rename(folder)
     console.print("Landing them")
     landed = landing.land(settings, sorted(str(f) for f in folder.rglob("*") if f.is_file()))
-    console.print(f"  {landed.told('lines read')}")
+    console.print(f"  {landed.summary('lines read')}")
 
 
 def show_marts(stack: Stack, console: Console) -> None:

@@ -219,9 +219,9 @@ def _create_view(cursor: Any, name: str, select: str) -> None:
         try:
             cursor.execute(f'CREATE OR REPLACE VIEW bi."{name}" AS {select}')
         except (errors.InvalidTableDefinition, errors.WrongObjectType) as error:
-            told = str(error).splitlines()[0]
+            why = str(error).splitlines()[0]
             raise ConfigurationError(
-                f"bi.{name} is there and is not Wayfare's view ({told}): rename it, or drop it"
+                f"bi.{name} is there and is not Wayfare's view ({why}): rename it, or drop it"
             ) from error
     cursor.execute(f'GRANT SELECT ON bi."{name}" TO {READER}')
 

@@ -6,17 +6,16 @@ with the declaration.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wayfare.analyses.api import Expect
 from wayfare.contracts import EVENT_TYPES, Kind
-from wayfare.errors import DeclarationError
+from wayfare.errors import DeclarationError, nearest
 from wayfare.quality.context import great_expectations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from wayfare.analyses.api import BehaviorAnalysis, Mart, Severity
     from wayfare.contracts import EventType
@@ -137,7 +136,7 @@ def check(analysis: BehaviorAnalysis) -> None:
     for name, expects in analysis.expect_input.items():
         if name not in read:
             raise DeclarationError(
-                f"analysis {analysis.name}: expect_input names {name!r}, which it does not read{_nearest(name, read)}"
+                f"analysis {analysis.name}: expect_input names {name!r}, which it does not read{nearest(name, read)}"
             )
         event_type = EVENT_TYPES[name]
         columns = schema(event_type).names
@@ -160,13 +159,13 @@ def build(expect: Expect, columns: Sequence[str], declared: str, number: int = 0
     names = [n for n in dir(known) if n.startswith("Expect") or n == ROWS]
     if expect.expectation not in names:
         raise DeclarationError(
-            f"{where} is not an expectation of Great Expectations{_nearest(expect.expectation, names)}"
+            f"{where} is not an expectation of Great Expectations{nearest(expect.expectation, names)}"
         )
     made = getattr(known, expect.expectation)
     fields = set(made.__fields__) - _SET_BY_WAYFARE
     for argument in expect.arguments:
         if argument not in fields:
-            raise DeclarationError(f"{where} takes no argument {argument!r}{_nearest(argument, fields)}")
+            raise DeclarationError(f"{where} takes no argument {argument!r}{nearest(argument, fields)}")
     if not _is_sql(made):
         raise DeclarationError(f"{where} cannot be computed on DuckDB; write it as {ROWS} with a query")
     try:
@@ -178,7 +177,7 @@ def build(expect: Expect, columns: Sequence[str], declared: str, number: int = 0
         raise DeclarationError(f"{where}: {error}") from None
     for column in _columns_named(expect):
         if column not in columns:
-            raise DeclarationError(f"{where}: there is no column {column!r}{_nearest(column, columns)}")
+            raise DeclarationError(f"{where}: there is no column {column!r}{nearest(column, columns)}")
     return built
 
 
@@ -213,8 +212,3 @@ def _columns_named(expect: Expect) -> list[str]:
         value = expect.arguments.get(argument) or []
         named += [value] if isinstance(value, str) else map(str, value)
     return named
-
-
-def _nearest(name: str, among: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(among), 1, 0.4)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(sorted(among))}"

@@ -103,8 +103,8 @@ def snapshot(today: Today) -> None:
     ahead = np.arange(1, _SIGHT + 1)
     resource, on = (a.ravel() for a in np.meshgrid(np.arange(len(world.resources)), today.day + ahead, indexing="ij"))
     sold = stock.sold[resource, on - stock.first] > 0
-    told = (on == today.day + _SIGHT) | (sold & np.isin(on - today.day, _SEEN_AHEAD)) | (today.day == stock.first)
-    resource, on = resource[told], on[told]
+    posted = (on == today.day + _SIGHT) | (sold & np.isin(on - today.day, _SEEN_AHEAD)) | (today.day == stock.first)
+    resource, on = resource[posted], on[posted]
     capacity = world.capacity[resource]
     _post(
         today,

@@ -91,7 +91,7 @@ class Stager:
         """Stage what is new, all of it or nothing, and say what became of the rest.
 
         Where nothing is new nothing is written: landing the same again makes no batch. With `replayed`, `lines` are
-        ids of rejections: those staged now are marked as settled, the others keep their new reason.
+        ids of rejections: those staged now are marked as resolved, the others keep their new reason.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class _Batch:
             incoming.read, sum(len(t) for _, t in fresh), len(duplicates), len(conflicts), len(incoming.rejections)
         )
         if replayed:
-            kept = rejections.settle(self._cursor, incoming, refused, batch_id)
+            kept = rejections.resolve(self._cursor, incoming, refused, batch_id)
         else:
             kept = rejections.keep(self._cursor, incoming, self._seal, refused, batch_id)
         if fresh or kept:

@@ -111,9 +111,9 @@ def transaction(url: str) -> Iterator[Connection]:
         if isinstance(error.orig, (errors.UndefinedTable, errors.UndefinedColumn)):
             raise ConfigurationError(f"{NOT_MIGRATED}: {error.orig}") from error
         if isinstance(error.orig, errors.InsufficientPrivilege):
-            told = f"PostgreSQL refuses account {engine(url).url.username}: {error.orig}"
+            found = f"PostgreSQL refuses account {engine(url).url.username}: {error.orig}"
             raise ConfigurationError(
-                f"{told}; only the owner of the database, or a superuser, may migrate and add producers, and `wayfare "
+                f"{found}; only the owner of the database, or a superuser, may migrate and add producers, and `wayfare "
                 "doctor` says what another role lacks"
             ) from error
         if isinstance(error.orig, errors.ReadOnlySqlTransaction):
@@ -186,8 +186,8 @@ def migrate(settings: Settings) -> None:
                 ) from error
             if not isinstance(error.orig, errors.LockNotAvailable):
                 raise
-            told = {"patience": PATIENCE, "schemas": list(SCHEMAS)}
-            found = ", ".join(connection.scalars(_IN_THE_WAY, told)) or "somebody who has ended meanwhile"
+            sought = {"patience": PATIENCE, "schemas": list(SCHEMAS)}
+            found = ", ".join(connection.scalars(_IN_THE_WAY, sought)) or "somebody who has ended meanwhile"
             raise ServiceError(
                 f"nothing is migrated: a table was in use for {PATIENCE}, by {found}; end what runs there, or have "
                 "`SELECT pg_terminate_backend(pid)` end it, then migrate again"

@@ -89,10 +89,10 @@ class Landed:
         mine, its = asdict(self), asdict(other)
         return Landed(**{name: mine[name] + its[name] for name in mine})
 
-    def told(self, read: str) -> str:
+    def summary(self, read: str) -> str:
         """The counts for people; `read` names what was read.
 
-        >>> Landed(read=3, landed=2, rejected=1).told("lines read")
+        >>> Landed(read=3, landed=2, rejected=1).summary("lines read")
         '3 lines read: 2 landed, 0 duplicates, 0 conflicts, 1 rejected'
         """
         return (

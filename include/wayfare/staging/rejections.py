@@ -1,4 +1,4 @@
-"""Rejections of a batch: refused lines are kept, and those of a replay settled or told anew."""
+"""Rejections of a batch: refused lines are kept, and those of a replay resolved or renewed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEMPORARY = (
         " message text, raw bytea, raw_digest uuid) ON COMMIT DELETE ROWS"
     ),
 )
-"""Tables that `keep` and `settle` want in their session."""
+"""Tables that `keep` and `resolve` want in their session."""
 
 _REJECT = """
 WITH kept AS (
@@ -47,13 +47,13 @@ SET reason = n.reason, field = n.field, message = n.message, event_type = n.even
 FROM refused n WHERE r.rejection_id = n.line AND r.resolved_batch_id IS NULL
 """
 _SETTLE = """
-WITH settled AS (
+WITH resolved AS (
   UPDATE staging.rejection SET resolved_batch_id = %s
   WHERE rejection_id IN (SELECT rejection_id FROM replayed EXCEPT SELECT line FROM refused)
     AND resolved_batch_id IS NULL
   RETURNING 1
 )
-SELECT count(*) FROM settled
+SELECT count(*) FROM resolved
 """
 
 
@@ -67,8 +67,8 @@ def keep(cursor: Any, incoming: Incoming, seal: Seal | None, refused: list[Rejec
     return int(cursor.fetchone()[0])
 
 
-def settle(cursor: Any, incoming: Incoming, refused: list[Rejection], batch_id: int) -> int:
-    """Mark the replayed rejections that are staged now, renew the others' reason; returns how many were settled."""
+def resolve(cursor: Any, incoming: Incoming, refused: list[Rejection], batch_id: int) -> int:
+    """Mark the replayed rejections that are staged now, renew the others' reason; returns how many were resolved."""
     bulk.copy_in(cursor, "replayed", pa.table({"rejection_id": incoming.lines}))
     if refused:
         bulk.copy_in(cursor, "refused", _why(incoming, refused))

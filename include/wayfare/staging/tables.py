@@ -105,7 +105,7 @@ rejection = Table(
         nullable=False,
         comment="MD5 of raw, after format and header where it has one, or HMAC where sealed: kept once for each.",
     ),
-    Column("resolved_batch_id", BigInteger, comment="The batch in which a replay settled it."),
+    Column("resolved_batch_id", BigInteger, comment="The batch in which a replay resolved it."),
     Column(
         "sealed",
         Boolean,
@@ -115,7 +115,7 @@ rejection = Table(
     ),
     Index("rejection_once", "source", "line", "raw_digest", unique=True),
     schema="staging",
-    comment="Lines that landing refused, kept whole, and whether a replay has settled them.",
+    comment="Lines that landing refused, kept whole, and whether a replay has resolved them.",
 )
 
 batch = Table(

@@ -110,7 +110,7 @@ def test_a_refused_row_is_kept_as_it_came_and_lands_after_a_fix(
     assert [b.booking_id for b in staged(settings, "cancellation")] == ["b1", "b2"]
 
 
-def test_a_refused_row_that_counts_no_more_is_settled(settings: Settings, mapping: Path, tmp_path: Path) -> None:
+def test_a_refused_row_that_counts_no_more_is_resolved(settings: Settings, mapping: Path, tmp_path: Path) -> None:
     data = tmp_path / "shop.csv"
     data.write_text(HEADER + "b1,soon,FAO,7,no,test\nb2,soon,FAO,7,no,x\nb3,2026-01-02,Faro,7,no,x\n", encoding="utf-8")
     assert import_files(settings, str(mapping), [str(data)]).rejected == 3

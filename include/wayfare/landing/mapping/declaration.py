@@ -33,14 +33,14 @@ from typing import TYPE_CHECKING, Any
 
 from wayfare.contracts import reference
 from wayfare.duck import literal
-from wayfare.errors import DeclarationError
+from wayfare.errors import DeclarationError, nearest
 from wayfare.landing.lines import Fault
 from wayfare.landing.mapping.events import compile_event
 from wayfare.landing.mapping.expressions import OPERATIONS
 from wayfare.landing.mapping.lookups import Lookup, lookup
 from wayfare.landing.mapping.rows import Layout
 from wayfare.landing.mapping.scope import Scope
-from wayfare.landing.mapping.values import Check, Expression, Mistake, at, known_keys, nearest, table, trimmed
+from wayfare.landing.mapping.values import Check, Expression, Mistake, at, known_keys, table, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

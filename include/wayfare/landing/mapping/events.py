@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wayfare.contracts import EVENT_TYPES, EventType, Kind
 from wayfare.duck import literal
+from wayfare.errors import nearest
 from wayfare.landing.mapping.values import (
     Check,
     Expression,
@@ -19,7 +20,6 @@ from wayfare.landing.mapping.values import (
     as_whole,
     at,
     known_keys,
-    nearest,
     table,
 )
 

@@ -154,7 +154,7 @@ def _events(mapping: Mapping, connection: duckdb.DuckDBPyConnection, lines: Line
 
 
 def _with_blanks(events: pa.Table, rows: set[int]) -> pa.Table:
-    """The events of a replay's rows; a row that gives none any more is a blank line, with which it is settled."""
+    """The events of a replay's rows; a row that gives none any more is a blank line, with which it is resolved."""
     without = sorted(rows - set(events["line"].to_pylist()))
     blanks = {"line": pa.array(without, pa.int64()), "json": pa.repeat("", len(without))}
     return pa.concat_tables([events, pa.table(blanks)])

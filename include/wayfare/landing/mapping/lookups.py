@@ -12,9 +12,9 @@ import pycountry
 
 from wayfare import duck
 from wayfare.contracts import reference
-from wayfare.errors import DataError
+from wayfare.errors import DataError, nearest
 from wayfare.landing.mapping.rows import Layout, cells, read
-from wayfare.landing.mapping.values import Mistake, nearest, trimmed
+from wayfare.landing.mapping.values import Mistake, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

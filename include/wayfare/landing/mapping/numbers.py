@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wayfare.contracts.reference import currencies
 from wayfare.duck import literal
+from wayfare.errors import nearest
 from wayfare.landing.mapping.scope import Operation, Scope
 from wayfare.landing.mapping.values import (
     DECIMAL,
@@ -18,7 +19,6 @@ from wayfare.landing.mapping.values import (
     checks_of,
     decimal_of,
     derived,
-    nearest,
 )
 
 if TYPE_CHECKING:

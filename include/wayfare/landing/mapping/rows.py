@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pyarrow as pa
 
-from wayfare.errors import DataError
+from wayfare.errors import DataError, nearest
 from wayfare.landing import csv_lines, jsonl, sources
 from wayfare.landing.lines import NOT_UTF8, Fault, Lines, repeated
-from wayfare.landing.mapping.values import Mistake, at, nearest
+from wayfare.landing.mapping.values import Mistake, at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -193,7 +193,7 @@ def _text(layout: Layout, form: str, stream: BinaryIO, source: str, rows: int) -
     if encoding:
         stream = io.BufferedReader(_Utf8(stream, encoding), 1 << 20)
     for lines in _csv(layout, stream, source, rows) if form == "csv" else jsonl.read(stream, source, rows):
-        faults = {i: _told(fault) for i, fault in lines.faults.items()}
+        faults = {i: _advised(fault) for i, fault in lines.faults.items()}
         yield replace(lines, table=_as_it_came(lines, encoding), faults=faults)
 
 
@@ -219,7 +219,7 @@ def _csv(layout: Layout, stream: BinaryIO, source: str, rows: int) -> Iterator[L
     yield from csv_lines.runs(records, source, _header(names), names, rows)
 
 
-def _told(fault: Fault) -> Fault:
+def _advised(fault: Fault) -> Fault:
     """A fault with what a mapping can do about it."""
     return _NOT_READABLE if fault is NOT_UTF8 else fault
 
@@ -227,7 +227,7 @@ def _told(fault: Fault) -> Fault:
 def _tidy(source: str, found: list[str] | Fault) -> list[str]:
     """Names of columns without blanks around them; one without a name is `column 3` by its place."""
     if isinstance(found, Fault):
-        raise DataError(f"{source}: the header {_told(found).message}")
+        raise DataError(f"{source}: the header {_advised(found).message}")
     if any("\0" in name for name in found):
         raise DataError(
             f'{source}: the header holds NUL characters; say how it is encoded: file.encoding = "utf-16-le"'

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wayfare.duck import literal
+from wayfare.errors import nearest
 from wayfare.landing.mapping.values import (
     DATE,
     DECIMAL,
@@ -22,7 +23,6 @@ from wayfare.landing.mapping.values import (
     checks_of,
     guarded,
     label_of,
-    nearest,
 )
 
 if TYPE_CHECKING:

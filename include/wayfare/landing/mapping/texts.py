@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from wayfare.errors import nearest
 from wayfare.landing.mapping.scope import Operation, Scope, pattern
 from wayfare.landing.mapping.values import (
     Expression,
@@ -18,7 +19,6 @@ from wayfare.landing.mapping.values import (
     derived,
     guarded,
     label_of,
-    nearest,
 )
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from wayfare.duck import literal
+from wayfare.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 Type = Literal["text", "number", "whole", "date", "instant", "flag"]
 
 DECIMAL = "DECIMAL(38, 9)"
-_LISTED = 100
 NUMBER = r"[+-]?[0-9]{1,15}(\.[0-9]{1,9}0*)?"
 DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
@@ -42,16 +41,6 @@ def at(key: str) -> Iterator[None]:
 def trimmed(sql: str) -> str:
     """SQL of text without blanks around it, no-break spaces included."""
     return f"trim({sql}, ' \t\r\n\u00a0')"
-
-
-def nearest(name: object, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for a wrong name, or the known names, of many the first."""
-    names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return f"; known: {', '.join(names[:_LISTED])}{more}"
 
 
 def known_keys(spec: Any, keys: Sequence[str], required: Sequence[str]) -> None:
