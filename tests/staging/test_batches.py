@@ -81,7 +81,7 @@ def _process(path: str, rows: int) -> subprocess.Popen[bytes]:
 
 def test_a_killed_landing_is_made_whole_by_landing_again(settings: Settings, tmp_path: Path) -> None:
     path = _many(tmp_path / "a.jsonl", 6_000)
-    landing = _process(path, 250)
+    landing = _process(path, 100)
     deadline = time.monotonic() + 60
     while query(settings, "SELECT count(*) FROM control.batch")[0][0] < 3:
         assert landing.poll() is None
@@ -89,9 +89,9 @@ def test_a_killed_landing_is_made_whole_by_landing_again(settings: Settings, tmp
         time.sleep(0.02)
     landing.send_signal(signal.SIGKILL)
     landing.wait()
-    partial = query(settings, "SELECT sum(landed) FROM control.batch")[0][0]
-    assert 0 < partial < 6_000
-    assert query(settings, "SELECT count(*) FROM staging.identity") == [(partial,)]
+    counts = "SELECT sum(landed)::int, (SELECT count(*) FROM staging.identity) FROM control.batch"
+    partial, staged = query(settings, counts)[0]  # at one instant: what was sent before the kill may still be committed
+    assert 0 < partial == staged < 6_000
     landed = land(settings, [path])
     assert (landed.landed + landed.duplicates, landed.rejected) == (6_000, 0)
     killed = staging(settings)
