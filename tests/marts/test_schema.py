@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from wayfare.analyses.api import Every
 from wayfare.analyses.chunk import Chunk
 from wayfare.errors import ConfigurationError, DeclarationError
 from wayfare.marts import publish
+from wayfare.staging import folding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +28,10 @@ def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.install(monkeypatch, tiny.Sales(), tiny.Stock())
 
 
-def put(settings: Settings, analysis: str, days: Sequence[int], rows: Sequence[tuple[object, ...]]) -> None:
-    chunk = Chunk(analysis, tuple(day(n) for n in days), 1, "f" * 64)
+def put(
+    settings: Settings, analysis: str, days: Sequence[int], rows: Sequence[tuple[object, ...]], *, through: int = 1
+) -> None:
+    chunk = Chunk(analysis, tuple(day(n) for n in days), through, "f" * 64)
     tiny.write_result(settings, chunk, rows)
     publish(settings, chunk, run_id="test")
 
@@ -39,7 +43,24 @@ def test_a_row_is_complete_when_its_window_is_past(settings: Settings) -> None:
     assert tiny.query(settings, complete) == [(day(0), False), (day(1), False), (day(2), False)]
     tiny.touch(settings, 2, {3: 1}, event_type="search")
     tiny.touch(settings, 3, {9: 1}, event_type="inventory")
+    assert tiny.query(settings, complete)[0] == (day(0), False), "that day 3 may have changed day 1 is not computed yet"
+    put(settings, "sales", [1], [("LIS", day(1), 1, None)], through=3)
+    assert tiny.query(settings, complete)[0] == (day(0), False), "nor is day 2, the latest there is"
+    put(settings, "sales", [2, 3], [("LIS", day(2), 1, None)], through=3)
+    tiny.touch(settings, 4, {3: 1}, event_type="search")
+    folding.fold(settings.url("owner"), dt.datetime.now(dt.UTC) + dt.timedelta(1))
     assert tiny.query(settings, complete) == [(day(0), True), (day(1), False), (day(2), False)]
+
+
+def test_a_day_that_was_published_further_ahead_once_holds_no_row_back(settings: Settings) -> None:
+    """A service day is published days before anything happens on it, and stays so when the window becomes shorter."""
+    tiny.touch(settings, 1, {0: 1}, event_type="inventory")
+    put(settings, "stock", range(10), [("a", day(n), 1) for n in range(4)])
+    tiny.touch(settings, 2, {1: 1}, event_type="inventory")
+    complete = "SELECT service_on FROM bi.stock WHERE is_complete"
+    assert tiny.query(settings, complete) == []
+    put(settings, "stock", range(1, 5), [("a", day(n), 1) for n in range(1, 5)], through=2)
+    assert tiny.query(settings, complete) == [(day(0),)]
 
 
 def test_a_week_is_complete_when_the_window_of_its_last_day_is_past(
@@ -47,9 +68,10 @@ def test_a_week_is_complete_when_the_window_of_its_last_day_is_past(
 ) -> None:
     """Of the week from day 1 to day 7, the last day that is read is day 9."""
     monkeypatch.setattr(tiny.Sales, "mart", replace(tiny.Sales.mart, every=Every.WEEK))
-    put(settings, "sales", [1], [("LIS", day(1), 1, None)])
     for batch, (on, is_complete) in enumerate([(9, False), (10, True)], 1):
         tiny.touch(settings, batch, {on: 1})
+        put(settings, "sales", [8], [], through=batch)
+        put(settings, "sales", [1], [("LIS", day(1), 1, None)])
         assert tiny.query(settings, "SELECT is_complete FROM bi.sales") == [(is_complete,)]
 
 

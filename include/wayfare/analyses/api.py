@@ -80,7 +80,10 @@ def measure(doc: str, type: SqlType = "double precision") -> Column:  # noqa: A0
     return Column(doc, type, Additivity.NOT)
 
 
-_IS_COMPLETE = Column("False while events still to come may change the row.", "boolean")
+_IS_COMPLETE = Column(
+    "False while events still to come, or landed and not published yet, may change the row; late ones may change any.",
+    "boolean",
+)
 
 EVER = 36_525
 """A century of days: a window that is all there is."""

@@ -199,11 +199,23 @@ def _refuse_other_periods(cursor: Any, analysis: BehaviorAnalysis) -> None:
 
 
 def _complete(analysis: BehaviorAnalysis) -> str:
-    """SQL that says whether every input day of a row is past; each max() is one step into the index."""
-    of_type = "(SELECT max(event_on) FROM control.change WHERE event_type = {})"
-    latest = ", ".join(of_type.format(_literal(e.name)) for e in analysis.reads)
+    """SQL that says whether every input day of a row was past by the batch that the latest output day stands on.
+
+    A later event makes that day stale, or a new one: until it is published, rows may lack what came with the event.
+    Each max() is one step into an index.
+    """
+
+    def latest(known: str = "") -> str:
+        of_type = "(SELECT max(event_on) FROM control.change WHERE event_type = {}{})"
+        return f"GREATEST({', '.join(of_type.format(_literal(e.name), known) for e in analysis.reads)})"
+
     last = f"(mart.\"{analysis.mart.day}\" + interval '1 {analysis.mart.every.value}')::date - 1"
-    return f"coalesce({last} + {analysis.window.after} < GREATEST({latest}), false)"
+    known = latest(" AND coalesce(first_batch_id, batch_id) <= published.through_batch")
+    past = (
+        f"SELECT {known} FROM control.published_day AS published "  # noqa: S608 - declared names
+        f"WHERE analysis = {_literal(analysis.name)} AND output_on <= {latest()} ORDER BY output_on DESC LIMIT 1"
+    )
+    return f"coalesce({last} + {analysis.window.after} < ({past}), false)"
 
 
 def _select(cursor: Any, view: str, expressions: Mapping[str, str], source: str) -> str:
