@@ -117,7 +117,7 @@ class CancellationRisk(BehaviorAnalysis):
     picture = Picture(
         "Items cancelled, percent of those still at risk, by week since the sale.",
         """
-        SELECT age_weeks AS x, 100.0 * sum(cancelled) / sum(at_risk) AS y, product AS series
+        SELECT age_weeks AS x, 100.0 * sum(cancelled) / nullif(sum(at_risk), 0) AS y, product AS series
         FROM bi.cancellation_risk
         WHERE cancellation_rate IS NOT NULL AND age_weeks <= 26
         GROUP BY age_weeks, product

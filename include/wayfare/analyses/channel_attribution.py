@@ -120,9 +120,10 @@ class ChannelAttribution(BehaviorAnalysis):
         ),
     )
     picture = Picture(
-        "Net value credited to each channel, by model, in the reporting currency.",
+        "Net value credited to each channel, by model, in minor units of the reporting currency (cents of EUR, yen of"
+        " JPY).",
         """
-        SELECT channel AS x, sum(credit.minor) / 100 AS y, credit.model AS series
+        SELECT channel AS x, sum(credit.minor) AS y, credit.model AS series
         FROM bi.channel_attribution, LATERAL (VALUES
           ('first touch', first_touch_reporting_minor), ('last touch', last_touch_reporting_minor),
           ('linear', linear_reporting_minor), ('position-based', position_based_reporting_minor)

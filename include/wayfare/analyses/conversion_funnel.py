@@ -76,7 +76,7 @@ class ConversionFunnel(BehaviorAnalysis):
     picture = Picture(
         "Percent of entries that reached each step, by channel.",
         """
-        SELECT step_number || ' ' || step AS x, 100.0 * sum(reached) / sum(entered) AS y, channel AS series
+        SELECT step_number || ' ' || step AS x, 100.0 * sum(reached) / nullif(sum(entered), 0) AS y, channel AS series
         FROM bi.conversion_funnel
         WHERE is_complete
         GROUP BY x, channel

@@ -112,7 +112,8 @@ class CustomerValue(BehaviorAnalysis):
     picture = Picture(
         "Customers of the last day in ten groups by expected margin, and the share of it each should bring.",
         """
-        SELECT 10 * tenth AS x, 100.0 * sum(expected_margin_minor) / sum(sum(expected_margin_minor)) OVER () AS y,
+        SELECT 10 * tenth AS x,
+          100.0 * sum(expected_margin_minor) / nullif(sum(sum(expected_margin_minor)) OVER (), 0) AS y,
           'percent of the margin expected in 365 days' AS series
         FROM (
           SELECT expected_margin_minor, ntile(10) OVER (ORDER BY expected_margin_minor DESC) AS tenth

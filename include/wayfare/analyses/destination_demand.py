@@ -91,7 +91,7 @@ class DestinationDemand(BehaviorAnalysis):
           FROM bi.destination_demand
           GROUP BY week, city
         ), shares AS (
-          SELECT week, city, 100 * intents / sum(intents) OVER (PARTITION BY week) AS share,
+          SELECT week, city, 100 * intents / nullif(sum(intents) OVER (PARTITION BY week), 0) AS share,
             rank() OVER (PARTITION BY week ORDER BY intents DESC, city) AS place
           FROM weeks
         )

@@ -120,9 +120,9 @@ class EconomicResults(BehaviorAnalysis):
         Expect("ExpectColumnValuesToNotBeNull", {"column": "net_reporting_minor", "mostly": 0.95}, severity="warning"),
     )
     picture = Picture(
-        "Net revenue by week and product, in the reporting currency.",
+        "Net revenue by week and product, in minor units of the reporting currency (cents of EUR, yen of JPY).",
         """
-        SELECT date_trunc('week', booked_on)::date AS x, sum(net_reporting_minor) / 100 AS y, product AS series
+        SELECT date_trunc('week', booked_on)::date AS x, sum(net_reporting_minor) AS y, product AS series
         FROM bi.economic_results
         WHERE line = 'product' AND product <> 'unknown'
         GROUP BY x, series
