@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import narwhals as nw
 
-from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, key, measure, stock
+from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, count, key, measure
 from wayfare.analyses.expressions import Frame, days_between, integer, ratio, total, when_or_zero
 from wayfare.analyses.sales import LONGEST_LEAD, SOLD_IN_TIME, sold_in_markets
 from wayfare.contracts.events import BOOKING, CANCELLATION
@@ -64,14 +64,19 @@ class BookingCurve(BehaviorAnalysis):
             "days_out": key("Days before service; no column adds up over it", "bigint"),
         },
         columns={
-            "on_the_books": stock("Units booked less cancelled by the end of the day so many days before service"),
-            "final_units": stock("Units on the books at 0 days out; null while service is ahead"),
-            "pickup_units": stock("final_units - on_the_books; null while service is ahead"),
+            "on_the_books": count("Units booked less cancelled by the end of the day so many days before service"),
+            "final_units": count("Units on the books at 0 days out; null while service is ahead", nullable=True),
+            "pickup_units": count("final_units - on_the_books; null while service is ahead", nullable=True),
             "share_of_final": measure(
-                "on_the_books / final_units; null while service is ahead, or where nothing is left"
+                "on_the_books / final_units, above 1 where more was cancelled than booked since; null while service is"
+                " ahead, or where nothing is left"
             ),
-            "last_year_on_the_books": stock("on_the_books of the departure 364 days before; null without one"),
-            "last_year_final_units": stock("final_units of the departure 364 days before; null without one"),
+            "last_year_on_the_books": count(
+                "on_the_books of the departure 364 days before; null without one", nullable=True
+            ),
+            "last_year_final_units": count(
+                "final_units of the departure 364 days before; null without one", nullable=True
+            ),
             "comparables": measure("Departures that the forecast is estimated from, at most 8", "bigint"),
             "expected_pickup": measure("Their mean pickup from as many days out, units; null below 3"),
             "forecast_units": measure("on_the_books + expected_pickup: the final as forecast that day"),

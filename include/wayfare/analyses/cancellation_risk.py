@@ -17,7 +17,6 @@ from wayfare.analyses.api import (
     key,
     measure,
     minor,
-    stock,
 )
 from wayfare.analyses.expressions import (
     Frame,
@@ -66,8 +65,8 @@ class CancellationRisk(BehaviorAnalysis):
       Analysis of Failure Time Data, 2002, ch. 8; Putter, Fiocco & Geskus, Statistics in Medicine 26, 2007): the share
       that is cancelled by that age while no-shows are no-shows. Censored items count as at risk in their last week.
     - By value the same of the price paid: part of an item's units cancelled takes its part of the price at its own
-      age, and the rest stays at risk. Prices are converted at the rate of the day of the sale; a credit, whose price is
-      negative, has no value.
+      age, and the rest stays at risk. Prices are converted at the last rate published up to the day of the sale; a
+      credit, whose price is negative, has no value.
     - Seen are the 740 days from each sale, and what is told up to 30 days later; a cancellation dated before its sale
       counts at the sale, one dated more than a day before it does not.
     """
@@ -85,12 +84,16 @@ class CancellationRisk(BehaviorAnalysis):
             "age_weeks": key("Whole weeks since the sale: 0 is the first seven days", "bigint"),
         },
         columns={
-            "at_risk": stock("Items that reach this age; at age 0 all items sold; adds up over weeks, not over ages"),
+            "at_risk": count("Items that reach this age; at age 0 all items sold; adds up over weeks, not over ages"),
             "cancelled": count("Items of which the last unit was cancelled at this age"),
             "no_shows": count("Items whose service day came at this age and whose travelers did not"),
             "censored": count("Items whose service day came at this age, neither cancelled nor no-show"),
             "still_ahead": count("Items of this age on the last day of events, service still ahead"),
-            "at_risk_minor": stock(f"Price of what reaches this age, less what was cancelled of it, {_REPORTING}"),
+            "at_risk_minor": minor(
+                f"Price of what reaches this age, less what was cancelled of it, {_REPORTING}; adds up over weeks, not"
+                " over ages",
+                nullable=True,
+            ),
             "cancelled_minor": minor(f"Price of the units cancelled at this age, {_REPORTING}", nullable=True),
             "no_shows_minor": minor(f"Price of the units of no_shows, {_REPORTING}", nullable=True),
             "cancellation_rate": measure("cancelled / at_risk; null before all items have lived through the age"),

@@ -45,6 +45,7 @@ _CREDITED = {
     "linear": "credited to all touches alike",
     "position_based": "credited 40 % to the first touch, 40 % to the last, 20 % to those between",
 }
+_IN_EACH = "once for each currency of a booking"
 
 MART = Mart(
     day="booked_on",
@@ -57,13 +58,13 @@ MART = Mart(
         "currency": key("ISO 4217 code of the native amounts"),
     },
     columns={
-        "touches": count("Touches of this channel and campaign before the bookings made this day"),
-        **{f"{m}_bookings": _bookings(f"Bookings made this day, {how}") for m, how in _CREDITED.items()},
+        "touches": count(f"Touches of this channel and campaign before the bookings made this day, {_IN_EACH}"),
+        **{f"{m}_bookings": _bookings(f"Bookings made this day, {how}, {_IN_EACH}") for m, how in _CREDITED.items()},
         **{f"{m}_minor": minor(f"Sales less what was given back this day, {how}") for m, how in _CREDITED.items()},
         **{
             f"{m}_reporting_minor": minor(
-                f"{m}_minor in the reporting currency's minor units, at the rate of the day of the sale; null without"
-                " a rate",
+                f"{m}_minor in the reporting currency's minor units, at the last rate published up to the day of the"
+                " sale; null without one",
                 nullable=True,
             )
             for m in MODELS

@@ -48,7 +48,7 @@ class ConversionFunnel(BehaviorAnalysis):
             "entered_on": key("Day of the search, in the agency's time zone", "date"),
             "channel": key("Channel of the search; unknown where it names none"),
             "product": key("What was searched for: flight, hotel, car or package"),
-            "step": key("search, view, booking or purchase"),
+            "step": key("search, view, booking or purchase; no column adds up over it"),
         },
         columns={
             "step_number": measure("Place of the step, from 1", "bigint"),

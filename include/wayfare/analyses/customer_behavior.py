@@ -50,7 +50,7 @@ class CustomerBehavior(BehaviorAnalysis):
       was sold, of the item with the most; mean over the net bookings of which those 30 days are in the window.
     - Usual product and market: of most net bookings; of equals the first by alphabet.
     - Spend: bookings and ancillaries sold in the window less what cancellations and refunds give back, penalties kept,
-      each converted at the rate of the day of the sale; null where one has no rate.
+      each converted at the last rate published up to the day of the sale; null where one has none.
     - Unusual against the customer's own history: robust z = 0.6745 (x - median) / MAD above 3.5 (Iglewicz & Hoaglin,
       How to Detect and Handle Outliers, 1993), for x the price of the latest net booking and the days since the one
       before it, against at least 5 earlier ones. Without that history or with a MAD of 0 there is no z and no flag.

@@ -60,8 +60,8 @@ class CustomerValue(BehaviorAnalysis):
 
     For every as-of day, each known customer who was sold something in the 730 days before it or on it, and one row for
     what was sold to nobody known. Everything is as known at the end of the as-of day and within those days: a
-    cancellation or refund of something sold before them is left out. Amounts are converted at the rate of the day of
-    the sale. Discounting is left to the reader.
+    cancellation or refund of something sold before them is left out. Amounts are converted at the last rate published
+    up to the day of the sale. Discounting is left to the reader.
 
     - A purchase is all net bookings made by the customer on a day (a booking is made on the day of its first item, and
       net while a unit of it is left); its margin is net less cost of these bookings and of the ancillaries under them

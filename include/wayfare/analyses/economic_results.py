@@ -25,7 +25,9 @@ from wayfare.contracts.events import BOOKING, CANCELLATION, PURCHASE, REFUND, TR
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
 
-_CONVERTED = "in the reporting currency's minor units, at the rate of the day of the sale; null without a rate"
+_CONVERTED = (
+    "in the reporting currency's minor units, at the last rate published up to the day of the sale; null without one"
+)
 
 MART = Mart(
     day="booked_on",
@@ -77,7 +79,8 @@ class EconomicResults(BehaviorAnalysis):
 
     Every event counts on its own day: a sale on the day it was booked, a cancellation, refund or travel on its own
     day, in the row of the product, currency and market of the item it refers to (a refund in its own currency). So a
-    published day changes only when events of that day arrive late, and `net` can be negative.
+    published day changes only when events of that day arrive late, or those that a cancellation, refund or travel of
+    that day looks back at: its sale, and what was given back of that booking before. And `net` can be negative.
 
     - `net = gross_before_cancellations - cancellations - refunds`. A refund that pays out a cancellation of its
       booking, of whichever item, takes nothing off a second time; `refunded` is the cash that left, whatever the
@@ -86,8 +89,8 @@ class EconomicResults(BehaviorAnalysis):
     - Ancillaries have rows of their own (`line` = ancillary, `product` = category).
     - An event whose sale has not been landed yet counts as one item of product `unknown`, with amounts of 0, until the
       sale arrives.
-    - The reporting columns convert each event at the rate of the day of the sale, round it to a minor unit, then add
-      up. They are null where any event of the row has no rate.
+    - The reporting columns convert each event at the last rate published up to the day of the sale, however old, round
+      it to a minor unit, then add up. They are null where any event of the row has no rate.
     """
 
     owner = "finance"

@@ -51,8 +51,8 @@ class Sessions(BehaviorAnalysis):
     - Automated: more than 24 hours, more than 5,000 events, or such a continuation (`is_continued`). Flagged, not left
       out; `traffic_anomalies` looks at the rhythm as well.
     - Channel, campaign and market are those of the first event. A session of a single event is a bounce.
-    - Spend is the price of items and ancillaries bought in the session, converted at the rate of their day; what is
-      cancelled later is not taken off.
+    - Spend is the price of items and ancillaries bought in the session, converted at the last rate published up to
+      their day; what is cancelled later is not taken off.
     - An event that arrives late can start a session earlier, or join two: then the second one's row goes.
     """
 

@@ -47,9 +47,10 @@ _FLAGS = ("is_too_long", "is_too_deep", "is_too_fast", "is_too_regular")
 class TrafficAnomalies(BehaviorAnalysis):
     """Is this traffic real, is today odd?
 
-    Every day has a row of each of five series: searches, bookings (distinct), revenue (price of items and ancillaries
-    sold, converted at the rate of their day), zero_result_rate (searches without a result / searches) and look_to_book
-    (searches / bookings).
+    Every day has a row of each of five series: searches, bookings (distinct on the day), revenue (price of items and
+    ancillaries sold, converted at the last rate published up to their day), zero_result_rate (searches without a
+    result / searches) and look_to_book (searches / bookings). The revenue of a day on which anything sold has no rate
+    is null, and so not among the known weeks of another.
 
     - A day is judged against the same weekday of the 8 weeks before it: robust z = 0.6745 (x - median) / MAD
       (Iglewicz & Hoaglin, How to Detect and Handle Outliers, 1993), anomalous beyond 3.5 on either side. The weekday
@@ -79,16 +80,27 @@ class TrafficAnomalies(BehaviorAnalysis):
         day="observed_on",
         grain={
             "observed_on": key("Day of the value, or on which the session starts, in the agency's time zone", "date"),
-            "series": key("searches, bookings, revenue, zero_result_rate, look_to_book or automated_session"),
+            "series": key(
+                "searches, bookings, revenue, zero_result_rate, look_to_book or automated_session; no column adds up"
+                " over it"
+            ),
             "session_id": key("event_id of the session's first event; empty for a day's value"),
         },
         columns={
-            "value": measure("The day's value; events of the session"),
-            "numerator": count("What the value counts, or its numerator; revenue in minor units", nullable=True),
-            "denominator": count("Denominator of a rate: searches or bookings", nullable=True),
+            "value": measure(
+                "The day's value: revenue in the reporting currency's minor units, null where a sale has no rate;"
+                " events of the session"
+            ),
+            "numerator": count(
+                "What the value counts, or its numerator; revenue as in value; a booking sold on two days is on both",
+                nullable=True,
+            ),
+            "denominator": count(
+                "Denominator of a rate: searches, or bookings, of which one sold on two days is on both", nullable=True
+            ),
             "known_weeks": measure("Of the 8 weeks before, those with a value on this weekday", "bigint"),
-            "median": measure("Median of those values"),
-            "mad": measure("Median of their absolute deviations from the median"),
+            "median": measure("Median of those values, in their unit"),
+            "mad": measure("Median of their absolute deviations from the median, in their unit"),
             "z": measure("0.6745 (value - median) / mad; null below 4 known weeks or with a mad of 0"),
             "is_anomalous": measure("z is beyond 3.5 on either side; always for a session", "boolean"),
             "searcher": measure("Whose session: v: and the visitor, c: and the customer, e: and the event", "text"),
