@@ -50,7 +50,9 @@ def test_every_field_rule_and_column_has_its_row(monkeypatch: pytest.MonkeyPatch
     assert "| `on_hand` | bigint | semi-additive | What is there. |" in text
     assert text.count("| `is_complete` | boolean |") == 2
     assert "| `search_on` | date | key, output day | The day of the search. |" in text
-    assert "`bi.stock_history`" in text
+    history = text.split("`bi.stock_history`")[1]
+    assert "| `published_at` | timestamptz |" in history
+    assert "| `superseded_at` | timestamptz |" in history
 
 
 def test_the_catalog_has_one_row_per_analysis(monkeypatch: pytest.MonkeyPatch) -> None:

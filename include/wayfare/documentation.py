@@ -83,8 +83,8 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterato
 
 def _dictionary() -> Iterator[str]:
     yield from (GENERATED, "", "# Data dictionary", "")
-    yield "Events are what lands in `staging`; marts are what BI reads in `bi`. Money in marts is in minor units and"
-    yield "ends in `_minor`, days end in `_on`, instants (UTC) in `_at`."
+    yield "Events are what lands in `staging`; marts are what BI reads in `bi`. Days end in `_on` (but for"
+    yield "`service_month`, the first day of one), instants (UTC) in `_at`."
     yield from ("", "## Events", "", "### Envelope", "", "Every event has these, besides `event_type`.", "")
     yield from _fields(ENVELOPE)
     yield "Landing adds `extra` (JSON of fields the contract does not know), `event_on` (day of `occurred_at` in the"
@@ -101,9 +101,21 @@ def _dictionary() -> Iterator[str]:
     yield f"Analyses read {referring} with the sale each refers to: one row per event and sale, with these columns too."
     yield ""
     yield from _table(("column", "type", "meaning"), ((f"`{c.name}`", c.type, c.doc) for c in REFERENCE_COLUMNS))
+    yield from _marts()
+
+
+def _marts() -> Iterator[str]:
     yield from ("## Marts", "")
+    yield "Money is in minor units (cents of EUR, yen of JPY) and ends in `_minor`; `value`, `numerator`, `median` and"
+    yield "`mad` of `traffic_anomalies` are money of the reporting currency where `series` is `revenue`. The comment on"
+    yield "each view in the database names the reporting currency; amounts are converted to it at the last rate that"
+    yield "the European Central Bank published up to the day, however old: of RUB there is none after 2022-03-01."
+    yield ""
     yield "Additive columns may be summed over everything, semi-additive ones over everything but time, the others over"
-    yield "nothing."
+    yield "nothing; but for what a column or key says of itself."
+    yield ""
+    yield "The last `as_of_on` of a mart is the day of the last event of the types that it reads: join"
+    yield "`customer_behavior` and `customer_value` on the same `as_of_on`, not on the last one of each."
     yield ""
     for analysis in _analyses().values():
         yield from _mart(analysis)
@@ -134,10 +146,13 @@ def _mart(analysis: BehaviorAnalysis) -> Iterator[str]:
         f"{analysis.question} [Definition](analyses/{analysis.name}.md).",
         "",
     )
-    if analysis.mart.vintage:
-        yield f"The current rows; `bi.{analysis.relation}_history` has every row as it was ever published."
+    mart = analysis.mart
+    yield from _columns(mart.view_columns, mart.day)
+    if mart.vintage:
+        yield f"These are the current rows. `bi.{analysis.relation}_history` has every row as it was ever published, in"
+        yield "the reporting currency of that time, without `is_complete` and with:"
         yield ""
-    yield from _columns(analysis.mart.view_columns, analysis.mart.day)
+        yield from _columns({n: c for n, c in mart.history_columns.items() if n not in mart.view_columns}, mart.day)
 
 
 def _columns(columns: Mapping[str, Column], day: str) -> Iterator[str]:

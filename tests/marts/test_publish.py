@@ -161,7 +161,9 @@ def test_a_mart_gains_a_column_and_its_view_keeps_the_order_of_the_others(
     ]
     (definition,) = tiny.query(settings, "SELECT pg_get_viewdef('bi.sales'::regclass)")
     assert "+ 5" in definition[0]
-    assert tiny.query(settings, "SELECT obj_description('bi.sales'::regclass)") == [("Sales, with more to say.",)]
+    assert tiny.query(settings, "SELECT obj_description('bi.sales'::regclass)") == [
+        ("Sales, with more to say. The reporting currency is EUR.",)
+    ]
 
 
 def test_a_mart_gains_a_column_under_its_readers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

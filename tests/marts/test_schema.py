@@ -127,6 +127,8 @@ def test_every_table_view_and_column_is_described(settings: Settings) -> None:
     assert found["bi.stock", "on_hand"] == "What is there. (semi-additive: never summed over time)"
     assert {text for *_, text in tiny.query(settings, described)} == {
         "How many were sold, and what's the mean price?",
+        "How many were sold, and what's the mean price? The reporting currency is EUR.",
         "How much is there?",
-        "How much is there? Every row as it was ever published.",
+        "How much is there? The reporting currency is EUR.",
+        "How much is there? Every row as it was ever published, in the reporting currency of that time; now it is EUR.",
     }

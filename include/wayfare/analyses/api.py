@@ -84,6 +84,8 @@ _IS_COMPLETE = Column(
     "False while events still to come, or landed and not published yet, may change the row; late ones may change any.",
     "boolean",
 )
+_PUBLISHED_AT = Column("When the row was published.", "timestamptz")
+_SUPERSEDED_AT = Column("When a later row took its place; null while it is current.", "timestamptz")
 
 EVER = 36_525
 """A century of days: a window that is all there is."""
@@ -152,6 +154,11 @@ class Mart:
     def view_columns(self) -> dict[str, Column]:
         """Columns of `bi.<mart>`: the grain, whether the row is complete, the rest."""
         return {**self.grain, "is_complete": _IS_COMPLETE, **self.columns}
+
+    @property
+    def history_columns(self) -> dict[str, Column]:
+        """Columns of `bi.<mart>_history`: the grain, from when to when the row stood, the rest."""
+        return {**self.grain, "published_at": _PUBLISHED_AT, "superseded_at": _SUPERSEDED_AT, **self.columns}
 
 
 Severity = Literal["critical", "warning", "info"]

@@ -74,7 +74,7 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
             replace(cursor, publication, result)
         if result.twin:
             raise DataError(f"{chunk.analysis}, chunk {chunk.key}: the result has two rows for one key: {result.twin}")
-        schema.create_views(cursor, analysis)
+        schema.create_views(cursor, analysis, settings.currency)
         _account(cursor, publication, chunk, result.rows)
         _record(cursor, publication, chunk, run_id=run_id, rows=result.rows.total(), seconds=time.monotonic() - started)
         schema.summarize(cursor, analysis)

@@ -24,8 +24,6 @@ READER = "wayfare_bi"
 
 _PUBLISHED_IN = Column("The publication that brought the row.", "bigint", Additivity.KEY, nullable=False)
 _SUPERSEDED_IN = Column("The publication that closed the row.", "bigint", Additivity.KEY, nullable=False)
-_PUBLISHED_AT = Column("When the row was published.", "timestamptz")
-_SUPERSEDED_AT = Column("When a later row took its place; null while it is current.", "timestamptz")
 
 
 def quoted(names: Iterable[str]) -> str:
@@ -81,8 +79,10 @@ def _follow(cursor: Any, name: str, analysis: BehaviorAnalysis, wanted: Mapping[
     _comment(cursor, "TABLE", f"marts.{name}", analysis.question, wanted)
 
 
-def create_views(cursor: Any, analysis: BehaviorAnalysis) -> None:
+def create_views(cursor: Any, analysis: BehaviorAnalysis, currency: str) -> None:
     """Create, extend, describe and grant `bi.<mart>`, and `bi.<mart>_history` for a vintage.
+
+    `currency` is the reporting currency, which the descriptions name.
 
     Raises
     ------
@@ -93,16 +93,17 @@ def create_views(cursor: Any, analysis: BehaviorAnalysis) -> None:
     expressions = {n: f'mart."{n}"' for n in mart.all_columns} | {"is_complete": _complete(analysis)}
     current = mart.view_columns
     _create_view(cursor, name, _select(cursor, name, {n: expressions[n] for n in current}, f'marts."{name}" AS mart'))
-    _comment(cursor, "VIEW", f"bi.{name}", analysis.question, current)
+    _comment(cursor, "VIEW", f"bi.{name}", f"{analysis.question} The reporting currency is {currency}.", current)
     if mart.vintage:
         name = f"{name}_history"
         expressions |= {"published_at": "opened.published_at", "superseded_at": "closed.published_at"}
-        history = {**mart.grain, "published_at": _PUBLISHED_AT, "superseded_at": _SUPERSEDED_AT, **mart.columns}
+        history = mart.history_columns
         source = f"""({_every_row(analysis.relation, mart)}) AS mart
 JOIN control.publication AS opened ON opened.publication_id = mart.published_in
 LEFT JOIN control.publication AS closed ON closed.publication_id = mart.superseded_in"""
         _create_view(cursor, name, _select(cursor, name, {n: expressions[n] for n in history}, source))
-        _comment(cursor, "VIEW", f"bi.{name}", f"{analysis.question} Every row as it was ever published.", history)
+        ever = f"Every row as it was ever published, in the reporting currency of that time; now it is {currency}."
+        _comment(cursor, "VIEW", f"bi.{name}", f"{analysis.question} {ever}", history)
 
 
 def _every_row(name: str, mart: Mart) -> str:
