@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _QUERY = """
 SELECT string_agg(setting, ' ' ORDER BY name COLLATE "C") FROM pg_settings
-WHERE name LIKE 'tcp_keepalives%' OR name IN ('TimeZone', 'client_encoding')
+WHERE name LIKE 'tcp_keepalives%' OR name IN ('TimeZone', 'client_encoding', 'default_transaction_isolation')
 """
 
 
@@ -47,7 +47,18 @@ def _told(url: str) -> tuple[str, str]:
 
 def test_the_server_notices_a_client_that_is_lost(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
-    assert _told(settings.url("owner")) == ("UTC UTF8 3 30 10", "UTC UTF8 3 30 10")
+    with transaction(settings.url("owner")) as connection:
+        database = connection.scalar(text("SELECT current_database()"))
+        connection.execute(text(f"ALTER DATABASE {database} SET default_transaction_isolation = 'serializable'"))
+    engine(settings.url("owner")).dispose()
+    assert _told(settings.url("owner")) == ("UTC UTF8 read committed 3 30 10",) * 2
+
+
+def test_a_client_notices_a_server_that_is_lost_though_it_was_just_sent_something(settings: Settings) -> None:
+    with closing(bulk.connect(settings.url("owner"))) as connection:
+        assert connection.info.dsn_parameters["tcp_user_timeout"] == "60000"
+    with engine(settings.url("owner")).connect() as pooled:
+        assert pooled.connection.driver_connection.info.get_parameters()["tcp_user_timeout"] == "60000"
 
 
 def _backend(url: str) -> int:

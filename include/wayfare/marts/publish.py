@@ -15,6 +15,7 @@ from wayfare.errors import DataError, ServiceError
 from wayfare.marts import schema
 from wayfare.marts.rows import Publication, Result, replace, revise
 from wayfare.staging import bulk
+from wayfare.staging.connections import HOLDING
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -86,7 +87,7 @@ def _transaction(settings: Settings, chunk: Chunk) -> Iterator[Any]:
     """One transaction, the only one of its analysis; committed at the end, undone by any exception."""
     try:
         with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (LOCK, chunk.analysis))
+            cursor.execute(f"{HOLDING}; SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (LOCK, chunk.analysis))
             cursor.execute("SET LOCAL lock_timeout = %s", (PATIENCE,))
             yield cursor
             connection.commit()

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from wayfare.contracts import EVENT_TYPES, EventType
 from wayfare.errors import ConfigurationError, DataError, ServiceError
-from wayfare.staging import bulk, rejections
+from wayfare.staging import bulk, connections, rejections
 from wayfare.staging.database import NOT_MIGRATED, check_zone, transaction
 from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Staged
 from wayfare.staging.sealing import Seal, seal_of
@@ -35,8 +35,7 @@ _TEMPORARY = (
     "CREATE TEMP TABLE IF NOT EXISTS touching (booking_id text) ON COMMIT DELETE ROWS",
     *rejections.TEMPORARY,
 )
-# A client that is lost while the server answers it gives up the lock as soon as one that is lost while it sends.
-_LOCK = "SET LOCAL tcp_user_timeout = '60s'; SELECT pg_advisory_xact_lock(%s)"
+_LOCK = f"{connections.HOLDING}; SELECT pg_advisory_xact_lock(%s)"
 _KNOWN = """
 SELECT i.ordinal
 FROM incoming_key i, LATERAL (SELECT 1 FROM staging.identity WHERE event_id = i.event_id OFFSET 0) k
