@@ -13,7 +13,7 @@ import pytest
 
 from waiting import until
 from wayfare.errors import ServiceError
-from wayfare.local import stack
+from wayfare.local import postgres, stack
 from wayfare.local.postgres import EmbeddedPostgres, free_port
 
 if TYPE_CHECKING:
@@ -58,6 +58,24 @@ def test_it_survives_a_kill_and_keeps_what_was_committed(server: EmbeddedPostgre
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
     server.start()
     assert server.running()
+
+
+def test_a_start_goes_on_while_it_recovers(server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that restores nothing, slowly, stands for a slow disk."""
+    with (server.data / "postgresql.auto.conf").open("a") as configuration:
+        configuration.write("wal_level = replica\nrestore_command = 'sleep 1; false'\n")
+    server.stop()
+    server.start()
+    (server.data / "recovery.signal").touch()
+    postmaster = psutil.Process(int((server.data / "postmaster.pid").read_text().splitlines()[0]))
+    postmaster.kill()
+    postmaster.wait(10)
+    monkeypatch.setattr(postgres, "_START_SECONDS", "1")
+    server.start()
+    assert server.recovering()
+    until(lambda: not server.recovering())
+    with psycopg.connect(server.url("postgres")) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_it_is_found_though_somebody_closes_a_folder_above_it(server: EmbeddedPostgres) -> None:

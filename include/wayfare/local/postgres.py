@@ -12,7 +12,7 @@ import socket
 import stat
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SYSTEM_USER = "pgserver"
+_START_SECONDS = "60"
 
 _CONFIGURATION = """
 listen_addresses = '127.0.0.1'
@@ -56,6 +57,8 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Initialize the data folder if it is new, and start the server if it is not running.
 
+        After a crash it may still be `recovering` when this returns.
+
         Raises
         ------
         ServiceError
@@ -67,8 +70,10 @@ class EmbeddedPostgres:
             return
         log = self.data / "log"
         options = f"-p {self.port} -k {shlex.quote(self._socket_dir())}"  # which a shell reads
-        done = self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(log), "-o", options, "start")
-        if done.returncode != 0:
+        done = self._run(
+            "pg_ctl", "-D", str(self.data), "-w", "-t", _START_SECONDS, "-l", str(log), "-o", options, "start"
+        )
+        if done.returncode != 0 and not self.running():  # one that recovers from a crash may take longer
             tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
             raise ServiceError(f"PostgreSQL did not start on port {self.port}: {done.stderr.strip()}\n{tail}")
 
@@ -76,6 +81,14 @@ class EmbeddedPostgres:
         """Whether the server of this data folder is up."""
         started_once = (self.data / "postmaster.pid").exists()
         return started_once and self._run("pg_ctl", "-D", str(self.data), "status").returncode == 0
+
+    def recovering(self) -> bool:
+        """Whether the server is up and takes no connections yet: it makes good what a crash left."""
+        if not self.running():
+            return False
+        with suppress(FileNotFoundError):  # it has just ended
+            return (self.data / "postmaster.pid").read_text().splitlines()[7:] == ["starting"]
+        return False
 
     def stop(self) -> None:
         """Stop the server, ending open sessions; no effect where it is not running."""

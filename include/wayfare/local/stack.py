@@ -72,6 +72,10 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stack:
             say("Starting PostgreSQL")
         undo.callback(postgres.stop)
         postgres.start()
+        if postgres.recovering():  # and would begin anew if it were stopped
+            say("Waiting for PostgreSQL, which recovers what it had not written when it was ended")
+        while postgres.recovering():
+            time.sleep(1)
         settings = _prepare_databases(settings, postgres, secrets)
         supervisor = _supervisor(settings, postgres, secrets, say)
         undo.callback(supervisor.stop)
