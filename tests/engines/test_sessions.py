@@ -47,6 +47,19 @@ def test_a_session_spills_past_its_memory_and_cleans_up(settings: Settings) -> N
     assert list(settings.spill_dir.iterdir()) == []
 
 
+def test_a_disk_that_is_full_is_told_and_not_taken_for_too_little_memory(settings: Settings) -> None:
+    small = settings.model_copy(update={"duckdb_memory_limit": "30MB", "duckdb_threads": 1})
+    full = pytest.raises(ServiceError, match=f"no more room in {settings.spill_dir} to spill to")
+    with full, session(small) as connection:
+        connection.execute("SET max_temp_directory_size = '1MB'")
+        connection.execute("CREATE TABLE ordered AS SELECT hash(range) AS h FROM range(5000000) ORDER BY h")
+    with (
+        pytest.raises(ServiceError, match=f"a disk is full, of {settings.storage} or"),
+        session(settings) as connection,
+    ):
+        connection.sql("SELECT unnest(range(1000000)) AS n").write_parquet("/dev/full")
+
+
 def test_what_a_killed_session_spilled_is_removed_after_a_day(settings: Settings) -> None:
     for name, age in (("old", 2 * 86_400), ("young", 60)):
         folder = settings.spill_dir / name

@@ -32,7 +32,7 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     ConfigurationError
         What is asked of it needs more memory than the settings give it.
     ServiceError
-        An object store does not answer, or another file has come in the place of one that is being read.
+        A disk is full, an object store does not answer, or another file has come in the place of one that is read.
     """
     settings.spill_dir.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(settings.spill_dir)
@@ -52,8 +52,12 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             yield connection
         except duckdb.OutOfMemoryException as error:
+            if "max_temp_directory_size" in str(error):
+                raise ServiceError(f"there is no more room in {settings.spill_dir} to spill to: {error}") from error
             raise duck.too_little_memory("this step", error) from error
         except duckdb.Error as error:
+            if "No space left on device" in str(error):
+                raise ServiceError(f"a disk is full, of {settings.storage} or {settings.spill_dir}: {error}") from error
             if type(error) is not duckdb.Error:  # one of no kind of DuckDB's own is of the storage, which is Python
                 raise
             why = str(error).strip().splitlines()[-1]
