@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 from typing import TYPE_CHECKING
@@ -34,6 +35,18 @@ def test_down_stops_what_a_killed_supervisor_left(tmp_path_factory: pytest.TempP
     scheduler.wait()
     assert not postgres.running()
     assert not stack.stop_running(settings)
+
+
+def test_of_two_that_start_at_once_one_has_the_home(tmp_path: Path, free_port: int) -> None:
+    settings = Settings(home=tmp_path / "home", database_port=free_port)
+    with contextlib.ExitStack() as first:
+        stack._claim(settings, first)
+        (settings.home / "wayfare.pid").unlink()  # as before the first has written it
+        with pytest.raises(ConfigurationError, match="Wayfare already runs here"):
+            stack.start(settings, print)
+    with contextlib.ExitStack() as second:
+        stack._claim(settings, second)
+    assert not (settings.home / "wayfare.pid").exists()
 
 
 @pytest.mark.parametrize(("taken", "variable"), [("port", "WAYFARE_PORT"), ("database_port", "WAYFARE_DATABASE_PORT")])

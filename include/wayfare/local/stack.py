@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -63,8 +64,7 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stack:
         Something did not start; the message says which log to read.
     """
     with contextlib.ExitStack() as undo:
-        _claim(settings)
-        undo.callback(_pid_file(settings.home).unlink, missing_ok=True)
+        _claim(settings, undo)
         secrets = load_or_make(settings.home)
         postgres = EmbeddedPostgres(settings.home / "postgres", settings.database_port, secrets.owner)
         if not postgres.running():
@@ -141,16 +141,22 @@ def _pid_file(home: Path) -> Path:
     return home / "wayfare.pid"
 
 
-def _claim(settings: Settings) -> None:
+def _claim(settings: Settings, undo: contextlib.ExitStack) -> None:
+    """Take the home for one installation until `undo`, or until its process ends, however it does."""
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if remembered(_pid_file(settings.home)) is not None:
-        raise ConfigurationError(f"Wayfare already runs here: {_ui(settings)}; stop it with `wayfare down`")
+    folder = os.open(settings.home, os.O_RDONLY)
+    undo.callback(os.close, folder)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigurationError(f"Wayfare already runs here: {_ui(settings)}; stop it with `wayfare down`") from None
     made = settings.home.stat()
     if made.st_uid == os.geteuid() and not made.st_mode & stat.S_ISVTX:  # which a folder of everybody's has, like /tmp
         settings.home.chmod(0o700)
     stop_leftovers(settings.home / "logs")
     _require_free(settings.port, "WAYFARE_PORT")
     remember(_pid_file(settings.home), psutil.Process())
+    undo.callback(_pid_file(settings.home).unlink, missing_ok=True)
 
 
 def _require_free(port: int, variable: str) -> None:
