@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import stat
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -81,6 +82,7 @@ def test_a_start_goes_on_while_it_recovers(server: EmbeddedPostgres, monkeypatch
 def test_it_is_found_though_somebody_closes_a_folder_above_it(server: EmbeddedPostgres) -> None:
     server.data.parent.chmod(0o700)
     assert server.running()
+    assert not server.data.parent.stat().st_mode & stat.S_IRWXO, "to others it stays closed"
 
 
 def test_what_pg_ctl_says_is_told(tmp_path: Path) -> None:

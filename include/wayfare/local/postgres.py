@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import importlib.util
 import os
 import pwd
@@ -123,11 +124,18 @@ class EmbeddedPostgres:
             raise ServiceError(f"PostgreSQL could not create {self.data}: {error.strerror}") from error
 
     def _open_the_way(self) -> None:
-        """Let the system user reach its files, even where a folder above them was closed since."""
+        """Let the system user reach its files, even where a folder above them was closed since.
+
+        A folder that no group may enter goes to the system user's: what else lies there is still for its owner alone.
+        """
+        group = grp.getgrnam(_system_user()).gr_gid
         for folder in {*self.data.resolve().parents, *_binaries().resolve().parents}:
             mode = folder.stat().st_mode
-            if not mode & stat.S_IXOTH:
-                folder.chmod(mode | stat.S_IXOTH)
+            if not mode & (stat.S_IRWXG | stat.S_IXOTH):
+                os.chown(folder, -1, group)
+            way = stat.S_IXGRP if folder.stat().st_gid == group else stat.S_IXOTH
+            if not mode & way:
+                folder.chmod(mode | way)
 
     def _socket_dir(self) -> str:
         """The data folder, unless its path is too long for a Unix socket."""
