@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psutil
+import psycopg
+import psycopg2
 import pytest
+from dotenv import dotenv_values
 
 from wayfare.errors import ConfigurationError
 from wayfare.local import stack
 from wayfare.local.postgres import EmbeddedPostgres
 from wayfare.local.supervisor import remember
 from wayfare.settings import Settings, get_settings
+from wayfare.staging.connections import arguments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +68,22 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(
     assert not {"wayfare.pid", "postgres"} & {file.name for file in (tmp_path / "home").iterdir()}
 
 
+def _is_not_told_in_clear(port: int, url: str) -> None:
+    """A stranger who has the database's port asks for the password as it is, and gets nothing."""
+    with ThreadPoolExecutor() as pool, socket.create_server(("127.0.0.1", port)) as listening:
+        for connect in (psycopg.connect, psycopg2.connect):
+            refused = pool.submit(connect, **arguments(url))
+            stranger, _ = listening.accept()
+            with stranger:
+                stranger.recv(8)  # whether it speaks TLS
+                stranger.sendall(b"N")
+                stranger.recv(1000)
+                stranger.sendall(b"R" + struct.pack("!II", 8, 3))
+                assert stranger.recv(1000) == b""
+            with pytest.raises((psycopg.OperationalError, psycopg2.OperationalError), match="requirement"):
+                refused.result()
+
+
 def test_urls_of_another_server_are_refused(
     tmp_path_factory: pytest.TempPathFactory, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +95,7 @@ def test_urls_of_another_server_are_refused(
     get_settings.cache_clear()
     with pytest.raises(ConfigurationError, match=r"^WAYFARE_LANDING_URL: another server"):
         stack.start(Settings(home=home, database_port=free_port), print)
+    _is_not_told_in_clear(free_port, dotenv_values(home / "secrets.env")["WAYFARE_PIPELINE_URL"] or "")
     get_settings.cache_clear()
     assert not EmbeddedPostgres(home / "postgres", free_port, "").running()
-    assert not home.stat().st_mode & 0o066, "what is kept there is for its owner alone"
+    assert not home.stat().st_mode & 0o067, "what is kept there is for its owner alone"

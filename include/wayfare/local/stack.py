@@ -177,6 +177,8 @@ def _prepare_databases(settings: Settings, postgres: EmbeddedPostgres, secrets: 
         "pipeline_url": postgres.url(user="wayfare_pipeline", password=secrets.pipeline),
         "bi_url": postgres.url(user="wayfare_bi", password=secrets.bi),
     }
+    # Whoever has the port while this is down may ask for a password as it is: these are for libpq, which then refuses.
+    urls = {name: f"{url}?require_auth=scram-sha-256" for name, url in urls.items()}
     remember_urls(settings.home, {f"WAYFARE_{name.upper()}": url for name, url in urls.items()})
     get_settings.cache_clear()
     settings = get_settings()
