@@ -7,12 +7,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import psutil
 import psycopg
 import pytest
 
 from airflow_environment import prepare
 from wayfare.analyses import registry
 from wayfare.doctor import airflow
+from wayfare.local.supervisor import remember
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,5 +145,7 @@ def test_an_api_that_does_not_answer(settings: Settings, free_port: int, monkeyp
     monkeypatch.delenv("AIRFLOW__API__BASE_URL", raising=False)
     assert [f.status for f in airflow.examine(settings)] == ["info"]
     settings.home.mkdir(parents=True)
-    (settings.home / "wayfare.pid").touch()
+    (settings.home / "wayfare.pid").write_text("1 0.0 of-another-boot")  # as a kill leaves it
+    assert [f.status for f in airflow.examine(settings)] == ["info"]
+    remember(settings.home / "wayfare.pid", psutil.Process())
     assert [f.check for f in airflow.examine(settings.model_copy(update={"port": free_port}))] == ["airflow.api"]

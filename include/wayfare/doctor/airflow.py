@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wayfare.analyses import registry
 from wayfare.doctor.findings import Finding, failed, info, ok
+from wayfare.local.supervisor import remembered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,10 +51,13 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def _address(settings: Settings) -> str | None:
-    """The address that Airflow's own processes use, which a container reaches; else that of the local installation."""
+    """The address that Airflow's own processes use, which a container reaches; else that of the local installation.
+
+    Where that does not run, whoever has its port is a stranger, who would be sent a password.
+    """
     inside = os.environ.get("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "").removesuffix(_EXECUTION)
     named = inside or os.environ.get("AIRFLOW__API__BASE_URL", "").rstrip("/")
-    is_local = (settings.home / "wayfare.pid").exists()
+    is_local = remembered(settings.home / "wayfare.pid") is not None
     return named or (f"http://127.0.0.1:{settings.port}" if is_local else None)
 
 
