@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from importlib.metadata import version
@@ -41,10 +42,14 @@ def test_secrets_are_made_where_there_are_none(tmp_path: Path) -> None:
         (tmp_path / file).parent.mkdir(exist_ok=True)
         shutil.copy(PROJECT / file, tmp_path / file)
     (tmp_path / ".env").write_text('REDIS_PASSWORD=\nS3_SECRET_KEY=mine\nAIRFLOW_PASSWORD=""\nWAYFARE_TIMEZONE=UTC')
+    (tmp_path / ".env").chmod(0o644)
     found = []
-    for _ in range(2):
-        subprocess.run([sys.executable, tmp_path / "scripts" / "make_env.py"], check=True)
-        found.append(dotenv_values(tmp_path / ".env"))
+    with (tmp_path / ".env").open() as opened_before:
+        for _ in range(2):
+            subprocess.run([sys.executable, tmp_path / "scripts" / "make_env.py"], check=True)
+            found.append(dotenv_values(tmp_path / ".env"))
+        assert len(opened_before.read().splitlines()) == 4, "whoever was let read it learns no secret"
+    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob(".env*")} == {".env": 0o600}
     assert found[0] == found[1]
     assert found[0].items() >= {"S3_SECRET_KEY": "mine", "WAYFARE_TIMEZONE": "UTC"}.items()
     wanted = {variable for variable, condition in re.findall(r"\$\{(\w+)([^}]*)\}", TEXT) if condition.startswith(":?")}
