@@ -41,6 +41,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         ("WAYFARE_PIPELINE_URL", "postgresql+psycopg2://u:typo@db/wayfare"),
         ("WAYFARE_BI_URL", "postgresql://u:typo#2@db/wayfare"),
         ("WAYFARE_STORAGE_URL", "s3://wayfare/"),
+        ("WAYFARE_STORAGE_URL", "sftp://u:typo@host/wayfare/"),
     ],
 )
 def test_a_bad_value_is_named(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:

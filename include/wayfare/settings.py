@@ -69,8 +69,8 @@ class Settings(BaseSettings):
     bi_url: SecretStr | None = Field(None, description="URL of the role BI tools read with; `wayfare doctor` tries it.")
     storage_url: str = Field(
         "",
-        description="Where day files, hand-overs and Data Docs live: a path or fsspec URL, without a slash at its end; "
-        "empty: HOME/storage.",
+        description="Where day files, hand-overs and Data Docs live: a path or fsspec URL, with neither a slash at its "
+        "end nor a password; empty: HOME/storage.",
     )
     timezone: str = Field(
         "UTC",
@@ -121,6 +121,11 @@ class Settings(BaseSettings):
     def _storage_anywhere_the_same(cls, value: str) -> str:
         if value and "://" not in value:
             return str(_absolute(Path(value)))
+        if re.search("://[^/]*:[^/]*@", value):  # it is told in messages, and to every task
+            raise ValueError(
+                "there is a password in this URL; give it to the storage's own settings, such as AWS_* for s3:// or "
+                "FSSPEC_SFTP_PASSWORD for sftp://, in the environment of every process"
+            )
         if value.endswith("/"):  # docker-compose.yaml tells Airflow of `URL/xcom`; to an object store, // is a folder
             raise ValueError(f"{value!r} ends in a slash; write it without")
         return value

@@ -261,6 +261,9 @@ def test_the_doctor_says_what_the_server_lacks(
     assert "the client 3.5.1" in found(sound)["spark.version"]
     nobody = found(_on_spark(settings, f"sc://127.0.0.1:{free_port}"))
     assert f"failed: the Spark Connect server 127.0.0.1:{free_port} does not answer" in nobody["spark"]
+    mistyped = found(_on_spark(settings, f"{remote}/;token=secret=="))["spark"]
+    assert "%3D for =" in mistyped
+    assert "secret" not in mistyped
     unset = settings.model_copy(update={"engine": "spark"})
     assert "set WAYFARE_SPARK_REMOTE" in found(unset)["spark"]
 

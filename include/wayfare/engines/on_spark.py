@@ -56,7 +56,7 @@ def spark_session(settings: Settings) -> Iterator[SparkSession]:
     Raises
     ------
     ConfigurationError
-        No server is configured.
+        No server is configured, or its address cannot be read.
     ServiceError
         It does not answer, or breaks off.
     DeclarationError
@@ -75,10 +75,17 @@ def spark_session(settings: Settings) -> Iterator[SparkSession]:
         raise ServiceError(f"{where} does not answer: {error}; start it, or correct WAYFARE_SPARK_REMOTE") from error
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        from pyspark.errors import PySparkValueError
         from pyspark.errors.exceptions import connect
         from pyspark.sql.connect.session import SparkSession as Connected
     try:
-        session: Any = Connected.builder.remote(remote).create()
+        try:
+            session: Any = Connected.builder.remote(remote).create()
+        except PySparkValueError:  # which quotes what it cannot read, and that is a token
+            raise ConfigurationError(
+                "WAYFARE_SPARK_REMOTE is no address of a Spark Connect server: write one like sc://host:15002/;token=..."
+                ", and what is neither letter nor digit in its token as %3D for = or %2F for /"
+            ) from None
         try:
             for name, value in _SESSION.items():
                 session.conf.set(name, value)
