@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import amqp
 import psycopg
 import pytest
 from kombu.connection import Connection
@@ -151,6 +153,33 @@ def test_compressed_messages_are_poison(settings: Settings, rabbitmq: Broker, re
     assert query(settings, "SELECT raw FROM staging.rejection") == [(packed,)]
 
 
+def test_properties_that_cannot_be_read_are_not(
+    settings: Settings, rabbitmq: Broker, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that fails at them would fail at every delivery, and what is behind would wait for ever."""
+    configured, lines = on(settings, rabbitmq, request), b"\x14application/x-ndjson"
+    nested = b"A\0\0\0\0"
+    for _ in range(3_000):
+        nested = b"A" + struct.pack("!I", len(nested)) + nested
+    milliseconds = b"\x04sentT" + struct.pack("!Q", 1_790_000_000_000)
+    tables = [struct.pack("!I", len(table)) + table for table in (milliseconds, b"\x01x" + nested)]
+    odd = [b"\xa0\0" + lines + table for table in tables]
+    odd += [b"\x84\0" + lines + b"\x10" + bytes.fromhex("0f8fad5bd9cb469fa16570867728950e"), b"\x80\0\x01\xff"]
+    with brokers.broker(rabbitmq.url) as connection:
+        brokers.declared(connection, configured.queue_name)
+        channel = connection.default_channel
+        channel.exchange_declare(request.node.name, "fanout")
+        channel.queue_bind(configured.queue_name, request.node.name)
+        for n, properties in enumerate(odd):
+            message = amqp.Message(b"\n".join(searches(2 * n, 2 if properties.startswith(b"\xa0") else 1)))
+            monkeypatch.setattr(message, "_serialize_properties", lambda properties=properties: properties)
+            channel.basic_publish(message, request.node.name, routing_key=b"\xff")
+    publish(configured, searches(8, 1))
+    with lander(configured):
+        until(lambda: staged(configured) == 7)
+    assert waiting(configured) == 0
+
+
 def test_waits_and_batches_are_bounded(
     settings: Settings, redis: Broker, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,8 +210,10 @@ def test_redis_takes_what_anyone_pushes_onto_the_list(
     with Connection(redis.url) as connection:
         client = connection.default_channel.client
         client.lpush(configured.queue_name, *searches(0, 10), *odd)
+        client.sadd(f"{configured.queue_name}.taken", b"\xff")
     with lander(configured):
         until(lambda: staged(configured) == 10 and waiting(configured) == 0)
+    assert not client.sismember(f"{configured.queue_name}.taken", b"\xff")
     assert {raw for (raw,) in query(settings, "SELECT raw FROM staging.rejection")} == set(odd)
 
 

@@ -5,21 +5,23 @@ Taking from Redis is in `wayfare.landing.redis_lists`.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from amqp.method_framing import frame_handler
+from amqp.spec import Basic
 from kombu.connection import Connection
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 from kombu.messaging import Consumer
-from kombu.transport import TRANSPORT_ALIASES, pyamqp
+from kombu.transport import TRANSPORT_ALIASES
 
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.landing.messages import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kombu.message import Message
 
@@ -29,6 +31,8 @@ PREFETCH = 10_000
 """Messages delivered and not acknowledged, at most: two batches of messages of one event each."""
 
 _ANSWER_SECONDS = 10
+_METHOD, _HEADER = 1, 2
+_DELIVER = bytes((0, Basic.Deliver[0], 0, Basic.Deliver[1]))
 
 
 def broker_url(settings: Settings) -> str:
@@ -65,10 +69,14 @@ def is_redis(url: str) -> bool:
     return url.startswith(("redis:", "rediss:"))
 
 
-def broker(url: str) -> Connection:
-    """A connection, not yet open, that waits for the broker's confirmation of what it publishes; a context manager."""
+def broker(url: str, **options: Any) -> Connection:
+    """A connection, not yet open, that waits for the broker's confirmation of what it publishes; a context manager.
+
+    `options` are of kombu's transport.
+    """
     patience = {"socket_connect_timeout": _ANSWER_SECONDS, "socket_timeout": _ANSWER_SECONDS} if is_redis(url) else {}
-    return Connection(url, connect_timeout=_ANSWER_SECONDS, transport_options={"confirm_publish": True, **patience})
+    options |= {"confirm_publish": True, **patience}
+    return Connection(url, connect_timeout=_ANSWER_SECONDS, transport_options=options)
 
 
 def declared(connection: Connection, name: str) -> Queue:
@@ -86,7 +94,7 @@ class BrokerQueue:
     """A queue of a broker that delivers again what a closed connection had not acknowledged; a context manager."""
 
     def __init__(self, url: str, name: str) -> None:
-        self._connection = broker(url)
+        self._connection = broker(url, frame_handler=_handler)
         self._name = name
         self._held: list[Message] = []
 
@@ -95,7 +103,6 @@ class BrokerQueue:
             stack.enter_context(self._connection)
             queue = declared(self._connection, self._name)
             channel = stack.enter_context(self._connection.channel())
-            channel.Message = _AsItCame
             consumer = Consumer(
                 channel, [queue], on_message=self._held.append, prefetch_count=PREFETCH, auto_declare=False
             )
@@ -150,15 +157,40 @@ class BrokerQueue:
             raise ServiceError(f"the broker {connection.as_uri()} does not answer: {error}") from error
 
 
-class _AsItCame(pyamqp.Message):
-    """A message whose body is not decompressed: kombu does so to whatever size it has, or fails at what it cannot."""
+def _handler(connection: Any, callback: Callable[..., None]) -> Callable[[tuple[int, int, bytes]], bool]:
+    """py-amqp's handler of frames, given of each message what we read: how it is delivered, its content type, its body.
 
-    def __init__(self, msg: Any, channel: Any = None, **kwargs: Any) -> None:
-        msg.properties.get("application_headers", {}).pop("compression", None)
-        super().__init__(msg, channel, **kwargs)  # type: ignore[no-untyped-call]  # kombu leaves it untyped
+    py-amqp decodes the rest where what fails ends the connection: one message with a timestamp in milliseconds, or an
+    id of raw bytes, would be delivered for ever. And kombu would decompress a body to whatever size it has.
+    """
+    handle = frame_handler(connection, callback)
+
+    def on_frame(frame: tuple[int, int, bytes]) -> bool:
+        kind, channel, payload = frame
+        if kind == _METHOD and payload.startswith(_DELIVER):
+            payload = _plain_delivery(payload)
+        elif kind == _HEADER:
+            payload = _plain_header(payload)
+        return bool(handle((kind, channel, payload)))
+
+    return on_frame
+
+
+def _plain_delivery(payload: bytes) -> bytes:
+    """Arguments of basic.deliver: consumer tag, eight bytes of delivery tag, a flag; exchange and routing key empty."""
+    return payload[: 5 + payload[4] + 9] + b"\0\0"
+
+
+def _plain_header(payload: bytes) -> bytes:
+    """A content header whose only property is the content type, where it has one that is text."""
+    head, flags = payload[:12], payload[12]
+    if flags & 0x80:
+        content_type = payload[14 : 15 + payload[14]]
+        with suppress(UnicodeDecodeError):
+            content_type[1:].decode()
+            return head + b"\x80\0" + content_type
+    return head + b"\0\0"
 
 
 def _delivery(message: Message) -> Delivery:
-    body = message.body
-    raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body or b"")
-    return Delivery(raw, message.content_type)
+    return Delivery(bytes(message.body or b""), message.content_type)

@@ -72,10 +72,10 @@ class RedisQueue:
     def __init__(self, url: str, name: str) -> None:
         self._name = name
         self._sources = [name, *(f"{name}{Channel.sep}{step}" for step in PRIORITY_STEPS[1:])]
-        self._owners = f"{name}.taken"
-        self._owner = f"wayfare-{uuid.uuid4().hex}"
+        self._owners = f"{name}.taken".encode()
+        self._owner = f"wayfare-{uuid.uuid4().hex}".encode()
         self._client = redis.Redis.from_url(
-            url, client_name=self._owner, retry=Retry(NoBackoff(), 0), protocol=2,
+            url, client_name=self._owner.decode(), retry=Retry(NoBackoff(), 0), protocol=2,
             socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS,
         )  # fmt: skip
         self._take = self._client.register_script(_TAKE)
@@ -127,15 +127,15 @@ class RedisQueue:
         if time.monotonic() < self._looked + _RECOVERY_SECONDS:
             return
         self._looked = time.monotonic()
-        owners = {owner.decode() for owner in cast("set[bytes]", self._client.smembers(self._owners))}
+        owners = cast("set[bytes]", self._client.smembers(self._owners))  # which anyone may have written to
         if owners - {self._owner}:
             # Asked after the owners: one that has taken was connected by then.
-            connected = {client["name"] for client in self._client.client_list()}
+            connected = {client["name"].encode() for client in self._client.client_list()}
             for owner in owners - connected:
                 self._put_back([self._owners, self._list_of(owner), self._name], [owner])
 
-    def _list_of(self, owner: str) -> str:
-        return f"{self._owners}.{owner}"
+    def _list_of(self, owner: bytes) -> bytes:
+        return self._owners + b"." + owner
 
     @contextmanager
     def _service_errors(self) -> Iterator[None]:
