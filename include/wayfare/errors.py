@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LISTED = 100
+_COMPARED = 100
 
 
 class WayfareError(Exception):
@@ -46,11 +47,15 @@ class ServiceError(WayfareError):
 def nearest(name: object, known: Iterable[str]) -> str:
     """The end of a message about a wrong name: the one that was meant, or those there are, of many the first.
 
+    What is no text, or long, is compared with nothing: it comes from events, too, and comparing takes its time.
+
     >>> nearest("bookng", ["booking", "search"]), nearest("?", ["booking", "search"])
     ("; did you mean 'booking'?", '; known: booking, search')
+    >>> nearest("x" * 101, ["x" * 100]) == "; known: " + "x" * 100
+    True
     """
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1)
+    close = difflib.get_close_matches(name, names, n=1) if isinstance(name, str) and len(name) <= _COMPARED else []
     if close:
         return f"; did you mean {close[0]!r}?"
     more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""

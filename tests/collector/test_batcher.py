@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import threading
 from typing import TYPE_CHECKING
 
 from landing.sample_events import event
@@ -14,6 +15,8 @@ from wayfare.collector.producers import Producer
 from wayfare.landing.messages import Event, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pytest
 
     from wayfare.settings import Settings
@@ -38,6 +41,17 @@ def test_a_batch_is_of_one_producer_and_bounded(settings: Settings, monkeypatch:
 
     assert asyncio.run(submit()) == [[Outcome("landed")] * 3] * 5
     assert batches == [6, 3, 3, 3]
+
+
+def test_bodies_come_apart_outside_of_the_event_loop(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged array takes long to, and everybody else would wait."""
+
+    def told(*_: object) -> Iterator[Event]:
+        yield Event(1, threading.current_thread().name.encode())
+
+    monkeypatch.setattr(batcher, "events_of", told)
+    (event,) = asyncio.run(Batcher(settings, lambda *_: None).split(b"", "", 5))
+    assert event.raw.startswith(b"decode")
 
 
 def test_who_is_gone_keeps_no_answer_from_the_others(settings: Settings) -> None:

@@ -41,12 +41,26 @@ def test_a_producer_has_the_rate_that_it_was_given_last(tmp_path: Path) -> None:
     assert made._bucket(replace(producer, events_per_second=20)).per_second == 20
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
+@pytest.mark.parametrize("length", [b"%d" % (limits.MAX_BODY + 1), b"0" * 5_000 + b"2"])
+def test_a_body_that_says_it_is_too_large_is_not_read(length: bytes) -> None:
     async def receive() -> dict[str, object]:
         pytest.fail("it is read")
 
-    told = [(b"content-length", b"%d" % (limits.MAX_BODY + 1))]
-    request = Request({"type": "http", "headers": told, "method": "POST"}, receive)
-    with pytest.raises(Refusal) as refused, Budget(app.BUDGET).reserve() as reservation:
+    request = Request({"type": "http", "headers": [(b"content-length", length)], "method": "POST"}, receive)
+    with pytest.raises(Refusal) as refused, Budget(app.BUDGET).reserve("web") as reservation:
         asyncio.run(limits.read_body(request, reservation))
     assert refused.value.status == 413
+
+
+def test_one_producer_holds_no_more_than_half() -> None:
+    budget = Budget(100 << 10)
+    with budget.reserve("web") as mine:
+        mine.grow(34 << 10)
+        with pytest.raises(Refusal), budget.reserve("web"):
+            pytest.fail("it is given")
+        with budget.reserve("app") as another:
+            another.grow(30 << 10)
+            with pytest.raises(Refusal), budget.reserve("gds"):
+                pytest.fail("it is given")
+            assert budget.held == 96 << 10
+    assert budget.held == 0

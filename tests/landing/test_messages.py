@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -54,9 +55,18 @@ def test_a_damaged_element_costs_itself_alone(good: list[bytes], damaged: bytes,
 def test_a_large_body_of_values_too_short_for_events_is_not_split() -> None:
     for body, content_type in ((b"[" + b"{}," * 500_000 + b"{}]", None), (b"{}\n" * 500_000, "application/jsonl")):
         assert list(events_of(body, content_type)) == [Event(1, body)]
+    strings = b"[" + b'""' * 2_000_000 + b"]"
+    assert list(events_of(strings, None)) == [Event(1, strings)]
     large = json.dumps([event("search", n) for n in range(10_000)], separators=(",", ":")).encode()
     assert len(large) > MAX_RAW
     assert sum(1 for _ in events_of(large, None)) == 10_000
+
+
+def test_of_a_damaged_array_no_more_is_taken_apart_than_is_read() -> None:
+    """Blank elements are no events, and hide none that are."""
+    body = b"[ ,1," + b"2," * 10 + b'"\\'
+    assert [e.raw for e in islice(events_of(body, None, 3), 3)] == [b"1", b"2", b"2"]
+    assert list(events_of(body, None, 20)) == [Event(1, body)]
 
 
 def test_each_event_is_told_what_became_of_it(settings: Settings) -> None:

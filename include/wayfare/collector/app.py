@@ -8,7 +8,6 @@ import logging
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -25,7 +24,7 @@ from wayfare.collector.metrics import Metrics
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import WayfareError
 from wayfare.landing import brokers
-from wayfare.landing.messages import LINES, Event, Outcome, Status, events_of, media_type
+from wayfare.landing.messages import LINES, Event, Outcome, Status, media_type
 from wayfare.staging.database import engine
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 BUDGET = 64 << 20
-"""Bytes of all requests in flight."""
+"""Bytes of all requests in flight; of one producer's half of it."""
 
 _REFRESH_SECONDS = 2.0
 _BODY_SECONDS = 30.0
@@ -108,7 +107,7 @@ class _Collector:
             raise Refusal(401, "bad_token", "send the token of `wayfare producer add` as `Authorization: Bearer TOKEN`")
         bucket = self._bucket(producer)
         bucket.check()
-        with self.budget.reserve() as reservation:
+        with self.budget.reserve(producer.name) as reservation:
             content_type = request.headers.get("content-type", _JSON)
             if media_type(content_type) not in {*LINES, _JSON}:
                 raise Refusal(415, "bad_content_type", f"send {_JSON}, or application/x-ndjson for one event per line")
@@ -119,7 +118,7 @@ class _Collector:
                 raise Refusal(408, "too_slow", f"the body took more than {_BODY_SECONDS:.0f} s") from None
             except ClientDisconnect:
                 raise Refusal(400, "cut_short", "the connection ended within the body") from None
-            events = list(islice(events_of(body, content_type), MAX_EVENTS + 1))
+            events = await self.batcher.split(body, content_type, MAX_EVENTS + 1)
             bucket.spend(len(events))
             if not events:
                 raise Refusal(400, "no_events", "the body holds no event")

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 from wayfare.collector.sinks import Prepared, Preparer, QueueSink, Sink, StagingSink
+from wayfare.landing.messages import events_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +67,11 @@ class Batcher:
         self._sinking.shutdown()
         self._prepare.__exit__()
         self._sink.__exit__()
+
+    async def split(self, body: bytes, content_type: str, most: int) -> list[Event]:
+        """The first events of a body; in the thread that decodes, since a damaged array takes long to come apart."""
+        first = islice(events_of(body, content_type, most), most)
+        return await asyncio.get_running_loop().run_in_executor(self._decoding, list, first)
 
     async def submit(self, producer: Producer, events: list[Event]) -> list[Outcome]:
         """What became of each event, once it is durable.

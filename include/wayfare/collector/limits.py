@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,8 +21,12 @@ MAX_BODY = 8 << 20
 MAX_EVENTS = 10_000
 """Events of one request."""
 
+MAX_MEMBERS = 1_000
+"""Members of a gzip body; what follows one is copied at its end, so that millions of empty ones take many seconds."""
+
 _LEAST = 16 << 10
 _CHUNK = 64 << 10
+_LENGTH_DIGITS = 12
 
 
 class Refusal(Exception):  # noqa: N818  # it is an answer to a request, no error of the program
@@ -36,33 +41,41 @@ class Refusal(Exception):  # noqa: N818  # it is an answer to a request, no erro
 
 
 class Budget:
-    """Bytes of all requests' bodies that are held at a time; past it requests are refused, not kept waiting."""
+    """Bytes of all requests' bodies that are held at a time, of one producer's half as many at most.
+
+    Past it requests are refused, not kept waiting.
+    """
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self.held = 0
+        self._of_producer = Counter[str]()
+
+    @property
+    def held(self) -> int:
+        """Bytes held now."""
+        return self._of_producer.total()
 
     @contextmanager
-    def reserve(self) -> Iterator[Reservation]:
+    def reserve(self, producer: str) -> Iterator[Reservation]:
         """A request's share, given back at its end.
 
         Raises
         ------
         Refusal
-            Too much is held already.
+            Too much is held already, by the producer or by all of them.
         """
-        reservation = Reservation(self)
+        reservation = Reservation(self, producer)
         try:
             reservation.grow(_LEAST)
             yield reservation
         finally:
-            self.held -= reservation.size
+            self._of_producer[producer] -= reservation.size
 
-    def take(self, size: int) -> None:
+    def take(self, producer: str, size: int) -> None:
         """Hold `size` bytes more."""
-        if self.held + size > self._total:
+        if self.held + size > self._total or self._of_producer[producer] + size > self._total // 2:
             raise Refusal(503, "overloaded", "the collector holds all it can; send the same again a little later", 1)
-        self.held += size
+        self._of_producer[producer] += size
 
 
 @dataclass
@@ -70,11 +83,12 @@ class Reservation:
     """What one request holds of the budget."""
 
     budget: Budget
+    producer: str
     size: int = 0
 
     def grow(self, size: int) -> None:
         """Hold `size` bytes more."""
-        self.budget.take(size)
+        self.budget.take(self.producer, size)
         self.size += size
 
 
@@ -112,7 +126,7 @@ async def read_body(request: Request, reservation: Reservation) -> bytes:
     if encoding not in {"identity", "gzip"}:
         raise Refusal(415, "bad_encoding", f"content-encoding {encoding[:40]!r}; send gzip, or none")
     length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MAX_BODY:
+    if not length.isdecimal() or len(length) > _LENGTH_DIGITS or int(length) > MAX_BODY:
         raise _too_large()
     body, gunzip, sent = bytearray(), _Gunzip() if encoding == "gzip" else None, 0
     async for chunk in request.stream():
@@ -138,6 +152,7 @@ class _Gunzip:
 
     def __init__(self) -> None:
         self._stream = zlib.decompressobj(wbits=31)
+        self._members = 0
         self.whole = True
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
@@ -151,5 +166,10 @@ class _Gunzip:
             yield piece
             chunk, self.whole = self._stream.unconsumed_tail, self._stream.eof
             if self.whole:
+                self._members += 1
+                if self._members > MAX_MEMBERS:
+                    raise Refusal(
+                        400, "bad_gzip", f"the body has more than {MAX_MEMBERS:,} gzip members; compress it once"
+                    )
                 chunk, piece = self._stream.unused_data, b""
                 self._stream = zlib.decompressobj(wbits=31)

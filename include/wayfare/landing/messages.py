@@ -6,6 +6,7 @@ has judged what it publishes, says where a body is one event whatever it looks l
 
 from __future__ import annotations
 
+import math
 import re
 from codecs import BOM_UTF8
 from contextlib import ExitStack
@@ -36,7 +37,7 @@ _VALUE_BYTES = 8
 """Fewest bytes of a body for each comma or line in it: a value of an event takes more, with its name."""
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*+(?:"|\Z)|[\[\]{},]', re.DOTALL)
-_BRACKETS = 1_000_000
+_MARKS = 2_000_000
 _NESTING = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 
 Status = Literal["landed", "duplicate", "conflict", "rejected", "queued"]
@@ -67,17 +68,18 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str | None = None
 
 
-def events_of(body: bytes, content_type: str | None) -> Iterator[Event]:
+def events_of(body: bytes, content_type: str | None, most: float = math.inf) -> Iterator[Event]:
     """The events of a body, one by one: millions of small values take many times the memory of their body.
 
-    Blank lines are none. What cannot be split is one event, for the decoder to judge.
+    Blank lines are none. What cannot be split is one event, for the decoder to judge. Who reads no more than `most` of
+    them says so: those after them are not looked for.
     """
-    for line, raw in enumerate(_parts(body.removeprefix(BOM_UTF8), content_type), start=1):
+    for line, raw in enumerate(_parts(body.removeprefix(BOM_UTF8), content_type, most), start=1):
         if raw.strip(b" \t\r\n"):
             yield Event(line, raw)
 
 
-def _parts(body: bytes, content_type: str | None) -> Iterable[bytes]:
+def _parts(body: bytes, content_type: str | None, most: float) -> Iterable[bytes]:
     kind = media_type(content_type)
     lines = kind in LINES
     if kind == ONE:
@@ -91,15 +93,15 @@ def _parts(body: bytes, content_type: str | None) -> Iterable[bytes]:
     try:
         return map(bytes, msgspec.json.decode(body, type=list[msgspec.Raw]))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _split(body)
+        return _split(body, most)
 
 
-def _split(body: bytes) -> list[bytes]:
+def _split(body: bytes, most: float) -> list[bytes]:
     """The elements of an array of which one is damaged or nested too deep, so that it costs itself alone.
 
-    A body of nothing but brackets would take seconds, and is one event.
+    A body of nothing but brackets, commas or strings would take many seconds, and is one event.
     """
-    if sum(map(body.count, _NESTING)) > _BRACKETS:
+    if sum(map(body.count, (*_NESTING, b","))) + body.count(b'"') // 2 > _MARKS:
         return [body]
     start, depth, parts = body.index(b"[") + 1, 1, list[bytes]()
     for found in _TOKEN.finditer(body, start):
@@ -107,6 +109,9 @@ def _split(body: bytes) -> list[bytes]:
         if depth == 0 or (depth == 1 and found[0] == b","):
             parts.append(body[start : found.start()])
             start = found.end()
+            most -= bool(parts[-1].strip())
+            if most <= 0:
+                return parts
         if depth == 0:
             break
     return [body] if depth or body[start:].strip() else parts

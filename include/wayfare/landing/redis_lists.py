@@ -119,7 +119,7 @@ class RedisQueue:
         self._held.clear()
 
     def _taken(self, most: int) -> list[bytes]:
-        keys = [self._owners, self._list_of(self._owner), *self._sources]
+        keys: list[bytes | str] = [self._owners, self._list_of(self._owner), *self._sources]
         return cast("list[bytes]", self._take(keys, [self._owner, min(most, _TAKE_MESSAGES), _TAKE_BYTES]))
 
     def _recover(self) -> None:
