@@ -42,17 +42,18 @@ def test_what_is_old_becomes_one_row_for_each_day(settings: Settings) -> None:
     land(settings, 2, {0: 2}, hours=-2)
     land(settings, 3, {0: 0}, hours=-1)
     land(settings, 4, {0: 4}, hours=1)
+    land(settings, 5, {1: 3}, hours=-2)
     log = "SELECT event_type, event_on, batch_id, rows, first_batch_id FROM control.change ORDER BY 1, 2, 3"
     assert fold(settings.url("pipeline"), NOON) == 2
     folded = [
         ("booking", day(0), 3, 7, 1), ("booking", day(0), 4, 4, None), ("booking", day(1), 1, 1, None),
-        ("search", day(0), 1, 7, None),
+        ("booking", day(1), 5, 3, None), ("search", day(0), 1, 7, None),
     ]  # fmt: skip
     assert query(settings, log) == folded
     assert fold(settings.url("pipeline"), NOON) == 0
     assert query(settings, log) == folded
-    assert fold(settings.url("pipeline"), NOON + dt.timedelta(hours=2)) == 1
-    assert query(settings, log) == [("booking", day(0), 4, 11, 1), *folded[2:]]
+    assert fold(settings.url("pipeline"), NOON + dt.timedelta(hours=2)) == 2
+    assert query(settings, log) == [("booking", day(0), 4, 11, 1), ("booking", day(1), 5, 4, 1), folded[-1]]
 
 
 def test_a_chunk_of_before_is_refused_where_it_cannot_know_its_events(settings: Settings) -> None:

@@ -30,8 +30,9 @@ WITH several AS (
 SELECT (SELECT count(*) FROM folded) - (SELECT count(*) FROM kept)
 """)
 
+# A batch that waited long for PostgreSQL, or whose lander's clock is behind, has an older instant than those before it.
 _LAST_BEFORE = text("""
-SELECT batch_id FROM control.batch WHERE landed_at < :before ORDER BY batch_id DESC LIMIT 1
+SELECT coalesce(min(batch_id) FILTER (WHERE landed_at >= :before) - 1, max(batch_id)) FROM control.batch
 """)
 
 
