@@ -30,6 +30,7 @@ def prepare(server: EmbeddedPostgres) -> dict[str, str]:
     """Put Airflow's variables into this process's environment and migrate its metadata, once."""
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute("CREATE DATABASE airflow")
+        connection.execute("REVOKE CONNECT ON DATABASE airflow FROM PUBLIC")
     home = Path(tempfile.mkdtemp(prefix="wayfare-airflow-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     passwords = home / "passwords.json"

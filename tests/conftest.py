@@ -44,15 +44,21 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
-def _administer(server: EmbeddedPostgres, statement: str) -> None:
+def _administer(server: EmbeddedPostgres, *statements: str) -> None:
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        connection.execute(statement)
+        for statement in statements:
+            connection.execute(statement)
 
 
 @contextmanager
 def _installation(postgres: EmbeddedPostgres, home: Path) -> Iterator[Settings]:
     name = f"t_{secrets.token_hex(6)}"
-    _administer(postgres, f"CREATE DATABASE {name} TEMPLATE template_wayfare STRATEGY file_copy")
+    _administer(
+        postgres,
+        f"CREATE DATABASE {name} TEMPLATE template_wayfare STRATEGY file_copy",
+        f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC",  # as in the template: what is granted on it is not copied
+        f"GRANT TEMPORARY ON DATABASE {name} TO wayfare_landing, wayfare_pipeline",
+    )
     with pytest.MonkeyPatch.context() as patch:
         for variable in [v for v in os.environ if v.startswith("WAYFARE_")]:
             patch.delenv(variable)

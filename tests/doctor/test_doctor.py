@@ -18,7 +18,7 @@ from wayfare import settings as configuration
 from wayfare.analyses import registry
 from wayfare.cli.doctor import app
 from wayfare.doctor import machine, postgres
-from wayfare.landing import land
+from wayfare.landing import land, replay
 from wayfare.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,14 +70,19 @@ def with_url(settings: Settings, role: str, url: str) -> Settings:
 
 def test_a_sound_installation(anywhere: Settings, tmp_path: Path) -> None:
     settings = anywhere
-    land(settings, [write(tmp_path / "a.jsonl", [event(), event("travel", 2, outcome="lost"), b"nonsense", b"no"])])
-    run(settings, "UPDATE staging.rejection SET resolved_batch_id = batch_id WHERE line = 4")
+    file = write(tmp_path / "a.jsonl", [event(), event("travel", 2, outcome="lost"), b"nonsense", b"no"])
     with (
         login(settings, role="wayfare_landing") as landing,
         login(settings, role="wayfare_pipeline") as pipeline,
         login(settings, role="wayfare_bi") as bi,
     ):
         given = {"landing_url": landing, "pipeline_url": pipeline, "bi_url": bi}
+        landing_alone = Settings(**{**settings.model_dump(), **given, "database_url": None})
+        land(landing_alone, [file])
+        run(settings, "UPDATE staging.rejection SET resolved_batch_id = batch_id")
+        land(landing_alone, [file])
+        replay(landing_alone)
+        run(settings, "UPDATE staging.rejection SET resolved_batch_id = batch_id WHERE line = 4")
         found = list(doctor.examine(Settings(**{**settings.model_dump(), **given})))
     assert {f.check: f.status for f in found} == {
         **dict.fromkeys(
@@ -182,6 +187,8 @@ GRANTED: list[tuple[str, str, str]] = [
     ("landing", "GRANT USAGE ON SCHEMA bi TO wayfare_landing; GRANT SELECT ON bi.own TO wayfare_landing", "bi.own"),
     ("landing", "GRANT DELETE ON staging.booking TO wayfare_landing", "DELETE staging.booking"),
     ("landing", "REVOKE INSERT ON staging.booking FROM wayfare_landing", "may not INSERT staging.booking"),
+    ("landing", "GRANT UPDATE (raw) ON staging.rejection TO wayfare_landing", "may UPDATE staging.rejection"),
+    ("landing", "REVOKE UPDATE (field) ON staging.rejection FROM wayfare_landing", "UPDATE staging.rejection (field)"),
     ("pipeline", "GRANT INSERT ON staging.view TO wayfare_pipeline", "INSERT staging.view"),
     ("pipeline", "GRANT TRUNCATE ON staging.view TO wayfare_pipeline", "TRUNCATE staging.view"),
     ("pipeline", "GRANT UPDATE (event_on) ON staging.view TO wayfare_pipeline", "UPDATE staging.view"),
@@ -190,6 +197,8 @@ GRANTED: list[tuple[str, str, str]] = [
     ("bi", "GRANT USAGE ON SCHEMA staging TO wayfare_bi; GRANT SELECT ON staging.view TO wayfare_bi", "staging.view"),
     ("bi", "GRANT INSERT ON bi.own TO wayfare_bi", "INSERT bi.own"),
     ("bi", "GRANT CREATE ON SCHEMA public TO wayfare_bi", "may CREATE in schema public"),
+    ("bi", "GRANT TEMPORARY ON DATABASE {} TO wayfare_bi", "may make temporary tables"),
+    ("landing", "REVOKE TEMPORARY ON DATABASE {} FROM wayfare_landing", "may not make temporary tables"),
     ("bi", "ALTER ROLE doctor_wayfare_bi CREATEROLE", "doctor_wayfare_bi has CREATEROLE"),
     ("bi", "GRANT pg_read_server_files TO doctor_wayfare_bi", "doctor_wayfare_bi is a member of pg_read_server_files"),
 ]
@@ -201,7 +210,7 @@ def test_a_role_that_may_more_or_less(settings: Settings, role: str, statement: 
     with login(settings, role=f"wayfare_{role}") as url:
         given = with_url(settings, role, url)
         assert failures(given) == []
-        run(settings, statement)
+        run(settings, statement.format(settings.url("owner").rpartition("/")[2]))
         found = the_failure(given)
     assert found.check == f"role.{role}"
     assert told in found.found

@@ -21,6 +21,8 @@ from wayfare.staging import database
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wayfare.local.postgres import EmbeddedPostgres
+
 MACHINES = 6
 PASSWORDS = dict.fromkeys(accounts.ROLES, "secret-of-this-test")
 
@@ -60,11 +62,16 @@ def test_an_owner_need_not_be_a_superuser() -> None:
                 assert connection.execute("SELECT current_user").fetchone() == (role,)
         with psycopg.connect(server.url("airflow", "airflow", PASSWORDS["airflow"])) as connection:
             connection.execute("CREATE TABLE metadata ()")
+        with pytest.raises(psycopg.OperationalError, match='permission denied for database "airflow"'):
+            psycopg.connect(server.url("airflow", "wayfare_bi", PASSWORDS["wayfare_bi"]))
+        _the_limit_of_bi_stays(server, owner)
         with psycopg.connect(server.url("wayfare", "wayfare_pipeline", PASSWORDS["wayfare_pipeline"])) as connection:
             connection.execute("CREATE TABLE marts.sales ()")
         for url in (owner, server.url("airflow", "agency", "x")):
             dump = [postgres._binaries() / "pg_dump", "--format=custom", f"--file={server.data.parent / 'dump'}", url]
             subprocess.run(dump, check=True)
+        with psycopg.connect(server.url("airflow"), autocommit=True) as connection:
+            connection.execute("GRANT CONNECT ON DATABASE airflow TO nobody")
         other = server.url("wayfare", "nobody", "x")
         with pytest.raises(ConfigurationError, match=r"account nobody of WAYFARE_DATABASE_URL: .*CREATEROLE.*ADMIN"):
             accounts.set_passwords(other, PASSWORDS)
@@ -73,6 +80,16 @@ def test_an_owner_need_not_be_a_superuser() -> None:
             database.migrate(Settings(home=server.data.parent, database_url=other))
         for url in (owner, other):
             database.engine(url).dispose()
+
+
+def _the_limit_of_bi_stays(server: EmbeddedPostgres, owner: str) -> None:
+    """Whoever chose another one need not choose it again after an upgrade."""
+    limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'wayfare_bi'"
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        assert connection.execute(limit).fetchone() == (accounts._READERS,)
+        connection.execute("ALTER ROLE wayfare_bi CONNECTION LIMIT 7")
+        accounts.set_passwords(owner, PASSWORDS)
+        assert connection.execute(limit).fetchone() == (7,)
 
 
 @pytest.mark.parametrize("told", [{}, {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////tmp/airflow.db"}])

@@ -177,7 +177,13 @@ def test_readers_of_a_vintage_see_what_they_saw_before_its_closed_rows_moved(
     _restore(empty, statements=database._ROLES + database._GRANTS + _VINTAGE)
     seen = "SELECT * FROM bi.stock_history ORDER BY resource_id, published_at, on_hand"
     before = query(empty, seen)
+    with psycopg.connect(empty.url("owner"), autocommit=True) as owner:
+        owner.execute("GRANT UPDATE ON staging.rejection TO wayfare_landing")  # as it was
     database.migrate(empty)
+    may = (
+        "SELECT has_column_privilege('wayfare_landing', 'staging.rejection', unnest(ARRAY['raw', 'reason']), 'UPDATE')"
+    )
+    assert query(empty, may) == [(False,), (True,)]
     assert query(empty, seen) == before
     assert query(empty, "SELECT resource_id, on_hand, published_in FROM marts.stock ORDER BY 1") == [
         *(("a:b", 1, 1), ("c", 3, 2)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _RIGHTS = {
     "landing": {
         "staging.*": "SELECT INSERT",
-        "staging.rejection": "SELECT INSERT UPDATE",
         "control.*": "SELECT",
         "control.batch": "SELECT INSERT",
         "control.change": "SELECT INSERT",
@@ -49,12 +48,24 @@ SELECT nspname, relname, privilege,
   usable AND has_table_privilege(CAST(:role AS name), c.oid, privilege) AS whole,
   usable AND CASE WHEN privilege IN ('DELETE', 'TRUNCATE', 'TRIGGER')
     THEN has_table_privilege(CAST(:role AS name), c.oid, privilege)
-    ELSE has_any_column_privilege(CAST(:role AS name), c.oid, privilege) END AS some
+    ELSE EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+      AND has_column_privilege(CAST(:role AS name), attrelid, attnum, privilege)
+      AND (c.oid::regclass::text, privilege, attname = ANY (:renewed)) <> ('staging.rejection', 'UPDATE', TRUE))
+    END AS some
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 CROSS JOIN has_schema_privilege(CAST(:role AS name), n.oid, 'USAGE') AS usable
 CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) privilege
 WHERE nspname IN ('staging', 'control', 'marts', 'bi') AND relkind IN ('r', 'p', 'v', 'm')
 ORDER BY 1, 2, 3
+""")
+# What is granted of a table's columns, and of the database.
+_LACKS = text("""
+SELECT 'make temporary tables' WHERE :is_writer
+  AND NOT has_database_privilege(CAST(:role AS name), current_database(), 'TEMPORARY')
+UNION ALL
+SELECT format('UPDATE staging.rejection (%I)', attname)
+FROM unnest(CAST(:renewed AS text[])) AS attname
+WHERE NOT has_column_privilege(CAST(:role AS name), 'staging.rejection', attname, 'UPDATE')
 """)
 _OTHERS = text("""
 SELECT c.oid::regclass::text AS found, relowner::regrole::text AS owner,
@@ -79,6 +90,16 @@ SELECT 'may CREATE schemas',
   format('REVOKE CREATE ON DATABASE %I FROM %I, or from what it is a member of',
     current_database(), CAST(:role AS name))
 WHERE has_database_privilege(CAST(:role AS name), current_database(), 'CREATE')
+UNION ALL
+SELECT 'may make temporary tables',
+  format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC (`wayfare migrate` does), %I and what it is a member of',
+    current_database(), CAST(:role AS name))
+WHERE NOT :is_writer AND has_database_privilege(CAST(:role AS name), current_database(), 'TEMPORARY')
+UNION ALL
+SELECT 'may connect to the database airflow',
+  format('REVOKE CONNECT ON DATABASE airflow FROM PUBLIC (`wayfare migrate` does), %I and what it is a member of',
+    CAST(:role AS name))
+FROM pg_database WHERE datname = 'airflow' AND has_database_privilege(CAST(:role AS name), oid, 'CONNECT')
 UNION ALL
 SELECT 'has ' || attribute, format('ALTER ROLE %I NO%s', rolname, attribute)
 FROM pg_roles, LATERAL (VALUES ('SUPERUSER', rolsuper), ('CREATEROLE', rolcreaterole), ('CREATEDB', rolcreatedb),
@@ -129,17 +150,25 @@ def _fault(connection: Connection, check: str, role: str, name: str) -> Finding 
         fix = f"name another role in WAYFARE_{role.upper()}_URL, one that is a member of wayfare_{role}"
         return failed(check, f"{name} is a superuser, who may do anything", fix)
     creates = _CREATES.get(role, [])
-    if more := connection.execute(_BEYOND, {"role": name, "creates": creates}).first():
+    kind = {"role": name, "creates": creates, "is_writer": role != "bi"}
+    if more := connection.execute(_BEYOND, kind).first():
         return failed(check, f"{name} {more.found}", more.fix)
-    for schema, table, privilege, whole, some in connection.execute(_PRIVILEGES, {"role": name}):
+    return _of_tables(connection, check, role, kind) or _owned_by_others(connection, check, name, creates)
+
+
+def _of_tables(connection: Connection, check: str, role: str, kind: dict[str, Any]) -> Finding | None:
+    name, granting = kind["role"], "run `wayfare migrate`, which grants it"
+    given = {**kind, "renewed": list(database.RENEWED) if role == "landing" else []}
+    if (lacking := connection.scalar(_LACKS, given)) is not None:
+        return failed(check, f"{name} may not {lacking}", granting)
+    for schema, table, privilege, whole, some in connection.execute(_PRIVILEGES, given):
         rights = _RIGHTS[role].get(f"{schema}.{table}", _RIGHTS[role].get(f"{schema}.*", "")).split()
-        if some and privilege not in rights and schema not in creates:
+        if some and privilege not in rights and schema not in kind["creates"]:
             fix = f"REVOKE {privilege} ON {schema}.{table} FROM {name}, or from what it is a member of"
             return failed(check, f"{name} may {privilege} {schema}.{table}", fix)
         if not whole and privilege in rights:
-            fix = "run `wayfare migrate`, which grants it"
-            return failed(check, f"{name} may not {privilege} {schema}.{table}", fix)
-    return _owned_by_others(connection, check, name, creates)
+            return failed(check, f"{name} may not {privilege} {schema}.{table}", granting)
+    return None
 
 
 def _owned_by_others(connection: Connection, check: str, name: str, creates: list[str]) -> Finding | None:

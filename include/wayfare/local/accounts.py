@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 ROLES = ("wayfare_landing", "wayfare_pipeline", "wayfare_bi", "airflow")
 """Roles that log in; the schema's migration creates all but Airflow's without a password."""
 
+_READERS = 40
+"""Connections of BI at a time, unless a limit was set before; the embedded server has 100 for everybody."""
+
 _METADATA = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 
 
@@ -71,20 +74,23 @@ def create_databases(url: str) -> None:
 
 
 def set_passwords(url: str, passwords: Mapping[str, str]) -> None:
-    """Let each role of `passwords` log in with its password, and give the database `airflow` to role `airflow`.
+    """Let each role of `passwords` log in with its password, and give the database `airflow` to role `airflow` alone.
 
     An owner that is no superuser becomes a member of the roles that own tables, or it could not dump them.
     PostgreSQL is sent what it would keep of a password: a statement that it refuses it writes to its log.
     """
     with _administering(_on_database(url, "airflow")) as connection:
-        roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+        roles = dict(connection.execute("SELECT rolname, rolconnlimit FROM pg_roles").fetchall())
         for role, password in passwords.items():
             verb = "ALTER ROLE {} LOGIN PASSWORD {}" if role in roles else "CREATE ROLE {} LOGIN PASSWORD {}"
             kept = connection.pgconn.encrypt_password(password.encode(), role.encode()).decode()
             connection.execute(sql.SQL(verb).format(sql.Identifier(role), sql.Literal(kept)))
         if not connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = CURRENT_USER").fetchall()[0][0]:
             connection.execute("GRANT airflow, wayfare_pipeline TO CURRENT_USER WITH INHERIT TRUE, SET TRUE")
+        if roles.get("wayfare_bi", -1) == -1:  # none; whoever set one keeps it
+            connection.execute(f"ALTER ROLE wayfare_bi CONNECTION LIMIT {_READERS}")
         connection.execute("ALTER DATABASE airflow OWNER TO airflow")
+        connection.execute("REVOKE CONNECT ON DATABASE airflow FROM PUBLIC")
         connection.execute("ALTER SCHEMA public OWNER TO airflow")
 
 

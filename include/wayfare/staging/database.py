@@ -42,13 +42,15 @@ BEGIN
 END $$;
 """
 
+RENEWED = ("batch_id", "event_id", "event_type", "field", "message", "reason", "resolved_batch_id")
+"""Columns of `staging.rejection` that landing may change, by name: never what was refused, and of which source."""
+
 _GRANTS = """
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA staging, control TO wayfare_landing, wayfare_pipeline;
 GRANT SELECT ON ALL TABLES IN SCHEMA staging, control TO wayfare_landing, wayfare_pipeline;
 REVOKE SELECT ON control.producer FROM wayfare_pipeline;
 GRANT INSERT ON ALL TABLES IN SCHEMA staging TO wayfare_landing;
-GRANT UPDATE ON staging.rejection TO wayfare_landing;
 GRANT INSERT ON control.batch, control.change TO wayfare_landing;
 GRANT INSERT, UPDATE, DELETE ON control.quarantine, control.validation, control.publication, control.published_day
   TO wayfare_pipeline;
@@ -57,20 +59,40 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA staging TO wayfare_landing;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA control TO wayfare_pipeline;
 GRANT USAGE, CREATE ON SCHEMA marts, bi TO wayfare_pipeline;
 GRANT USAGE ON SCHEMA bi TO wayfare_bi;
-"""
+DO $$
+BEGIN
+  EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+  EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO wayfare_landing, wayfare_pipeline', current_database());
+  IF ARRAY(
+    SELECT attname::text FROM pg_attribute WHERE attrelid = 'staging.rejection'::regclass AND attnum > 0
+      AND NOT attisdropped AND has_column_privilege('wayfare_landing', attrelid, attnum, 'UPDATE') ORDER BY attname
+  ) <> string_to_array('{renewed}', ', ') THEN
+    REVOKE UPDATE ON staging.rejection FROM wayfare_landing;
+    GRANT UPDATE ({renewed}) ON staging.rejection TO wayfare_landing;
+  END IF;
+END $$;
+""".format(renewed=", ".join(RENEWED))  # noqa: S608  # of names above
 
-# Whoever kept us waiting had begun before we did; of others' transactions only a superuser sees since when they run.
-_IN_THE_WAY = text("""
+# Of others' transactions only a superuser sees since when they run.
+SESSIONS = """
 SELECT concat('pid ', pid, ' (account ', usename, ', application ', coalesce(nullif(application_name, ''), 'unnamed'),
   ', since ' || to_char(xact_start, 'YYYY-MM-DD HH24:MI:SS'), ')')
 FROM pg_stat_activity
+"""
+"""A query of what tells a session from others; `WHERE` may follow."""
+
+# Whoever kept us waiting had begun before we did.
+_IN_THE_WAY = text(
+    SESSIONS  # noqa: S608  # a text of ours
+    + """
 WHERE datname = current_database() AND pid <> pg_backend_pid()
   AND (xact_start < clock_timestamp() - CAST(:patience AS interval)) IS NOT FALSE
   AND pid IN (
     SELECT l.pid FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
     WHERE l.granted AND c.relnamespace::regnamespace::text = ANY(:schemas))
 ORDER BY xact_start
-""")
+"""
+)
 
 
 @functools.cache
