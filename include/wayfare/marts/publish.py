@@ -14,8 +14,7 @@ from wayfare.analyses import registry
 from wayfare.errors import DataError, ServiceError
 from wayfare.marts import schema
 from wayfare.marts.rows import Publication, Result, replace, revise
-from wayfare.staging import bulk
-from wayfare.staging.connections import HOLDING
+from wayfare.staging import bulk, locks
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -87,7 +86,8 @@ def _transaction(settings: Settings, chunk: Chunk) -> Iterator[Any]:
     """One transaction, the only one of its analysis; committed at the end, undone by any exception."""
     try:
         with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
-            cursor.execute(f"{HOLDING}; SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (LOCK, chunk.analysis))
+            cursor.execute("SELECT hashtext(%s)", (chunk.analysis,))
+            locks.take(cursor, LOCK, *cursor.fetchone())
             cursor.execute("SET LOCAL lock_timeout = %s", (PATIENCE,))
             yield cursor
             connection.commit()

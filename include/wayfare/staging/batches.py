@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from wayfare.contracts import EVENT_TYPES, EventType
 from wayfare.errors import ConfigurationError, DataError, ServiceError
-from wayfare.staging import bulk, connections, rejections
+from wayfare.staging import bulk, locks, rejections
 from wayfare.staging.database import NOT_MIGRATED, check_zone, transaction
 from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Staged
 from wayfare.staging.sealing import Seal, seal_of
@@ -35,7 +35,6 @@ _TEMPORARY = (
     "CREATE TEMP TABLE IF NOT EXISTS touching (booking_id text) ON COMMIT DELETE ROWS",
     *rejections.TEMPORARY,
 )
-_LOCK = f"{connections.HOLDING}; SELECT pg_advisory_xact_lock(%s)"
 _KNOWN = """
 SELECT i.ordinal
 FROM incoming_key i, LATERAL (SELECT 1 FROM staging.identity WHERE event_id = i.event_id OFFSET 0) k
@@ -170,7 +169,7 @@ class _Batch:
     def _claim(self) -> pa.Array:
         """Stage the ids that are new; ordinals of the events whose id was staged, or came earlier in the batch."""
         keys = self._incoming.keys
-        self._cursor.execute(_LOCK, (BATCH_LOCK,))
+        locks.take(self._cursor, BATCH_LOCK)
         repeats = pc.not_equal(keys["first"], keys["ordinal"])
         firsts = keys.filter(pc.invert(repeats)) if pc.any(repeats).as_py() else keys
         known = pa.array([], pa.int64())

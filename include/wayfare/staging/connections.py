@@ -21,10 +21,6 @@ SET default_transaction_isolation = 'read committed';
 """
 """Statements with which every session begins; what waits for a lock reads what was committed meanwhile."""
 
-HOLDING = "SET LOCAL tcp_user_timeout = '60s'"
-"""With this begins a transaction that holds a lock of ours: the server then gives up a client that is lost while it is
-answered, too. Elsewhere that would end those who only stop reading for a minute."""
-
 _PATIENCE = {
     "connect_timeout": 10,
     "keepalives_idle": 30,

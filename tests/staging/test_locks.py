@@ -1,0 +1,44 @@
+"""Whoever waits for an advisory lock waits as long as it takes, and says for whom."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from waiting import until
+from wayfare.staging import bulk, locks
+from wayfare.staging.batches import BATCH_LOCK
+
+if TYPE_CHECKING:
+    from wayfare.settings import Settings
+
+
+@pytest.mark.parametrize("keys", [(BATCH_LOCK,), (7, -7)])
+def test_who_has_it_is_told_and_waited_for(
+    settings: Settings, keys: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(locks, "PATIENCE", "50ms")
+    url = settings.url("owner")
+    with (
+        ThreadPoolExecutor() as pool,
+        closing(bulk.connect(url)) as connection,
+        connection.cursor() as cursor,
+        psycopg.connect(url, application_name="report") as holding,
+    ):
+        holding.execute(f"SELECT pg_advisory_xact_lock({', '.join(map(str, keys))})")
+        pid = holding.info.backend_pid
+        taking = pool.submit(locks.take, cursor, *keys)
+        until(lambda: caplog.messages)
+        holding.rollback()
+        taking.result()
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == ("0",)
+        holding.execute("SET lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            holding.execute(f"SELECT pg_advisory_xact_lock({', '.join(map(str, keys))})")
+    (told,) = caplog.messages
+    assert f"of pid {pid} (account wayfare, application report" in told
