@@ -48,6 +48,15 @@ def test_an_unknown_mapping_is_named_with_the_nearest(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("settings")
+def test_a_dry_run_leaves_the_terminal_alone(tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    data.write_text(HOTEL + ROW.format("80.5").replace("1,", "1\u202e\x9b,", 1), encoding="utf-8")
+    shown = CliRunner().invoke(app, ["--mapping", "hotel_bookings", "--dry-run", str(data)]).output
+    assert r"1\u202e\u009b" in shown
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
+@pytest.mark.usefixtures("settings")
 def test_a_dry_run_shows_the_first_events_and_every_problem_and_lands_nothing(tmp_path: Path) -> None:
     data = tmp_path / "data.csv"
     rows = [ROW.format("80.5"), *(ROW.format(price).replace("1,", "2,", 1) for price in ("eighty", "ninety"))]

@@ -44,6 +44,12 @@ def test_faults_are_no_tracebacks(tmp_path: Path) -> None:
     assert isinstance(RUNNER.invoke(app, ["land", str(tmp_path / "x.jsonl")]).exception, DataError)
 
 
+def test_a_name_cannot_write_lines_of_its_own(tmp_path: Path) -> None:
+    RUNNER.invoke(app, ["land", write(tmp_path / "a\nb:1: [conflict]\x1b[2K\x9b\u202eé.jsonl", [b"{}"])])
+    (line,) = RUNNER.invoke(app, ["rejections"]).output.splitlines()
+    assert line.startswith(str(tmp_path / r"a\nb:1: [conflict]\u001b[2K\u009b\u202eé.jsonl:1: [missing_field]"))
+
+
 def test_rejections_and_replay(tmp_path: Path) -> None:
     assert RUNNER.invoke(app, ["rejections"]).output == "no open rejections\n"
     path = write(tmp_path / "a.jsonl", [event(destination="QQQ"), b"\xff"])

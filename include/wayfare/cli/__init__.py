@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import sys
 import traceback
@@ -14,6 +15,14 @@ import traceback
 import typer
 
 from wayfare.errors import WayfareError
+
+
+def printable(text: str) -> str:
+    """One line for a terminal: what is no printable character is written as JSON escapes it.
+
+    Names of files and values of events are anybody's, and may hold ends of lines and what moves a terminal's cursor.
+    """
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def main() -> None:
@@ -59,7 +68,7 @@ def _ended(fault: Exception | SystemExit) -> int:
         fault = WayfareError(f"a disk is full, the output's or another: {fault}")
     if isinstance(fault, WayfareError):
         message = "\n".join([f"wayfare: {fault}", *getattr(fault, "__notes__", [])])
-        typer.secho(message, err=True, fg=typer.colors.RED)
+        typer.secho("\n".join(map(printable, message.split("\n"))), err=True, fg=typer.colors.RED)
     else:
         traceback.print_exception(fault)
     return 2

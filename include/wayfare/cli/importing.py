@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wayfare.cli import printable
 from wayfare.cli.landing import Json, Quiet, close, progress_bar
 
 if TYPE_CHECKING:
@@ -51,14 +52,15 @@ def _show(shown: Preview, *, as_json: bool) -> None:
         typer.echo(json.dumps(asdict(shown)))
     else:
         for event in shown.first:
-            typer.echo(json.dumps(event, indent=2, ensure_ascii=False))
+            for line in json.dumps(event, indent=2, ensure_ascii=False).split("\n"):
+                typer.echo(printable(line))
         counts = ", ".join(f"{count:,} {name}" for name, count in shown.events.items())
         typer.echo(f"would land {counts or 'nothing'}")
         for problem in shown.problems:
-            place = f"{problem.source}:{problem.line}"
+            place = printable(f"{problem.source}:{problem.line}")
             typer.echo(f"would refuse {problem.count:,} [{problem.reason}], the first at {place}")
             for message in problem.examples:
-                typer.echo(f"  {message}")
+                typer.echo(f"  {printable(message)}")
         if shown.repeated:
             typer.echo(f"{shown.repeated:,} events have the id of another; give their `key` what tells them apart")
     if shown.problems or shown.repeated:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wayfare.cli import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -93,7 +95,7 @@ def rejections(  # noqa: PLR0917  # typer's options, all given by name
         if as_json:
             typer.echo(json.dumps(_printable(row)))
         else:
-            typer.echo(f"{row['source']}:{row['line']}: [{row['reason']}] {row['message']}")
+            typer.echo(printable(f"{row['source']}:{row['line']}: [{row['reason']}] {row['message']}"))
     if not listed and not as_json:
         typer.echo("no open rejections")
 
