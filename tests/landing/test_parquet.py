@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import uuid
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -283,6 +285,29 @@ def test_a_map_is_an_object_and_one_that_repeats_a_key_costs_its_own_row(setting
     extras = [json.loads(extra) for (extra,) in query(settings, "SELECT extra FROM staging.search ORDER BY event_on")]
     assert [extra.get("own") for extra in extras] == [{"a": 1.5, 'b"': None}, {}, None, {"n": None}]
     assert [extra["own_2"] for extra in extras] == [{"1": ["x"]}] * 4
+
+
+def test_only_parquet_is_unpacked_and_to_the_settings_folder(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small file of something else may unpack to more than there is room for."""
+    spool, asked = tempfile.TemporaryFile, list[dict[str, Any]]()
+
+    def spooled(**how: Any) -> Any:
+        asked.append(how)
+        return spool(**how)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", spooled)
+    file = tmp_path / "a.parquet"
+    for content in (b"\0" * 1_000, b"PAR"):
+        file.write_bytes(gzip.compress(content))
+        with pytest.raises(DataError, match="is not Parquet"):
+            land(settings, [str(file)])
+    assert asked == []
+    pq.write_table(pa.Table.from_pylist([event()]), file)
+    file.write_bytes(gzip.compress(file.read_bytes()))
+    assert land(settings, [str(file)]).landed == 1
+    assert asked == [{"dir": settings.spill_dir}]
 
 
 def test_what_is_no_parquet_is_a_fault(settings: Settings, tmp_path: Path) -> None:

@@ -122,8 +122,8 @@ class Decoder:
 
 
 @contextmanager
-def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) -> Iterator[Decoder]:
-    """A decoder with a DuckDB of its own, which works in one thread: runs are decoded side by side instead."""
+def one_thread(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB of one thread, with the memory and the spill folder of the settings."""
     settings.spill_dir.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=settings.spill_dir, ignore_cleanup_errors=True) as spill,
@@ -133,6 +133,13 @@ def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) ->
             temp_directory=spill,
         ) as connection,
     ):
+        yield connection
+
+
+@contextmanager
+def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) -> Iterator[Decoder]:
+    """A decoder with a DuckDB of its own, which works in one thread: runs are decoded side by side instead."""
+    with one_thread(settings) as connection:
         reference.register(connection)
         yield Decoder(connection, settings, contracts or tuple(EVENT_TYPES.values()))
 

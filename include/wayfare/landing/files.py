@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from itertools import cycle
+from itertools import chain, cycle
 from typing import TYPE_CHECKING
 
 from wayfare.errors import WayfareError
@@ -47,11 +47,9 @@ def land(
         sources.require(source)
         sources.format_of(source, format)
     with decoders(settings, contracts) as decoding, Stager(settings) as stager:
-        runs = (
-            lines
-            for source in files
-            for lines in sources.read(source, format, settings.landing_rows, progress or (lambda _: None))
-        )
+        rows, told = settings.landing_rows, progress or (lambda _: None)
+        read = (sources.read(source, format, rows, told, spill=settings.spill_dir) for source in files)
+        runs = chain.from_iterable(read)
         return stage_all(stager, runs, decoding)
 
 

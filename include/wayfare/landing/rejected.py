@@ -123,7 +123,7 @@ def _runs(settings: Settings, reason: str | None, source: str | None, left: _Lef
         own = [row for row in rows if not row["format"].startswith(FORMAT)]
         if own:
             yield _lines(own)
-        yield from reread(foreign)
+        yield from reread(settings, foreign)
 
 
 def _end_of_run(ahead: list[dict[str, Any]]) -> int:

@@ -30,6 +30,7 @@ STDIN = "-"
 FORMATS = {"jsonl": jsonl.read, "csv": csv_lines.read, "parquet": parquet.read}
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _COMPRESSED = {".gz", ".zst"}
+_PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
 _ZSTD = {b"\x28\xb5\x2f\xfd", *(bytes([byte]) + b"\x2a\x4d\x18" for byte in range(0x50, 0x60))}
 """How Zstandard begins; the latter is a frame to be skipped, which pzstd writes before every other."""
@@ -87,9 +88,17 @@ def require(source: str) -> None:
 
 
 def read(
-    source: str, chosen: str | None, rows: int, progress: Callable[[int], None], reader: Reader | None = None
+    source: str,
+    chosen: str | None,
+    rows: int,
+    progress: Callable[[int], None],
+    reader: Reader | None = None,
+    *,
+    spill: Path | None = None,
 ) -> Iterator[Lines]:
     """The lines of a source in runs of at most `rows`, read by `reader` where its format's own will not do.
+
+    What cannot be read as it comes is unpacked to `spill`, else to the system's folder for temporary files.
 
     Raises
     ------
@@ -100,7 +109,7 @@ def read(
     name = "stdin" if source == STDIN else str(Path(source).resolve())
     name = name.encode("utf-8", "replace").decode()
     try:
-        with _open(source, progress) as stream, _seekable(stream, form) as readable:
+        with _open(source, progress) as stream, _seekable(stream, form, name, spill) as readable:
             yield from (reader or FORMATS[form])(readable, name, rows)
     except (OSError, EOFError, zlib.error, pa.ArrowException, duckdb.Error, UnicodeError) as error:
         raise DataError(
@@ -122,12 +131,16 @@ def _open(source: str, progress: Callable[[int], None]) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _seekable(stream: BinaryIO, form: str) -> Iterator[BinaryIO]:
+def _seekable(stream: BinaryIO, form: str, name: str, spill: Path | None) -> Iterator[BinaryIO]:
     """The stream itself; for Parquet, which is read from its end, a temporary file of it."""
     if form != "parquet":
         yield stream
         return
-    with tempfile.TemporaryFile() as spooled:
+    start = stream.read(len(_PARQUET))
+    if start != _PARQUET:  # asked before it is unpacked, to whatever size
+        raise DataError(f"{name}: is not Parquet: it does not begin with {_PARQUET.decode()}")
+    with tempfile.TemporaryFile(dir=spill) as spooled:
+        spooled.write(start)
         shutil.copyfileobj(stream, spooled, 1 << 20)
         spooled.seek(0)
         yield spooled

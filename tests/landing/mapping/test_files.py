@@ -61,6 +61,24 @@ def staged(settings: Settings, event_type: str) -> list[sa.Row]:  # type: ignore
         return list(connection.execute(sa.select(table).order_by(table.c.booking_id)))
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        f'v9 = {"{upper=" * 150}"{{id}}"{"}" * 150}',
+        'v0 = "{id}{id}{id}{id}"\n' + "\n".join(f'v{n} = "{f"{{v{n - 1}}}" * 4}"' for n in range(1, 13)),
+    ],
+    ids=["deep", "large"],
+)
+def test_a_mapping_that_makes_too_much_of_a_row_is_at_fault(settings: Settings, tmp_path: Path, values: str) -> None:
+    mapping, data = tmp_path / "shop.toml", tmp_path / "shop.csv"
+    used = MAPPING.replace("[common]", f'[values]\n{values}\n[common]\nx = "{{v9}}"')
+    mapping.write_text(used, encoding="utf-8")
+    data.write_text(HEADER + "b1,2026-01-02,FAO,10.50,no,\n" * 50, encoding="utf-8")
+    little = settings.model_copy(update={"duckdb_memory_limit": "32MB"})
+    with pytest.raises(DeclarationError, match=r"shop\.toml: is nested too deeply or makes too much of a row"):
+        import_files(little, str(mapping), [str(data)])
+
+
 def test_rows_land_as_events_once(settings: Settings, mapping: Path, tmp_path: Path) -> None:
     data = tmp_path / "shop.csv.gz"
     with gzip.open(data, "wt", encoding="utf-8") as file:

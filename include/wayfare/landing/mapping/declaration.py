@@ -201,18 +201,22 @@ def _declaring(file: str) -> Iterator[None]:
     except Mistake as mistake:
         place = f"{file}: {'.'.join(mistake.where)}" if mistake.where else file
         raise DeclarationError(f"{place}: {mistake.says}") from None
+    except RecursionError:
+        raise DeclarationError(f"{file}: is nested too deeply") from None
 
 
 def _read(file: str) -> dict[str, Any]:
     shipped = resources.files("wayfare.mappings") / f"{file}.toml"
     path = Path(file)
     try:
-        return tomllib.loads((path if path.is_file() else shipped).read_text(encoding="utf-8"))
+        spec = tomllib.loads((path if path.is_file() else shipped).read_text(encoding="utf-8"))
+        repr(spec)  # which fails where a number has more digits than a message can show
     except FileNotFoundError:
         names = [p.name.removesuffix(".toml") for p in resources.files("wayfare.mappings").iterdir()]
         raise Mistake(f"is neither a file nor a mapping that ships{nearest(file, names)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise Mistake(f"is not TOML: {error}") from None
+    return spec
 
 
 def _fault(check: Check, place: str, shown: str | None) -> Fault:

@@ -9,14 +9,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wayfare import duck
 from wayfare.errors import DeclarationError
 from wayfare.landing import sources
-from wayfare.landing.decode import decoders
+from wayfare.landing.decode import decoders, one_thread
 from wayfare.landing.files import stage_all
 from wayfare.landing.lines import Fault, Lines
 from wayfare.landing.mapping.declaration import Mapping, layout
@@ -25,8 +25,6 @@ from wayfare.staging.batches import Stager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    import duckdb
 
     from wayfare.settings import Settings
     from wayfare.staging.incoming import Landed
@@ -78,8 +76,9 @@ def mapped_runs(
     name = str(Path(mapping).resolve()) if Path(mapping).is_file() else mapping
     rows = max(1, settings.landing_rows // _EVENTS_PER_ROW)
     written = layout(name)
-    with _mapper(name) as mapped:
-        found = (lines for source in files for lines in read(source, written, rows, progress or (lambda _: None)))
+    with _mapper(settings, name) as mapped:
+        told, spill = progress or (lambda _: None), settings.spill_dir
+        found = (lines for source in files for lines in read(source, written, rows, told, spill=spill))
         yield (_of_its_file(mapped, lines) for lines in found)
 
 
@@ -91,7 +90,7 @@ def _of_its_file(mapped: Callable[[Lines], Lines], lines: Lines) -> Lines:
         raise DeclarationError(f"{lines.source}: {error}") from error
 
 
-def reread(rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:
+def reread(settings: Settings, rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:
     """Rows of `staging.rejection` that a mapping refused, mapped again; their line is the id of the rejection.
 
     Where the mapping itself is gone or wrong, its rows stay refused and say so.
@@ -106,7 +105,7 @@ def reread(rows: Sequence[dict[str, Any]]) -> Iterator[Lines]:
         try:
             written = layout(name)
             texts = [reread_row(row, written) for row in refused]
-            with _mapper(name) as mapped:
+            with _mapper(settings, name) as mapped:
                 yield mapped(_replayed(refused, texts, written.format_of(source), header, source))
         except DeclarationError as error:
             yield _replayed(refused, [Fault("mapping", str(error))] * len(refused), form, header, source)
@@ -122,17 +121,21 @@ def _replayed(
 
 
 @contextmanager
-def _mapper(mapping: str) -> Iterator[Callable[[Lines], Lines]]:
+def _mapper(settings: Settings, mapping: str) -> Iterator[Callable[[Lines], Lines]]:
     """A function from lines of rows to lines of events, which keep the row they came from as `raw`."""
     compiled: dict[str, Mapping] = {}
-    with duck.connect(threads=1) as connection:
+    with one_thread(settings) as connection:
 
         def mapped(lines: Lines) -> Lines:
             header = lines.header or ""
             if header not in compiled:
                 compiled[header] = Mapping(mapping, next(csv.reader([header])))
                 compiled[header].prepare(connection)
-            return replace(_events(compiled[header], connection, lines), format=f"{FORMAT}{mapping}")
+            try:
+                return replace(_events(compiled[header], connection, lines), format=f"{FORMAT}{mapping}")
+            except (duckdb.BinderException, duckdb.OutOfMemoryException) as error:
+                why = str(error).partition("\n")[0]
+                raise DeclarationError(f"{mapping}: is nested too deeply or makes too much of a row: {why}") from error
 
         yield mapped
 

@@ -20,6 +20,7 @@ from wayfare.landing.mapping.values import Mistake, at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from typing import BinaryIO
 
     import duckdb
@@ -89,7 +90,9 @@ def _check(key: str, value: Any) -> None:
             ) from None
 
 
-def read(source: str, layout: Layout, rows: int, progress: Callable[[int], None]) -> Iterator[Lines]:
+def read(
+    source: str, layout: Layout, rows: int, progress: Callable[[int], None], *, spill: Path | None = None
+) -> Iterator[Lines]:
     """The rows of a file in runs of at most `rows`, each with the names of its columns as `header` (a line of CSV).
 
     Raises
@@ -100,7 +103,7 @@ def read(source: str, layout: Layout, rows: int, progress: Callable[[int], None]
     form = layout.format_of(source)
     reader = partial(_text, layout, form) if form in _TEXTS else None
     header = None
-    for lines in sources.read(source, form, rows, progress, reader):
+    for lines in sources.read(source, form, rows, progress, reader, spill=spill):
         header = lines.header or header or _header(layout.columns or _names(lines.table["json"]))
         if form == "jsonl" and not header:
             raise DataError(
