@@ -49,10 +49,10 @@ def test_what_nobody_expected_keeps_its_traceback(tmp_path: Path) -> None:
 
 def test_code_that_gives_up_with_a_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     ended: list[int] = []
-    monkeypatch.setattr(typer.Typer, "__call__", lambda _: sys.exit("no key"))
+    monkeypatch.setattr(typer.Typer, "__call__", lambda _: sys.exit("no key\x1b[2K\nof yours"))
     monkeypatch.setattr(os, "_exit", ended.append)
     main()
-    assert (ended, capsys.readouterr().err) == ([2], "wayfare: no key\n")
+    assert (ended, capsys.readouterr().err) == ([2], "wayfare: no key\\u001b[2K\nof yours\n")
 
 
 @pytest.mark.usefixtures("settings")
