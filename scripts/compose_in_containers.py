@@ -79,13 +79,16 @@ class Stack:
     def running(self) -> Iterator[None]:
         """PostgreSQL and Redis; at the end nothing is left of them and the containers."""
         postgres = EmbeddedPostgres(self.folder / "pg" / "data", 5432, self.secrets["WAYFARE_OWNER_PASSWORD"])
-        command = [part.replace("/data", str(self.folder)) for part in self.services["redis"]["command"]]
         with ExitStack() as ending:
             postgres.start()
             ending.callback(postgres.stop)
-            redis = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.folder)
-            ending.callback(redis.wait)
-            ending.callback(redis.terminate)
+            for name in ("redis", "queue"):
+                folder = self.folder / name
+                folder.mkdir()
+                command = [part.replace("/data", str(folder)) for part in self.services[name]["command"]]
+                server = subprocess.Popen([*command, "--bind", _address(name)], stdout=subprocess.DEVNULL, cwd=folder)
+                ending.callback(server.wait)
+                ending.callback(server.terminate)
             ending.callback(self._stop)
             yield
 
@@ -104,7 +107,7 @@ class Stack:
         options += [f"--{key}={value}" for key in ("cap_drop", "security_opt", "tmpfs") for value in service[key]]
         options += [f"--volume={volume}" for volume in service["volumes"]]
         options += [f"--env={key}={value}" for key, value in service["environment"].items()]
-        options += [f"--add-host={other}:127.0.0.1" for other in self.services]
+        options += [f"--add-host={other}:{_address(other)}" for other in self.services]
         options += ["--env=AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=True"]
         return [option.replace("_", "-", 1) if option.startswith(("--cap_", "--sec")) else option for option in options]
 
@@ -172,3 +175,8 @@ class Stack:
         ]
         if refused:
             sys.exit("\n".join(refused[:20]))
+
+
+def _address(service: str) -> str:
+    """Where a service listens: both of Redis have the same port."""
+    return "127.0.0.2" if service == "queue" else "127.0.0.1"

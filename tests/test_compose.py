@@ -110,17 +110,25 @@ def test_who_works_has_the_time_to_stop() -> None:
 
 def test_what_must_outlive_a_container_is_in_a_volume() -> None:
     assert SERVICES["postgres"]["volumes"] == ["database:/var/lib/postgresql"]
-    assert SERVICES["redis"]["volumes"] == ["queue:/data"]
+    assert (SERVICES["redis"]["volumes"], SERVICES["queue"]["volumes"]) == (["celery:/data"], ["queue:/data"])
 
 
-def test_redis_keeps_what_it_acknowledged_and_shows_who_lands_the_queue_alone() -> None:
-    redis = SERVICES["redis"]
+@pytest.mark.parametrize("name", ["redis", "queue"])
+def test_redis_keeps_what_it_acknowledged(name: str) -> None:
+    redis = SERVICES[name]
     options = dict(zip(redis["command"], redis["command"][1:], strict=False))
     wanted = {"--appendonly": "yes", "--appendfsync": "always", "--maxmemory-policy": "noeviction", "--dir": "/data"}
     assert options.items() >= wanted.items()
     most = int(options["--maxmemory"].removesuffix("mb"))
     assert most <= 0.65 * 1024 * int(redis["mem_limit"].removesuffix("g")), "rewriting its file takes memory, too"
-    assert [part for part in redis["command"] if part.startswith("~")] == ["~${WAYFARE_QUEUE_NAME:-wayfare.events}*"]
+
+
+def test_the_queue_is_no_redis_of_celerys() -> None:
+    """It would take no tasks while it is full of events."""
+    assert {n for n, s in SERVICES.items() if "@redis:" in str(s)}.isdisjoint({"collector", "queue-lander"})
+    command = SERVICES["queue"]["command"]
+    assert [part for part in command if part.startswith("~")] == ["~${WAYFARE_QUEUE_NAME:-wayfare.events}*"]
+    assert command[1:4] == ["--user", "default", "off"]
 
 
 def test_airflow_runs_what_it_finds_and_asks_for_a_login() -> None:
@@ -188,6 +196,7 @@ def test_a_service_waits_for_what_it_needs(name: str) -> None:
     for other, how in needed.items():
         assert how["condition"] == ("service_healthy" if "healthcheck" in SERVICES[other] else DONE)
         assert how.get("required", True) == ("profiles" not in SERVICES[other])
-    assert ("redis" in needed) == (name in {"scheduler", "worker", "collector", "queue-lander"})
+    assert ("redis" in needed) == (name in {"scheduler", "worker"})
+    assert ("queue" in needed) == (name in {"collector", "queue-lander"})
     assert ("objects" in needed) == (name in {"api-server", "worker"})
-    assert ("migrate" in needed) == (name not in {"postgres", "redis", "objects", "migrate"})
+    assert ("migrate" in needed) == (name not in {"postgres", "redis", "queue", "objects", "migrate"})

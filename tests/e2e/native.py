@@ -28,7 +28,7 @@ PROGRAMS = {
     "airflow": [sys.executable, "-m", "airflow"],
     "wayfare": [sys.executable, "-c", "from wayfare.cli import main; main()"],
 }
-PORTS = {"postgres": 5432, "redis": 6379, "api-server": 8080, "collector": 8000, "objects": 8333}
+PORTS = {"postgres": 5432, "redis": 6379, "queue": 6379, "api-server": 8080, "collector": 8000, "objects": 8333}
 
 
 def pause_all_but(analyses: tuple[str, ...], metadata_url: str) -> bool:

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 from redis import Redis
-from redis.exceptions import NoPermissionError
+from redis.exceptions import AuthenticationError, NoPermissionError
 
 from e2e.native import Native, forks_preloaded, pause_all_but
 from programs import required
@@ -51,6 +51,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
     made = Native(tmp_path_factory.mktemp("compose") / "native", SOONER, {"WAYFARE_STORAGE_URL": BUCKET})
     made.postgres.start()
     made.start("redis")
+    made.start("queue")
     made.start("objects")
     try:
         made.finish("migrate")
@@ -187,14 +188,18 @@ def test_all_files_are_in_the_object_store(stack: Native) -> None:
         assert b"Everything holds." in _get(stack, f"/wayfare/docs/{link}", viewer)
 
 
-def test_who_lands_reaches_nothing_of_airflows_in_redis(stack: Native) -> None:
+def test_who_lands_reaches_nothing_but_the_queue_in_redis(stack: Native) -> None:
     url = stack.environment("collector")["WAYFARE_QUEUE_URL"]
-    for database in (0, 1, 2):
-        with Redis.from_url(url.removesuffix("2") + str(database)) as landing:
-            landing.llen("wayfare.events")
-            for refused in ("LPUSH default x", "SMEMBERS _kombu.binding.default", "KEYS *", "FLUSHALL", "CONFIG GET *"):
-                with pytest.raises(NoPermissionError):
-                    landing.execute_command(*refused.split())
+    with Redis.from_url(url) as landing:
+        landing.llen("wayfare.events")
+        for refused in ("LPUSH default x", "SMEMBERS _kombu.binding.default", "KEYS *", "FLUSHALL", "CONFIG GET *"):
+            with pytest.raises(NoPermissionError):
+                landing.execute_command(*refused.split())
+    port = {name: str(stack.ports[name]) for name in ("queue", "redis")}
+    nobody = f"redis://127.0.0.1:{port['queue']}/2"
+    for strange in (url.replace(port["queue"], port["redis"]), nobody):
+        with Redis.from_url(strange) as stranger, pytest.raises(AuthenticationError):
+            stranger.ping()
 
 
 def test_roles_see_and_do_what_they_may(stack: Native) -> None:
