@@ -8,8 +8,10 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +21,10 @@ import pytest
 import zstandard
 
 from landing.sample_events import event, query, staging, write
-from wayfare.errors import DataError, ZoneError
+from wayfare.errors import DataError, ServiceError, ZoneError
 from wayfare.landing import Landed, fast, land, rejections, sources
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from wayfare.settings import Settings
 
 EVENTS = [
@@ -195,6 +195,14 @@ def test_a_file_of_pzstd_is_unpacked(tmp_path: Path) -> None:
     path.write_bytes((b"\x50\x2a\x4d\x18\x04\0\0\0" + len(packed).to_bytes(4, "little") + packed) * 2)
     (lines,) = sources.read(str(path), None, 100, lambda _: None)
     assert lines.table["raw"].to_pylist() == [b"{}\n"] * 2
+
+
+def test_no_room_to_unpack_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"event_type": ["search"]}), path)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("w+b"))  # noqa: SIM115  # read closes it
+    with pytest.raises(ServiceError, match=f"no room left in {tmp_path} to unpack it to"):
+        list(sources.read(str(path), None, 100, lambda _: None, spill=tmp_path))
 
 
 def test_both_ways_to_type_lines_end_in_one_batch(

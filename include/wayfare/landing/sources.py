@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import shutil
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from wayfare.errors import DataError
+from wayfare.errors import DataError, ServiceError
 from wayfare.landing import csv_lines, jsonl, parquet
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def read(
     ------
     DataError
         The source cannot be opened, is damaged, or is not of its format.
+    ServiceError
+        There is no room to unpack it to.
     """
     form = format_of(source, chosen)
     name = "stdin" if source == STDIN else str(Path(source).resolve())
@@ -112,6 +115,9 @@ def read(
         with _open(source, progress) as stream, _seekable(stream, form, name, spill) as readable:
             yield from (reader or FORMATS[form])(readable, name, rows)
     except (OSError, EOFError, zlib.error, pa.ArrowException, duckdb.Error, UnicodeError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:  # of what is read, nothing is at fault
+            place = spill or tempfile.gettempdir()
+            raise ServiceError(f"{source}: there is no room left in {place} to unpack it to; land it again") from error
         raise DataError(
             f"{source}: {error}; what was read before that is landed, mend the file and land it again"
         ) from error
