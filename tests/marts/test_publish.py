@@ -187,6 +187,77 @@ def test_a_mart_gains_a_column_under_its_readers(settings: Settings, monkeypatch
         reader.execute("REFRESH MATERIALIZED VIEW own.kept")
 
 
+class WiderStock(tiny.Stock):
+    """Stock, with more to say."""
+
+    mart = dataclasses.replace(
+        tiny.Stock.mart, columns={**tiny.Stock.mart.columns, "held": Column("Units held back.", "bigint")}
+    )
+    name = "stock"  # type: ignore[assignment]  # a plain attribute in place of the property
+
+
+def test_a_mart_gains_a_column_under_readers_who_begin_meanwhile(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They read both views in one transaction, in either order, and pause for nothing."""
+    put(settings, chunk([0], analysis="stock"), [("a", day(0), 1)])
+    given = chunk([0], analysis="stock", fingerprint="e" * 64)
+    tiny.install(monkeypatch, WiderStock())
+    tiny.write_result(settings, given, [(f"{n:06}", day(0), n, n) for n in range(20_000)])
+    begun, published = threading.Barrier(3), threading.Event()
+
+    def read(*views: str) -> None:
+        with psycopg.connect(settings.url("owner")) as reader:
+            begun.wait()
+            while not published.is_set():
+                for view in views:
+                    reader.execute(f"SELECT sum(on_hand) FROM bi.{view} WHERE resource_id < 'b'")
+                reader.commit()
+
+    with ThreadPoolExecutor(2) as pool:
+        reading = [pool.submit(read, *views) for views in (("stock", "stock_history"), ("stock_history", "stock"))]
+        try:
+            begun.wait()
+            publish(settings, given, run_id="test")
+        finally:
+            published.set()
+        for reader in reading:
+            reader.result()
+    assert tiny.query(settings, "SELECT count(held) FROM bi.stock") == [(20_000,)]
+    assert tiny.query(settings, "SELECT count(held), count(*) FROM bi.stock_history") == [(20_000, 20_001)]
+
+
+def test_readers_wait_for_no_rows_of_a_mart_that_gains_a_column(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(settings, chunk([0]), [("LIS", day(0), 1, None)])
+    tiny.install(monkeypatch, Wider())
+    seen = []
+
+    def account(*_: object) -> None:
+        with psycopg.connect(settings.url("owner"), options="-c statement_timeout=1s") as reader:
+            seen.extend(reader.execute("SELECT * FROM bi.sales").fetchall())
+            lock = "SELECT pg_try_advisory_lock(%s, hashtext('sales'))"
+            assert reader.execute(lock, [publish.__globals__["LOCK"]]).fetchone() == (False,), "nobody publishes beside"
+        raise DataError("as if it was killed here")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(publish.__globals__, "_account", account)
+        with pytest.raises(DataError, match="killed"):
+            put(settings, chunk([0], fingerprint="e" * 64), [("LIS", day(0), 3, 2, None)])
+    assert seen == [("LIS", day(0), False, 1, None, None)]
+    assert tiny.query(settings, "SELECT * FROM bi.sales") == seen
+    put(settings, chunk([0], fingerprint="e" * 64), [("LIS", day(0), 3, 2, None)])
+    assert tiny.query(settings, "SELECT * FROM bi.sales") == [("LIS", day(0), False, 2, None, 3)]
+
+
+def test_a_new_mart_is_not_there_before_its_rows(settings: Settings) -> None:
+    with pytest.raises(DataError, match="two rows for one key"):
+        put(settings, chunk([0], analysis="stock"), [("a", day(0), 1), ("a", day(0), 2)])
+    made = "SELECT relname FROM pg_class WHERE relnamespace IN ('marts'::regnamespace, 'bi'::regnamespace)"
+    assert tiny.query(settings, made) == []
+
+
 def test_a_reader_who_stays_does_not_hold_up_the_others(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     put(settings, chunk([0]), [("LIS", day(0), 1, None)])
     given = chunk([0], fingerprint="e" * 64)

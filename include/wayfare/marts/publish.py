@@ -1,4 +1,7 @@
-"""Publishing a chunk: its days replaced (or revised) in the mart, accounted for and shown, in one transaction."""
+"""Publishing a chunk: its days replaced (or revised) in the mart and accounted for, in one transaction.
+
+A mart that stands gets what its declaration gained before that, and shows nothing there until rows are published.
+"""
 
 from __future__ import annotations
 
@@ -65,6 +68,7 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
         if not days:
             return {**outcome, "publication_id": None, "rows": 0}
         schema.create_table(cursor, analysis)
+        schema.create_views(cursor, analysis, settings.currency)
         publication = Publication(_next_id(cursor), analysis.relation, analysis.mart, days)
         result = Result(path, publication)
         # Late events change few of a mart's rows; a changed analysis may change each, and then comparing costs more.
@@ -74,7 +78,6 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
             replace(cursor, publication, result)
         if result.twin:
             raise DataError(f"{chunk.analysis}, chunk {chunk.key}: the result has two rows for one key: {result.twin}")
-        schema.create_views(cursor, analysis, settings.currency)
         _account(cursor, publication, chunk, result.rows)
         _record(cursor, publication, chunk, run_id=run_id, rows=result.rows.total(), seconds=time.monotonic() - started)
         schema.summarize(cursor, analysis)
@@ -83,12 +86,15 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
 
 @contextmanager
 def _transaction(settings: Settings, chunk: Chunk) -> Iterator[Any]:
-    """One transaction, the only one of its analysis; committed at the end, undone by any exception."""
+    """A transaction, committed at the end, undone by any exception; until then no other of its analysis begins."""
     try:
         with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT hashtext(%s)", (chunk.analysis,))
-            locks.take(cursor, LOCK, *cursor.fetchone())
-            cursor.execute("SET LOCAL lock_timeout = %s", (PATIENCE,))
+            keys = LOCK, *cursor.fetchone()
+            locks.take(cursor, *keys)
+            # both hold for the session: a change of the mart's shape is committed before its rows
+            cursor.execute("SELECT pg_advisory_lock(%s, %s)", keys)
+            cursor.execute("SET lock_timeout = %s", (PATIENCE,))
             yield cursor
             connection.commit()
     except (psycopg2.IntegrityError, psycopg2.DataError) as error:

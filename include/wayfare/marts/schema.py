@@ -2,8 +2,10 @@
 
 A vintage has a second table, `marts.<analysis>_superseded`, and a second view, `bi.<analysis>_history`.
 
-Everything here runs inside the transaction of a publication and does nothing where nothing differs: readers of a view
-are never locked out by a publication that leaves the view as it is.
+Everything here does nothing where nothing differs: readers of a view are never locked out by a publication that leaves
+the view as it is. What stands and differs is changed before rows are written, each table and view in a transaction of
+its own: whoever reads several locks them in an order of their own, and would wait for us while we wait for them. A mart
+that is new is seen with its first rows.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ def quoted(names: Iterable[str]) -> str:
 def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
     """Create the mart's table, a vintage's two, or let them follow what was added to the declaration.
 
+    What is added to a table that stands, is committed; rows that stand have no value there.
+
     Raises
     ------
     DeclarationError
@@ -47,12 +51,24 @@ def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
         A table of that name is there which Wayfare did not make.
     """
     mart, name = analysis.mart, analysis.relation
-    _follow(cursor, name, analysis, mart.all_columns | ({"published_in": _PUBLISHED_IN} if mart.vintage else {}))
+    tables = {name: mart.all_columns | ({"published_in": _PUBLISHED_IN} if mart.vintage else {})}
     if mart.vintage:
         closed = {"published_in": _PUBLISHED_IN, "superseded_in": _SUPERSEDED_IN}
-        _follow(cursor, superseded(name), analysis, mart.all_columns | closed)
+        tables[superseded(name)] = mart.all_columns | closed
+    for table, wanted in tables.items():
+        existing = _existing(cursor, f"marts.{table}")
+        if not existing:
+            _create(cursor, table, mart, wanted)
+        elif not _existing(cursor, f"marts.{table}_day"):
+            raise ConfigurationError(
+                f"analysis {analysis.name}: marts.{table} is there without its index {table}_day: Wayfare did not make "
+                "it; rename it, or drop it"
+            )
+        _refuse_breaking_change(analysis, wanted, existing)
     _refuse_another_day(cursor, analysis)
     _refuse_other_periods(cursor, analysis)
+    for table, wanted in tables.items():
+        _follow(cursor, table, analysis, wanted)
 
 
 def superseded(name: str) -> str:
@@ -62,27 +78,21 @@ def superseded(name: str) -> str:
 
 def _follow(cursor: Any, name: str, analysis: BehaviorAnalysis, wanted: Mapping[str, Column]) -> None:
     existing = _existing(cursor, f"marts.{name}")
-    if not existing:
-        _create(cursor, name, analysis.mart, wanted)
-    elif not _existing(cursor, f"marts.{name}_day"):
-        raise ConfigurationError(
-            f"analysis {analysis.name}: marts.{name} is there without its index {name}_day: Wayfare did not make it; "
-            "rename it, or drop it"
-        )
-    _refuse_breaking_change(analysis, wanted, existing)
-    for column, (_, required) in existing.items():
-        if required and wanted[column].nullable:
-            cursor.execute(f'ALTER TABLE marts."{name}" ALTER COLUMN "{column}" DROP NOT NULL')
-    for column in [n for n in wanted if existing and n not in existing]:
-        # nullable whatever is declared: rows published before have no value
-        cursor.execute(f'ALTER TABLE marts."{name}" ADD COLUMN "{column}" {wanted[column].type}')
+    changes = [
+        f'ALTER COLUMN "{n}" DROP NOT NULL' for n, (_, required) in existing.items() if required and wanted[n].nullable
+    ]
+    # nullable whatever is declared: rows published before have no value
+    changes += [f'ADD COLUMN "{n}" {column.type}' for n, column in wanted.items() if n not in existing]
+    if changes:
+        cursor.execute(f'ALTER TABLE marts."{name}" {", ".join(changes)}')
+        cursor.connection.commit()
     _comment(cursor, "TABLE", f"marts.{name}", analysis.question, wanted)
 
 
 def create_views(cursor: Any, analysis: BehaviorAnalysis, currency: str) -> None:
     """Create, extend, describe and grant `bi.<mart>`, and `bi.<mart>_history` for a vintage.
 
-    `currency` is the reporting currency, which the descriptions name.
+    `currency` is the reporting currency, which the descriptions name. A view that stands is committed.
 
     Raises
     ------
@@ -91,19 +101,22 @@ def create_views(cursor: Any, analysis: BehaviorAnalysis, currency: str) -> None
     """
     mart, name = analysis.mart, analysis.relation
     expressions = {n: f'mart."{n}"' for n in mart.all_columns} | {"is_complete": _complete(analysis)}
-    current = mart.view_columns
-    _create_view(cursor, name, _select(cursor, name, {n: expressions[n] for n in current}, f'marts."{name}" AS mart'))
-    _comment(cursor, "VIEW", f"bi.{name}", f"{analysis.question} The reporting currency is {currency}.", current)
+    about = f"{analysis.question} The reporting currency is {currency}."
+    views = {name: (about, mart.view_columns, f'marts."{name}" AS mart')}
     if mart.vintage:
-        name = f"{name}_history"
         expressions |= {"published_at": "opened.published_at", "superseded_at": "closed.published_at"}
         history = mart.history_columns
         source = f"""({_every_row(analysis.relation, mart)}) AS mart
 JOIN control.publication AS opened ON opened.publication_id = mart.published_in
 LEFT JOIN control.publication AS closed ON closed.publication_id = mart.superseded_in"""
-        _create_view(cursor, name, _select(cursor, name, {n: expressions[n] for n in history}, source))
         ever = f"Every row as it was ever published, in the reporting currency of that time; now it is {currency}."
-        _comment(cursor, "VIEW", f"bi.{name}", f"{analysis.question} {ever}", history)
+        views[f"{name}_history"] = (f"{analysis.question} {ever}", history, source)
+    for view, (comment, columns, source) in views.items():
+        stands = bool(_existing(cursor, f"bi.{view}"))
+        _create_view(cursor, view, _select(cursor, view, {n: expressions[n] for n in columns}, source))
+        _comment(cursor, "VIEW", f"bi.{view}", comment, columns)
+        if stands:
+            cursor.connection.commit()
 
 
 def _every_row(name: str, mart: Mart) -> str:
