@@ -10,7 +10,7 @@ import pytest
 
 import stores
 from wayfare import maintenance, storage
-from wayfare.errors import ConfigurationError
+from wayfare.errors import ConfigurationError, ServiceError
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -136,3 +136,9 @@ def test_an_empty_installation_has_nothing_to_prune(anywhere: Settings) -> None:
 def test_running_chunks_keep_their_files(settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match="keep at least 1 day"):
         maintenance.prune(settings, keep_days=0)
+
+
+def test_a_database_that_is_not_there_is_a_service_error(settings: Settings) -> None:
+    gone = settings.model_copy(update={"database_url": type(settings.database_url)("postgresql://x:y@127.0.0.1:1/z")})
+    with pytest.raises(ServiceError, match="does not answer"):
+        maintenance.prune(gone, keep_days=1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from wayfare.errors import ConfigurationError
-from wayfare.staging import database
+from wayfare.staging.database import transaction
 from wayfare.staging.folding import fold
 from wayfare.storage import files, filesystem, sweep
 
@@ -46,6 +46,8 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
     ------
     ConfigurationError
         `keep_days` is below 1.
+    ServiceError
+        PostgreSQL does not answer.
     """
     if keep_days < 1:
         raise ConfigurationError(f"keep_days is {keep_days}; keep at least 1 day, or a running chunk loses its files")
@@ -54,7 +56,7 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
     storage = settings.storage
     removed = sweep(storage) + _prune_work(storage, before) + _prune_xcoms(storage, before)
     removed += _prune_superseded(storage, run_before)
-    with database.engine(settings.url("pipeline")).begin() as connection:
+    with transaction(settings.url("pipeline")) as connection:
         verdicts = connection.execute(_PRUNE_VERDICTS, {"before": before}).rowcount
     changes = fold(settings.url("pipeline"), run_before)
     return {"files": removed, "verdicts": verdicts, "changes": changes}

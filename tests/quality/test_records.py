@@ -8,13 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import duckdb
 import psycopg
 import pyarrow as pa
 import pytest
 
 from quality.selling import DAY, chunk_of, rows
 from wayfare.analyses.api import Expect
+from wayfare.analyses.economic_results import EconomicResults
 from wayfare.errors import ServiceError
+from wayfare.quality.events import register
 from wayfare.quality.judge import Verdict
 from wayfare.quality.records import record_quarantine, record_verdicts
 from wayfare.snapshots import DayFile
@@ -90,3 +93,5 @@ def test_a_database_that_is_not_there_is_a_service_error(settings: Settings) -> 
     gone = settings.model_copy(update={"database_url": type(settings.database_url)("postgresql://x:y@127.0.0.1:1/z")})
     with pytest.raises(ServiceError, match="does not answer"):
         record_quarantine(gone, chunk_of(), FILES, events(1))
+    with duckdb.connect() as connection, pytest.raises(ServiceError, match="does not answer"):
+        register(connection, gone, EconomicResults(), chunk_of(), [])

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from wayfare import duck
 from wayfare.quality.suites import LEAST_WEEKS, WEEKS
 from wayfare.snapshots import schema
-from wayfare.staging.database import engine
+from wayfare.staging.database import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,13 @@ def register(
     chunk: Chunk,
     files: Sequence[DayFile],
 ) -> dict[str, int]:
-    """Make a view named as each event type that has day files, and the tables; return events to judge by type."""
+    """Make a view named as each event type that has day files, and the tables; return events to judge by type.
+
+    Raises
+    ------
+    ServiceError
+        PostgreSQL does not answer.
+    """
     connection.execute("CREATE TABLE quarantined (event_type text, event_id uuid, rule text)")
     judged: dict[str, int] = {}
     counted: dict[Day, int] = {}
@@ -117,7 +123,7 @@ def _usual(settings: Settings, analysis: BehaviorAnalysis, chunk: Chunk) -> dict
         "first": min(chunk.days) - dt.timedelta(weeks=WEEKS),
         "last": last_on,
     }
-    with engine(settings.url("pipeline")).connect() as connection:
+    with transaction(settings.url("pipeline")) as connection:
         logged = {(name, day): int(events) for name, day, events in connection.execute(_LOGGED, parameters)}
     last = max((day for _, day in logged), default=dt.date.min)
     days = (on + dt.timedelta(n) for on in chunk.days for n in range((every.last(on) - on).days + 1))

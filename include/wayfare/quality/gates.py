@@ -47,6 +47,8 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
         hold, or a day file is missing.
     DeclarationError
         An expectation is declared wrongly.
+    ServiceError
+        PostgreSQL does not answer.
     """
     from wayfare import snapshots
     from wayfare.engines import session
