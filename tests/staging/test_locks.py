@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -42,3 +45,20 @@ def test_who_has_it_is_told_and_waited_for(
             holding.execute(f"SELECT pg_advisory_xact_lock({', '.join(map(str, keys))})")
     (told,) = caplog.messages
     assert f"of pid {pid} (account wayfare, application report" in told
+
+
+def test_a_signal_ends_the_wait(settings: Settings) -> None:
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
+
+    url, former = settings.url("owner"), signal.signal(signal.SIGUSR1, interrupt)
+    with closing(bulk.connect(url)) as connection, connection.cursor() as cursor, psycopg.connect(url) as holding:
+        holding.execute("SET idle_in_transaction_session_timeout = '3s'")
+        holding.execute("SELECT pg_advisory_xact_lock(7)")
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        try:
+            with pytest.raises(InterruptedError):
+                locks.take(cursor, 7)
+        finally:
+            signal.signal(signal.SIGUSR1, former)
+        assert holding.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() == (0,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg2.errors
@@ -12,8 +13,8 @@ from wayfare.staging.database import SESSIONS
 PATIENCE = "30s"
 """How long is waited before it is told."""
 
-# The server then gives up a lost client that it answers, too. Elsewhere it would end those who only stop reading.
-_IF_LOST = "SET LOCAL tcp_user_timeout = '60s'"
+# The server then gives up a lost client that it answers, too; of others, it would end who only stops reading.
+_IF_LOST = "SET tcp_user_timeout = '60s'"
 
 _log = logging.getLogger(__name__)
 
@@ -34,9 +35,10 @@ def take(cursor: Any, *keys: int) -> None:
     """
     lock = f"SELECT pg_advisory_xact_lock({', '.join(map(str, keys))})"
     try:
-        cursor.execute(
+        _wait(
+            cursor,
             f"{_IF_LOST}; SAVEPOINT waiting; SET LOCAL lock_timeout = '{PATIENCE}'; {lock}; "
-            "RELEASE waiting; SET LOCAL lock_timeout TO DEFAULT"
+            "RELEASE waiting; SET LOCAL lock_timeout TO DEFAULT",
         )
     except psycopg2.errors.LockNotAvailable:
         cursor.execute("ROLLBACK TO waiting")
@@ -49,4 +51,15 @@ def take(cursor: Any, *keys: int) -> None:
             PATIENCE,
             found,
         )
-        cursor.execute(lock)
+        _wait(cursor, lock)
+
+
+def _wait(cursor: Any, statement: str) -> None:
+    """Execute a statement until a signal raises something here: in psycopg2 a thread hears none before its answer."""
+    with ThreadPoolExecutor(1, "lock") as waiting:
+        answer = waiting.submit(cursor.execute, statement)
+        try:
+            answer.result()
+        finally:
+            if not answer.done():
+                cursor.connection.cancel()
