@@ -107,11 +107,35 @@ def _refund(event: Row, sales: list[Row], paid: dict[Any, int]) -> Row:
     }
 
 
+def _travel(event: Row, sales: list[Row], gone: dict[Any, int], seen: set[Any]) -> Row:
+    of_item = [s for s in sales if _key(s) == _named(event)]
+    by_then = of_item[:1] + [s for s in of_item[1:] if s["occurred_at"] <= event["occurred_at"]]
+    if not by_then:
+        return {"sale": None}
+    *earlier, sale = by_then
+    once = (sale["event_id"], event["is_test"])
+    taken = min(sale["units"], max(0, gone[_key(sale), event["is_test"]] - _size(earlier)))
+    left = 0 if once in seen else sale["units"] - taken
+    held = left if event["units"] is None else min(event["units"], left)
+    seen.add(once)
+    shares = {f"reversed_{a}": _share(sale, a, taken + held) - _share(sale, a, taken) for a in AMOUNTS}
+    return {"sale": sale, "reversed_units": held, **shares}
+
+
 def reversals(
     bookings: list[Row], purchases: list[Row], cancellations: list[Row], refunds: list[Row]
 ) -> dict[Any, list[Row]]:
     """Rows by event_id, in order, of one booking's cancellations and refunds; tests beside real sales are apart."""
-    sales, events = _sales(bookings, purchases), cancellations + refunds
+    return _apart(_sales(bookings, purchases), cancellations + refunds)
+
+
+def travels(bookings: list[Row], cancellations: list[Row], events: list[Row]) -> dict[Any, list[Row]]:
+    """Rows by event_id of one booking's travel events; its purchases do not matter to its items."""
+    found = _apart(_sales(bookings, []), cancellations + events)
+    return {e["event_id"]: found[e["event_id"]] for e in events}
+
+
+def _apart(sales: list[Row], events: list[Row]) -> dict[Any, list[Row]]:
     tests = [s for s in sales if s["is_test"]]
     if len(tests) == len(sales):
         return _settled(sales, events)
@@ -122,7 +146,7 @@ def reversals(
 
 
 def _named(event: Row) -> Key:
-    return ("purchase", event["purchase_id"]) if event["purchase_id"] else ("booking", event["item_id"])
+    return ("purchase", event["purchase_id"]) if event.get("purchase_id") else ("booking", event["item_id"])
 
 
 def _settled(sales: list[Row], events: list[Row]) -> dict[Any, list[Row]]:
@@ -131,8 +155,12 @@ def _settled(sales: list[Row], events: list[Row]) -> dict[Any, list[Row]]:
     cancelled: dict[Any, int] = defaultdict(int)
     refunded: dict[Any, int] = defaultdict(int)
     given: dict[Any, int] = defaultdict(int)
+    traveled: set[Any] = set()
     found: dict[Any, list[Row]] = {}
     for event in _in_time(events):
+        if "outcome" in event:
+            found[event["event_id"]] = [_travel(event, sales, gone, traveled)]
+            continue
         is_refund = "amount" in event
         rows = [_refund(event, sales, paid)] if is_refund else _cancel(event, sales, gone)
         for row in rows:
@@ -147,23 +175,4 @@ def _settled(sales: list[Row], events: list[Row]) -> dict[Any, list[Row]]:
             row["given_back"] = total - given[account]
             given[account] = total
         found[event["event_id"]] = rows or [{"sale": None}]
-    return found
-
-
-def travels(bookings: list[Row], events: list[Row]) -> dict[Any, list[Row]]:
-    """Rows by event_id of one booking's travel events."""
-    sales = _sales(bookings, [])
-    seen = set()
-    found: dict[Any, list[Row]] = {}
-    for event in _in_time(events):
-        of_item = [s for s in sales if s["key"] == event["item_id"]]
-        by_then = of_item[:1] + [s for s in of_item[1:] if s["occurred_at"] <= event["occurred_at"]]
-        sale = by_then[-1] if by_then else None
-        row: Row = {"sale": sale}
-        if sale and (sale["event_id"], event["is_test"]) not in seen:
-            units = sale["units"] if event["units"] is None else min(event["units"], sale["units"])
-            row["reversed_units"] = units
-            row |= {f"reversed_{a}": _share(sale, a, units) for a in AMOUNTS}
-            seen.add((sale["event_id"], event["is_test"]))
-        found[event["event_id"]] = [row]
     return found

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Event = tuple[str, dict[str, Any]]
 _SETTLED = ("cancellation", "refund")
-_CARRIES = {"booking": (*_SETTLED, "travel"), "travel": ("travel",)}
-_CARRIES |= dict.fromkeys(("purchase", *_SETTLED), _SETTLED)
+_CARRIES = dict.fromkeys(("booking", "cancellation"), (*_SETTLED, "travel"))
+_CARRIES |= dict.fromkeys(("purchase", "refund"), _SETTLED) | {"travel": ("travel",)}
 """Whose rows change with an event of a type."""
 _LANDED_AT = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 _ids = itertools.count(1)

@@ -161,7 +161,7 @@ CASES: dict[str, tuple[list[Event], list[Taken]]] = {
     ),
     "what names a test beside real sales is about it and settles nothing else": (
         [
-            *(_booking("1", is_test=True), _booking("2"), _purchase("P")),
+            *(_booking("1", 2, 200, is_test=True), _booking("2"), _purchase("P")),
             *(_cancellation(2, item_id="1"), _refund(3, 60, item_id="1"), _travel(4, item_id="1"), _refund(5, 110)),
         ],
         [("1", 1, 100, 0, 100), ("1", 0, 60, 0, 0), ("1", 1, 100, 0, 0), ("2", 0, 110, 0, 110)],
@@ -211,6 +211,18 @@ CASES: dict[str, tuple[list[Event], list[Taken]]] = {
             for d, i, u in ((2, "1", None), (3, "2", 2), (4, "2", 9))
         ],
         [("1", 3, 100, 0, 0), ("2", 2, 66, 0, 0), ("2", 0, 0, 0, 0)],
+    ),
+    "travel holds for what cancellations before it have left, and for the rest of the price": (
+        [_booking(units=3), _cancellation(2), _cancellation(2, 2, is_test=True), _travel(3), _cancellation(4)],
+        [("1", 1, 33, 0, 33), ("1", 2, 66, 0, 66), ("1", 2, 67, 0, 0), ("1", 1, 33, 0, 33)],
+    ),
+    "what was wholly cancelled does not travel, nor more than is left of it": (
+        [
+            *(_booking("1"), _booking("2", 2)),
+            *(_cancellation(2, item_id="1"), _cancellation(2, item_id="2")),
+            *(_travel(3, item_id="1"), _travel(3, item_id="2", units=2)),
+        ],
+        [("1", 1, 100, 0, 100), ("2", 1, 50, 0, 50), ("1", 0, 0, 0, 0), ("2", 1, 50, 0, 0)],
     ),
     "a hostile amount overflows nothing": (
         [_booking(units=2**31 - 1, price=2**53), _cancellation(2, 2**31 - 2)],

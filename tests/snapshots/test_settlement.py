@@ -72,7 +72,7 @@ def _judge(staged: list[Event]) -> dict[Any, list[dict[str, Any]]]:
             events.get(name, []) for name in ("booking", "purchase", "cancellation", "refund", "travel")
         )
         found |= oracle.reversals(bookings, purchases, cancellations, refunds)
-        found |= oracle.travels(bookings, travels)
+        found |= oracle.travels(bookings, cancellations, travels)
     return {e: [_expected(row, n) for n, row in enumerate(rows, 1)] for e, rows in found.items()}
 
 

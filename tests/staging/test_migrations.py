@@ -201,6 +201,29 @@ def test_readers_of_a_vintage_see_what_they_saw_before_its_closed_rows_moved(
         assert reader.execute("SELECT count(*) FROM bi.stock, bi.stock_history").fetchall() == [(8,)]
 
 
+_BEFORE_0009 = """
+INSERT INTO control.batch SELECT n, now(), 'x', 0, 0, 0, 0 FROM generate_series(1, 4) AS n;
+INSERT INTO staging.travel (event_id, schema_version, occurred_at, source, booking_id, item_id, outcome, event_on,
+    landed_at, batch_id)
+  SELECT gen_random_uuid(), '1-0-0', day, 'x', 'b' || extract(day FROM day), '1', 'completed', day, now(), 2
+  FROM generate_series(DATE '2026-03-03', DATE '2026-03-05', '1 day') AS day;
+INSERT INTO staging.cancellation (event_id, schema_version, occurred_at, source, cancellation_id, booking_id, units,
+    initiator, event_on, landed_at, batch_id)
+  SELECT gen_random_uuid(), '1-0-0', day, 'x', 'c', booking_id, 1, 'customer', day, now(), batch_id
+  FROM (VALUES ('b3', DATE '2026-03-04', 3), ('b4', '2026-03-01', 3), ('b4', '2026-03-02', 4), ('b5', '2026-03-01', 1))
+    AS made (booking_id, day, batch_id);
+INSERT INTO control.change VALUES ('travel', '2026-03-04', 2, 1), ('travel', '2026-03-04', 4, 9);
+"""
+
+
+def test_travel_that_a_cancellation_landed_after_is_known_to_have_changed(empty: Settings) -> None:
+    _install(empty, "0008")
+    _restore(empty, statements=_BEFORE_0009)
+    database.migrate(empty)
+    logged = "SELECT event_on::text, batch_id, rows FROM control.change ORDER BY 1, 2"
+    assert query(empty, logged) == [("2026-03-04", 2, 1), ("2026-03-04", 3, 0), ("2026-03-04", 4, 9)]
+
+
 def test_migrating_again_changes_nothing(settings: Settings) -> None:
     written = """
         SELECT attrelid::int, attnum, a.xmin::text, d.xmin::text

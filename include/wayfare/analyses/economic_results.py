@@ -86,6 +86,8 @@ class EconomicResults(BehaviorAnalysis):
       booking, of whichever item, takes nothing off a second time; `refunded` is the cash that left, whatever the
       reason. A refund in a currency that nothing of its booking was sold in counts nothing, and the input gate warns.
     - `margin = net - cost`; cost, commission and fee of cancelled units are taken back on the day of the cancellation.
+    - Travel holds for the units that cancellations before it have left: an item of which none is left is neither
+      completed nor a no-show.
     - Ancillaries have rows of their own (`line` = ancillary, `product` = category).
     - An event whose sale has not been landed yet counts as one item of product `unknown`, with amounts of 0, until the
       sale arrives.

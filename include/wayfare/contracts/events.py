@@ -256,7 +256,7 @@ TRAVEL = _event(
     _field(Kind.ID, "booking_id", "The booking."),
     _field(Kind.ID, "item_id", "The item."),
     _choice("outcome", ("completed", "no_show"), "Traveled, or never came."),
-    _optional(Kind.COUNT, "units", "Units it holds for; absent: all of the item's."),
+    _optional(Kind.COUNT, "units", "Units it holds for; absent: all that is left of the item."),
     refers=True,
 )
 

@@ -5,11 +5,12 @@ once is cancelled in the order in which it was sold, so that an item may be canc
 back is settled per key in the order (occurred_at, event_id) and never exceeds what was sold; test events are settled
 among themselves. A cancellation is about what was sold by then, or about the key's first sale if that is said to be
 later; one that names no sale, about all that was sold by then, or together with the booking's first item: what is added
-to a booking later is not cancelled already. Travel holds for the last of a key's sales by then. Test sales of a booking
-that also has real ones are apart from it: what names one of them is about them, everything else is not; under the key
-of a real sale they are nothing. All amounts of a row are in `item_currency`: a refund is attached to the sale it names,
-or to the booking's first, among those sold in the refund's currency. Part of a sale's units takes
-`price * units taken / units`, rounded toward zero as a running total, so that all parts together are the price.
+to a booking later is not cancelled already. Travel holds once for the last of a key's sales by then, for no more of its
+units than the cancellations before the travel have left. Test sales of a booking that also has real ones are apart from
+it: what names one of them is about them, everything else is not; under the key of a real sale they are nothing. All
+amounts of a row are in `item_currency`: a refund is attached to the sale it names, or to the booking's first, among
+those sold in the refund's currency. Part of a sale's units takes `price * units taken / units`, rounded toward zero as
+a running total, so that all parts together are the price.
 """
 
 from __future__ import annotations
@@ -68,14 +69,7 @@ def _of_tests(event: str) -> str:
     AND t.item_key = coalesce({event}.purchase_id, {event}.item_id) AND t.place = 1"""
 
 
-# `asked` are the events of the day files; a scope is one booking as one of these files sees it. Test sales apart from
-# their booking are in a scope of their own, which has its id with a minus.
-_SALES = f"""
-scope AS MATERIALIZED (
-  SELECT row_number() OVER () AS scope_id, *
-  FROM (SELECT DISTINCT event_on AS file_on, as_of, booking_id FROM asked) AS bookings
-),
-sold AS (
+_ITEMS = f"""
   SELECT s.scope_id AS booking, b.event_id AS item_event_id, 'booking' AS item_kind, b.item_id COLLATE "C" AS item_key,
     NULL AS of_item, b.product AS item_product, b.occurred_at AS item_booked_at, b.event_on AS item_booked_on,
     b.resource_id AS item_resource_id, b.destination AS item_destination, NULL AS item_sku,
@@ -83,12 +77,27 @@ sold AS (
     b.point_of_sale AS item_point_of_sale, b.customer_id AS item_customer_id,
     coalesce(b.is_test, false) AS item_is_test, b.units::bigint AS item_units,
     b.price, b.cost, b.commission, b.fee
-  FROM scope s {_of_scope("booking")} b
+  FROM scope s {_of_scope("booking")} b"""  # noqa: S608 - the interpolated names are the constants below
+_ANCILLARIES = f"""
   UNION ALL
   SELECT s.scope_id, p.event_id, 'purchase', p.purchase_id COLLATE "C",
     p.item_id, p.category, p.occurred_at, p.event_on, p.resource_id, NULL, p.sku, p.service_on, NULL::date, p.currency,
     p.point_of_sale, p.customer_id, coalesce(p.is_test, false), p.quantity::bigint, p.price, p.cost, NULL, NULL
-  FROM scope s {_of_scope("purchase")} p
+  FROM scope s {_of_scope("purchase")} p"""  # noqa: S608 - the interpolated names are the constants below
+
+
+def _sales(sold: str) -> str:
+    """Steps from `asked`, the events of the day files, to `scope` and `sale`; `sold` are the sales of scopes.
+
+    A scope is one booking as one of these files sees it. Test sales apart from their booking are in a scope of their
+    own, which has its id with a minus.
+    """
+    return f"""
+scope AS MATERIALIZED (
+  SELECT row_number() OVER () AS scope_id, *
+  FROM (SELECT DISTINCT event_on AS file_on, as_of, booking_id FROM asked) AS bookings
+),
+sold AS ({sold}
 ),
 tested AS (
   SELECT *, bool_and(item_is_test) OVER (PARTITION BY booking) AS booking_is_test,
@@ -101,9 +110,10 @@ sale AS MATERIALIZED (
   FROM tested WHERE key_is_test OR NOT item_is_test
   WINDOW of_key AS (PARTITION BY booking, item_kind, item_key ORDER BY item_booked_at, item_event_id)
 )
-"""  # noqa: S608 - the interpolated names are the constants below
+"""  # noqa: S608 - what is sold is one of the constants above, or both
 
-_LEDGER = f"""
+
+_CANCELLED = f"""
 first_sale AS (
   SELECT scope_id, coalesce(min(item_booked_at) FILTER (WHERE item_kind = 'booking'), min(item_booked_at)) AS sold_at
   FROM sale GROUP BY scope_id
@@ -134,7 +144,9 @@ item_asked AS (
   WHERE i.item_kind = 'booking' AND c.purchase_id IS NULL
     AND (i.item_key = c.item_id OR c.item_id IS NULL AND i.is_sold)
 ),
-item_taken AS MATERIALIZED ({_taken("item_asked")}),
+item_taken AS MATERIALIZED ({_taken("item_asked")})"""  # noqa: S608 - the interpolated names are the constants above
+
+_LEDGER = f"""
 gone AS (
   SELECT scope_id, event_id, bool_and(after >= reach) AS is_gone FROM item_taken GROUP BY scope_id, event_id
 ),
@@ -216,22 +228,31 @@ referred AS (
 """  # noqa: S608 - the interpolated names are the constants above
 
 _TRAVELED = f"""
-traveled AS (
-  SELECT DISTINCT ON (t.event_id, s.scope_id) s.scope_id, t.event_id, t.occurred_at, t.units, t.is_test,
-    s.item_kind, s.item_key, s.place, s.item_units, s.price, s.cost, s.commission, s.fee
-  FROM (SELECT s.scope_id, t.* FROM scope s {_of_scope("travel")} t) AS t
-  JOIN sale s ON abs(s.scope_id) = t.scope_id AND s.item_kind = 'booking' AND s.item_key = t.item_id
+traveled AS MATERIALIZED (
+  SELECT DISTINCT ON (t.event_id, s.scope_id) s.scope_id, t.event_id, t.occurred_at, t.units,
+    coalesce(t.is_test, false) AS is_test, s.item_kind, s.item_key, s.place, s.sold_before, s.item_units,
+    s.price, s.cost, s.commission, s.fee
+  -- OFFSET 0: looked up once for a booking, not for each of its sales.
+  FROM (SELECT s.scope_id, t.* FROM scope s {_of_scope("travel")} t OFFSET 0) AS t
+  JOIN sale s ON abs(s.scope_id) = t.scope_id AND s.item_key = t.item_id
   ORDER BY t.event_id, s.scope_id, s.place > 1 AND s.item_booked_at > t.occurred_at, s.place DESC
 ),
+taken_by_then AS (
+  SELECT t.scope_id, t.event_id, max(c.after) AS after
+  FROM traveled t JOIN item_taken c USING (scope_id, item_key, is_test)
+  WHERE (c.occurred_at, c.event_id) < (t.occurred_at, t.event_id)
+  GROUP BY t.scope_id, t.event_id
+),
 held AS (
-  SELECT *, CASE WHEN row_number() OVER (
-    PARTITION BY scope_id, item_key, place, coalesce(is_test, false) ORDER BY occurred_at, event_id
-  ) = 1 THEN least(coalesce(units, item_units), item_units) ELSE 0 END AS held_units
-  FROM traveled
+  SELECT t.*, gone, CASE WHEN row_number() OVER (
+    PARTITION BY scope_id, item_key, place, is_test ORDER BY occurred_at, event_id
+  ) = 1 THEN least(coalesce(units, item_units), item_units - gone) ELSE 0 END AS held_units
+  FROM traveled t LEFT JOIN taken_by_then USING (scope_id, event_id)
+  CROSS JOIN LATERAL (SELECT least(item_units, greatest(0, coalesce(after, 0) - sold_before)) AS gone) AS part
 ),
 referred AS (
   SELECT scope_id, event_id, item_kind, item_key, place, 1 AS item_rank, held_units AS reversed_units,
-    {_shares("item_units", "0", "held_units")}, 0 AS kept_penalty, 0 AS given_back
+    {_shares("item_units", "gone", "gone + held_units")}, 0 AS kept_penalty, 0 AS given_back
   FROM held
 )
 """  # noqa: S608 - the interpolated names are the constants above
@@ -242,4 +263,6 @@ def steps(event_type: EventType) -> str:
 
     `asked` must come before them. `referred` has a row for each event and sale that it is about.
     """
-    return f"{_SALES},\n{_TRAVELED if event_type.name == 'travel' else _LEDGER}"
+    if event_type.name == "travel":  # of items alone: to what is left of them ancillaries do not matter
+        return f"{_sales(_ITEMS)},\n{_CANCELLED},{_TRAVELED}"
+    return f"{_sales(_ITEMS + _ANCILLARIES)},\n{_CANCELLED},{_LEDGER}"

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 BATCH_LOCK = 0x5741594602
 
 _REFERRING = tuple(e.table for e in EVENT_TYPES.values() if e.refers)
-_TOUCHES = {"booking": _REFERRING, "travel": ("travel",)}
-_TOUCHES |= dict.fromkeys(("purchase", "cancellation", "refund"), ("cancellation", "refund"))
+_TOUCHES = {"booking": _REFERRING, "cancellation": _REFERRING, "travel": ("travel",)}
+_TOUCHES |= dict.fromkeys(("purchase", "refund"), ("cancellation", "refund"))
 """Whose day files carry what an event of a type changes: see `wayfare.snapshots.references`."""
 
 _INSTANT = pa.timestamp("us", "UTC")
