@@ -190,9 +190,11 @@ class EventType:
         """The msgspec struct that decodes one event; unknown fields are ignored by it."""
         ordered = sorted(self.fields, key=lambda f: not f.required)
         fields = [(f.name, f.python) if f.required else (f.name, f.python, f.default) for f in ordered]
-        return msgspec.defstruct(
-            self.name.title().replace("_", ""), fields, tag_field="event_type", tag=self.name, kw_only=True, gc=False
-        )
+        name = self.name.title().replace("_", "")
+        made = msgspec.defstruct(name, fields, tag_field="event_type", tag=self.name, kw_only=True, gc=False)
+        # Reads the types of its fields now: two threads that convert to it first at once would end the process.
+        msgspec.json.Decoder(made)
+        return made
 
     def json_schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the event as a producer writes it.
