@@ -228,6 +228,7 @@ def test_days_are_touched_whose_rows_an_event_changes(settings: Settings, tmp_pa
     assert changes[3:] == [
         (4, "cancellation", "2026-03-03", 0),
         (4, "cancellation", "2026-03-05", 1),
+        (4, "travel", "2026-03-04", 0),
         (5, "booking", "2026-03-06", 1),
         (5, "cancellation", "2026-03-03", 0),
         (5, "cancellation", "2026-03-05", 0),
