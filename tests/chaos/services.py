@@ -10,6 +10,7 @@ import psutil
 
 import brokers
 from e2e.native import Native
+from waiting import until
 from wayfare.errors import ServiceError
 from wayfare.local.postgres import free_port
 
@@ -26,7 +27,7 @@ SOONER = {
 """Only what Airflow waits for is shorter than in the file, so that minutes suffice."""
 
 LIVES = {
-    "redis": 3, "rabbitmq": 4, "postgres": 3, "queue-lander": 4, "queue-lander-2": 4, "collector": 4,
+    "redis": 2, "queue": 4, "rabbitmq": 4, "postgres": 3, "queue-lander": 4, "queue-lander-2": 4, "collector": 4,
     "worker": 4, "worker-2": 4, "scheduler": 2, "dag-processor": 1, "triggerer": 1, "api-server": 1,
 }  # fmt: skip
 """How often each is chosen, in proportion."""
@@ -42,7 +43,8 @@ class Services:
             (folder / "rabbitmq").mkdir()
             self.rabbitmq = brokers.rabbitmq(folder / "rabbitmq", free_port(), free_port(), free_port())
             self.native.changed["WAYFARE_QUEUE_URL"] = self.rabbitmq.url
-        self.titles = [title for title in LIVES if title != "rabbitmq" or self.rabbitmq]
+        self.broker = "rabbitmq" if self.rabbitmq else "queue"
+        self.titles = [title for title in LIVES if title not in {"rabbitmq", "queue"} - {self.broker}]
         self.queue_url = self.native.environment("queue-lander")["WAYFARE_QUEUE_URL"]
 
     def start(self, title: str) -> None:
@@ -83,7 +85,7 @@ class Services:
 
     def start_all(self) -> None:
         """Everything in the order of the file."""
-        for title in ("postgres", "redis", *(["rabbitmq"] if self.rabbitmq else [])):
+        for title in ("postgres", "redis", self.broker):
             self.start(title)
         self.native.finish("migrate")
         for title in self.titles:
@@ -98,10 +100,8 @@ class Services:
             self.rabbitmq.stop()
 
     def _start_postgres(self) -> None:
-        try:
-            self.native.postgres.start()
-        except ServiceError:  # recovery takes longer than it waits for
-            self.native.postgres.start()
+        self.native.postgres.start()
+        until(lambda: not self.native.postgres.recovering(), 300)
 
     def _signal_postgres(self, number: signal.Signals) -> None:
         pid = int((self.native.postgres.data / "postmaster.pid").read_text().splitlines()[0])
