@@ -38,7 +38,8 @@ def waiting(url: str, name: str) -> int:
         channel = connection.default_channel
         count = int(channel.queue_declare(name, durable=True, auto_delete=False).message_count)
         if brokers.is_redis(url):
-            count += sum(channel.client.llen(key) for key in channel.client.keys(f"{name}.taken.*"))
+            taken = f"{name}.taken".encode()  # whose account may not list keys
+            count += sum(channel.client.llen(taken + b"." + owner) for owner in channel.client.smembers(taken))
         return count
 
 
