@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from wayfare.errors import ConfigurationError
+from wayfare.errors import ConfigurationError, ServiceError, WayfareError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,8 +56,13 @@ def literals(texts: Iterable[str]) -> str:
     return f"[{', '.join(map(literal, texts))}]"
 
 
-def too_little_memory(what: str, why: object) -> ConfigurationError:
-    """The error of a step, `what`, that needs more memory than DuckDB is given; `why` is DuckDB's own message."""
+def out_of_memory(what: str, why: object, spill: object = "the spill folder") -> WayfareError:
+    """The error of a step, `what`, for which DuckDB has no more memory, or no room on disk to `spill` to.
+
+    `why` is DuckDB's own message.
+    """
+    if "max_temp_directory_size" in str(why):
+        return ServiceError(f"{what}: there is no more room in {spill} to spill to: {why}")
     return ConfigurationError(
         f"{what} takes more memory than DuckDB is given; raise WAYFARE_DUCKDB_MEMORY_LIMIT or lower "
         f"WAYFARE_CHUNK_ROWS: {why}"

@@ -17,6 +17,8 @@ from wayfare.quality.judge import breaking_events, judge
 from wayfare.quality.suites import Suite, text_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wayfare.quality.judge import Judgment
 
 Row = tuple[int | None, int | None, str | None]
@@ -140,4 +142,16 @@ def test_too_little_memory_says_what_to_set() -> None:
         connection.execute("SET memory_limit = '20MB'")
         connection.execute("SET temp_directory = ''")
         with pytest.raises(ConfigurationError, match="WAYFARE_DUCKDB_MEMORY_LIMIT"):
+            judge(source, Suite("booking", (unique,), "x.expect_input"), ["a"])
+
+
+def test_a_full_disk_is_not_taken_for_too_little_memory(tmp_path: Path) -> None:
+    unique = Expect("ExpectColumnValuesToBeUnique", {"column": "a"})
+    with duckdb.connect() as connection, datasource(connection) as source:
+        connection.execute("CREATE VIEW booking AS SELECT range AS a FROM range(3000000)")
+        connection.execute("SET memory_limit = '20MB'")
+        connection.execute("SET threads = 1")
+        connection.execute(f"SET temp_directory = '{tmp_path}'")
+        connection.execute("SET max_temp_directory_size = '1MB'")
+        with pytest.raises(ServiceError, match="no more room in the spill folder to spill to"):
             judge(source, Suite("booking", (unique,), "x.expect_input"), ["a"])

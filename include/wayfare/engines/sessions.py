@@ -52,9 +52,7 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             yield connection
         except duckdb.OutOfMemoryException as error:
-            if "max_temp_directory_size" in str(error):
-                raise ServiceError(f"there is no more room in {settings.spill_dir} to spill to: {error}") from error
-            raise duck.too_little_memory("this step", error) from error
+            raise duck.out_of_memory("this step", error, settings.spill_dir) from error
         except duckdb.Error as error:
             if "No space left on device" in str(error):
                 raise ServiceError(f"a disk is full, of {settings.storage} or {settings.spill_dir}: {error}") from error

@@ -201,7 +201,7 @@ def _refusal(suite: Suite, expect: Expect, message: str) -> WayfareError:
     """Great Expectations reports whatever was raised as a text, which begins with the name of DuckDB's exception."""
     what = f"analysis {suite.declared}: {text_of(expect)}"
     if "OutOfMemoryException" in message:
-        return duck.too_little_memory(what, message)
+        return duck.out_of_memory(what, message)
     if "IOException" in message or "HTTPException" in message:
         return ServiceError(f"{what} could not read its files: {message}")
     advice = "correct its query" if expect.expectation == ROWS else f"write it as {ROWS} with a query"
