@@ -93,14 +93,14 @@ def rejections(  # noqa: PLR0917  # typer's options, all given by name
     )
     for row in listed:
         if as_json:
-            typer.echo(json.dumps(_printable(row)))
+            typer.echo(json.dumps(_as_json(row)))
         else:
             typer.echo(printable(f"{row['source']}:{row['line']}: [{row['reason']}] {row['message']}"))
     if not listed and not as_json:
         typer.echo("no open rejections")
 
 
-def _printable(row: dict[str, Any]) -> dict[str, Any]:
+def _as_json(row: dict[str, Any]) -> dict[str, Any]:
     texts = {"raw": row["raw"].decode("utf-8", "backslashreplace"), "raw_digest": str(row["raw_digest"])}
     return {**row, **texts, "landed_at": row["landed_at"].isoformat()}
 

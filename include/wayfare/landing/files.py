@@ -47,8 +47,8 @@ def land(
         sources.require(source)
         sources.format_of(source, format)
     with decoders(settings, contracts) as decoding, Stager(settings) as stager:
-        rows, told = settings.landing_rows, progress or (lambda _: None)
-        read = (sources.read(source, format, rows, told, spill=settings.spill_dir) for source in files)
+        rows, report = settings.landing_rows, progress or (lambda _: None)
+        read = (sources.read(source, format, rows, report, spill=settings.spill_dir) for source in files)
         runs = chain.from_iterable(read)
         return stage_all(stager, runs, decoding)
 

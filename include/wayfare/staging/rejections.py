@@ -46,7 +46,7 @@ UPDATE staging.rejection r
 SET reason = n.reason, field = n.field, message = n.message, event_type = n.event_type, event_id = n.event_id
 FROM refused n WHERE r.rejection_id = n.line AND r.resolved_batch_id IS NULL
 """
-_SETTLE = """
+_RESOLVE = """
 WITH resolved AS (
   UPDATE staging.rejection SET resolved_batch_id = %s
   WHERE rejection_id IN (SELECT rejection_id FROM replayed EXCEPT SELECT line FROM refused)
@@ -73,7 +73,7 @@ def resolve(cursor: Any, incoming: Incoming, refused: list[Rejection], batch_id:
     if refused:
         bulk.copy_in(cursor, "refused", _why(incoming, refused))
     cursor.execute(_RENEW)
-    cursor.execute(_SETTLE, (batch_id,))
+    cursor.execute(_RESOLVE, (batch_id,))
     return int(cursor.fetchone()[0])
 
 

@@ -77,8 +77,8 @@ def mapped_runs(
     rows = max(1, settings.landing_rows // _EVENTS_PER_ROW)
     written = layout(name)
     with _mapper(settings, name) as mapped:
-        told, spill = progress or (lambda _: None), settings.spill_dir
-        found = (lines for source in files for lines in read(source, written, rows, told, spill=spill))
+        report, spill = progress or (lambda _: None), settings.spill_dir
+        found = (lines for source in files for lines in read(source, written, rows, report, spill=spill))
         yield (_of_its_file(mapped, lines) for lines in found)
 
 
