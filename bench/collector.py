@@ -79,7 +79,7 @@ def _measure(server: EmbeddedPostgres, folder: Path, seconds: int, connections: 
         connection.execute("CREATE DATABASE bench")
     settings = Settings(database_url=server.url("bench"), home=folder / "home")
     database.migrate(settings)
-    token = producers.add(settings, "web", [e.name for e in EVENT_TYPES.values()], 1_000_000)
+    token = producers.add(settings, "web", [e.type for e in EVENT_TYPES.values()], 1_000_000)
     (folder / "body").write_text("".join(json.dumps(e) + "\n" for e in _events()))
     (folder / "load.lua").write_text(_SCRIPT % {"body": folder / "body", "token": token})
     port = free_port()

@@ -78,7 +78,7 @@ def _renew_database(server: EmbeddedPostgres, settings: Settings) -> None:
     with psycopg.connect(server.url("bench")) as connection:
         connection.execute("CREATE SCHEMA bare")
         for contract in EVENT_TYPES.values():
-            connection.execute(f"CREATE TABLE bare.{contract.table} (LIKE staging.{contract.table})")
+            connection.execute(f"CREATE TABLE bare.{contract.name} (LIKE staging.{contract.name})")
 
 
 def _events(folder: Path, rows: int) -> Path:
@@ -132,13 +132,13 @@ def _copy(settings: Settings, file: Path) -> int:
                 batches = pa.RecordBatchReader.from_batches(
                     arrow.schema, (arrow.get_batch(i) for i in range(arrow.num_record_batches))
                 )
-                rows += cursor.adbc_ingest(contract.table, batches, db_schema_name="bare", mode="append")
+                rows += cursor.adbc_ingest(contract.name, batches, db_schema_name="bare", mode="append")
         connection.commit()
     return rows
 
 
 def _arrow(file: Path, contract: EventType) -> Path:
-    return file.with_name(f"{contract.table}.arrow")
+    return file.with_name(f"{contract.name}.arrow")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def waiting(url: str, name: str) -> int:
 def staged(url: str) -> Counter[str]:
     """How often each event_id is staged."""
     tables = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT event_id::text FROM staging.{}").format(sql.Identifier(e.table)) for e in EVENT_TYPES.values()
+        sql.SQL("SELECT event_id::text FROM staging.{}").format(sql.Identifier(e.name)) for e in EVENT_TYPES.values()
     )
     with psycopg.connect(url) as connection:
         return Counter(found for (found,) in connection.execute(tables))

@@ -221,7 +221,7 @@ def test_health_metrics_and_openapi(collector: Collector, settings: Settings) ->
     assert 'wayfare_collector_requests_total{code="207"}' in figures.text
     posting = collector.client.get("/openapi.json").json()["paths"]["/v1/events"]["post"]
     titles = [s.get("title") for s in posting["requestBody"]["content"]["application/json"]["schema"]["oneOf"]]
-    assert titles[:-1] == [f"{e.name} {e.version}" for e in EVENT_TYPES.values()]
+    assert titles[:-1] == [f"{e.type} {e.version}" for e in EVENT_TYPES.values()]
     assert posting["security"] == [{"HTTPBearer": []}]
     assert {"200", "207", "401", "413", "429", "503"} <= set(posting["responses"])
 

@@ -60,7 +60,7 @@ def staging(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
     staged = {}
     for contract in EVENT_TYPES.values():
         columns = ", ".join(contract.arrow_schema.names)
-        statement = f"SELECT {columns}, event_on FROM staging.{contract.table} ORDER BY event_id"
+        statement = f"SELECT {columns}, event_on FROM staging.{contract.name} ORDER BY event_id"
         staged[contract.name] = query(settings, statement)
     staged["identity"] = query(settings, "SELECT * FROM staging.identity ORDER BY event_id")
     staged["days"] = query(

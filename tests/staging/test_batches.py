@@ -36,7 +36,7 @@ _LINES = [json.dumps(e).encode() for e in _EVENTS] + [b"nonsense", json.dumps(ev
 
 
 def _clear(settings: Settings) -> None:
-    names = ", ".join(f"staging.{e.table}" for e in EVENT_TYPES.values())
+    names = ", ".join(f"staging.{e.name}" for e in EVENT_TYPES.values())
     with psycopg.connect(settings.url("owner")) as connection:
         connection.execute(f"TRUNCATE {names}, staging.identity, staging.rejection, control.batch, control.change")
 
@@ -168,7 +168,7 @@ def test_a_contract_gains_a_field_and_a_major_version_has_its_table(
     with pytest.raises(ConfigurationError, match="migrate"):
         land(settings, [later], contracts=[gained])
     metadata = MetaData()
-    staged = {e.table: tables.event_table(e, metadata) for e in (gained, second)}
+    staged = {e.name: tables.event_table(e, metadata) for e in (gained, second)}
     monkeypatch.setattr(migrations, "STAGED", {"travel": staged["travel"]})
     database.migrate(settings)
     metadata.create_all(database.engine(settings.url("owner")), tables=[staged["travel_v2"]])

@@ -283,7 +283,7 @@ def test_a_contract_may_gain_what_booking_ids_are_found_by(settings: Settings, m
     field = Field("booking_id", Kind.ID, "The booking.", required=False)
     gained, version = replace(view, fields=(*view.fields, field)), MetaData()
     both = (gained, replace(gained, version="2-0-0"))
-    monkeypatch.setattr(migrations, "STAGED", {e.table: tables.event_table(e, version) for e in both})
+    monkeypatch.setattr(migrations, "STAGED", {e.name: tables.event_table(e, version) for e in both})
     database.migrate(settings)
     indexes = "SELECT indexname FROM pg_indexes WHERE indexname LIKE 'view%booking_id' ORDER BY 1"
     assert query(settings, indexes) == [("view_booking_id",), ("view_v2_booking_id",)]

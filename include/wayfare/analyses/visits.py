@@ -54,7 +54,7 @@ def _rows(given: Inputs, event_type: EventType) -> Frame:
         "event_on",
         *(known(name, nw.String) for name in _TEXTS),
         known("price", nw.Int64),
-        event_type=nw.lit(event_type.name),
+        event_type=nw.lit(event_type.type),
         searcher=searcher(),
     )
 

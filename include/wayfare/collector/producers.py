@@ -54,7 +54,7 @@ def add(settings: Settings, name: str, event_types: Iterable[str], events_per_se
     types = sorted(set(event_types))
     if not _NAME.fullmatch(name):
         raise DataError(f"producer {name!r}: a name is 1 to 63 of a-z, 0-9, _ . and -, like web or agent-desk")
-    known = {e.name for e in EVENT_TYPES.values()}
+    known = {e.type for e in EVENT_TYPES.values()}
     if not types or not known.issuperset(types):
         wrong = ", ".join(t for t in types if t not in known) or "none"
         raise DataError(f"producer {name}: event types {wrong}; name some of {', '.join(sorted(known))}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
     from wayfare.staging.incoming import Incoming
 
-_KNOWN = frozenset(e.name for e in EVENT_TYPES.values())
+_KNOWN = frozenset(e.type for e in EVENT_TYPES.values())
 _MESSAGE_BYTES = 1 << 20
 _CONFIRM_SECONDS = 10
 
@@ -74,8 +74,8 @@ def _forbidden(producer: Producer, incoming: Incoming) -> dict[int, Outcome]:
     allowed = f"producer {producer.name} may send {', '.join(sorted(producer.event_types))}"
     foreign = Outcome("rejected", "forbidden", "source", f"source must be {producer.name}, the producer's name")
     for contract, table in incoming.events:
-        if contract.name not in producer.event_types:
-            outcome = Outcome("rejected", "forbidden", "event_type", f"{allowed}; {contract.name} is not among them")
+        if contract.type not in producer.event_types:
+            outcome = Outcome("rejected", "forbidden", "event_type", f"{allowed}; {contract.type} is not among them")
             wrong = table["ordinal"]
         else:
             outcome = foreign

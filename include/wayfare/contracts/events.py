@@ -276,4 +276,4 @@ INVENTORY = _event(
 EVENT_TYPES: dict[str, EventType] = {
     e.name: e for e in (SEARCH, VIEW, OFFER, BOOKING, PURCHASE, CANCELLATION, REFUND, TRAVEL, INVENTORY)
 }
-"""Every event type by name, in the order of the vocabulary."""
+"""Every event type at each of its major versions, by name."""

@@ -67,6 +67,7 @@ _PYTHON: dict[Kind, Any] = {
     Kind.PLACE: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")],
     Kind.FLAG: bool,
 }
+_Struct = type[msgspec.Struct]
 _WORD = re.compile("(?!(true|false|null|nan|inf)$)[a-z_]+")
 _SIGNED_MONEY = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 
@@ -119,13 +120,13 @@ class Rule:
 
 @dataclass(frozen=True, eq=False)
 class EventType:
-    """One event type at one major version.
+    """One event type at one major version; `type` is its `event_type` as producers write it.
 
     `fields` starts with the envelope. `refers` says that the event points back at a sold item by `booking_id`, so its
     day files carry that item too (see `wayfare.snapshots.references`).
     """
 
-    name: str
+    type: str
     version: str
     doc: str
     fields: tuple[Field, ...]
@@ -155,9 +156,12 @@ class EventType:
         return self.version.partition("-")[0]
 
     @property
-    def table(self) -> str:
-        """Name of its staging table: a major version after the first has a table of its own."""
-        return self.name if self.major == "1" else f"{self.name}_v{self.major}"
+    def name(self) -> str:
+        """`travel`, and from its second major version on `travel_v2`: what it is called everywhere but in its events.
+
+        So are its staging table, its days in the change log, the folder of its day files, and `given[...]`.
+        """
+        return self.type if self.major == "1" else f"{self.type}_v{self.major}"
 
     @functools.cached_property
     def by_name(self) -> dict[str, Field]:
@@ -186,12 +190,12 @@ class EventType:
         )
 
     @functools.cached_property
-    def struct(self) -> type[msgspec.Struct]:
+    def struct(self) -> _Struct:
         """The msgspec struct that decodes one event; unknown fields are ignored by it."""
         ordered = sorted(self.fields, key=lambda f: not f.required)
         fields = [(f.name, f.python) if f.required else (f.name, f.python, f.default) for f in ordered]
         name = self.name.title().replace("_", "")
-        made = msgspec.defstruct(name, fields, tag_field="event_type", tag=self.name, kw_only=True, gc=False)
+        made = msgspec.defstruct(name, fields, tag_field="event_type", tag=self.type, kw_only=True, gc=False)
         # Reads the types of its fields now: two threads that convert to it first at once would end the process.
         msgspec.json.Decoder(made)
         return made
@@ -212,7 +216,7 @@ class EventType:
         properties["schema_version"] = {**properties["schema_version"], "pattern": f"^{self.major}-[0-9]+-[0-9]+$"}
         return {
             "$schema": JSON_SCHEMA,
-            "title": f"{self.name} {self.version}",
+            "title": f"{self.type} {self.version}",
             "description": self.doc,
             "type": "object",
             "properties": properties,

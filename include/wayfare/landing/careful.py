@@ -53,8 +53,8 @@ class CarefulDecoder:
     """Decodes lines to the given contracts, the one of the event's type and major version."""
 
     def __init__(self, contracts: Sequence[EventType]) -> None:
-        self._contracts = {(c.name, c.major): c for c in contracts}
-        self._names = sorted({c.name for c in contracts})
+        self._contracts = {(c.type, c.major): c for c in contracts}
+        self._names = sorted({c.type for c in contracts})
         self._fields = {"event_type", *(name for c in contracts for name in c.by_name)}
 
     def decode(self, text: str) -> tuple[EventType, tuple[Any, ...]]:
@@ -163,7 +163,7 @@ def _values(contract: EventType, event: dict[str, Any]) -> tuple[Any, ...]:
     unknown = {n: v for n, v in event.items() if n not in contract.by_name and n != "event_type"}
     instants = {n: _cut(v) for n, v in known.items() if contract.by_name[n].kind is Kind.INSTANT}
     try:
-        struct = msgspec.convert({"event_type": contract.name, **known, **instants}, contract.struct)
+        struct = msgspec.convert({"event_type": contract.type, **known, **instants}, contract.struct)
     except _UNFIT as error:
         raise Refused(_field_fault(contract, known) or Fault("bad_event", str(error))) from None
     values = [_stored(f, getattr(struct, f.name)) for f in contract.fields]

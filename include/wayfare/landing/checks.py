@@ -88,4 +88,4 @@ def _rejection(contract: EventType, event: dict[str, Any], *, quoting: bool) -> 
     value = event[rule.field]
     message = about(rule.field, value, rule.code, rule.says).sentence(quoting=quoting and value is not None)
     event_id = str(uuid.UUID(bytes=event["event_id"]))
-    return Rejection(event["ordinal"], rule.code, message, rule.field, contract.name, event_id, event["source"])
+    return Rejection(event["ordinal"], rule.code, message, rule.field, contract.type, event_id, event["source"])

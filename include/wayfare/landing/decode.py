@@ -38,6 +38,7 @@ class Decoder:
         self._connection = connection
         self._settings = settings
         self._contracts = tuple(contracts)
+        self._types = {c.type for c in self._contracts}
         self._careful = CarefulDecoder(self._contracts)
         self._quoting = settings.customer_key is None  # a cell out of place may hold a customer id
 
@@ -87,8 +88,8 @@ class Decoder:
             some = slice(start, start + _SLICE)
             rows, refused, blanks = self._slice(lines.faults, rest[some].tolist(), texts[some].to_pylist())
             for contract in self._contracts:
-                if contract.table in rows:
-                    events.setdefault(contract, []).append(to_table(contract, rows[contract.table]))
+                if contract.name in rows:
+                    events.setdefault(contract, []).append(to_table(contract, rows[contract.name]))
             rejections += refused
             blank += blanks
         return events, rejections, blank
@@ -106,7 +107,7 @@ class Decoder:
             else:
                 try:
                     contract, values = self._careful.decode(text)
-                    rows.setdefault(contract.table, []).append((ordinal, *values))
+                    rows.setdefault(contract.name, []).append((ordinal, *values))
                 except Refused as refused:
                     rejections.append(self._rejection(ordinal, refused.fault, refused.event))
         return rows, rejections, blank
@@ -115,7 +116,7 @@ class Decoder:
         known = event if isinstance(event, dict) else {}
         event_type, event_id, source = (_readable(known.get(name)) for name in ("event_type", "event_id", "source"))
         if not self._quoting:
-            event_type = event_type if event_type in EVENT_TYPES else None
+            event_type = event_type if event_type in self._types else None
             event_id = event_id if _is_uuid(event_id) else None
         message, field = fault.sentence(quoting=self._quoting), _readable(fault.field)
         return Rejection(ordinal, fault.reason, message, field, event_type, event_id, source)

@@ -50,7 +50,7 @@ def typed(
     code_of = {name: code for code, name in enumerate(encoded.dictionary.to_pylist())}
     codes = encoded.indices.fill_null(-1).to_numpy()
     for contract in contracts:
-        mask = codes == code_of.get(contract.name, len(code_of))
+        mask = codes == code_of.get(contract.type, len(code_of))
         ordinals = pa.array(np.flatnonzero(mask))
         if len(ordinals) > FEW:
             yield contract, _events(connection, contract, texts.filter(pa.array(mask)).combine_chunks(), ordinals)
@@ -102,7 +102,7 @@ def _events(
 
 def _values(connection: duckdb.DuckDBPyConnection, contract: EventType, read: pa.Table) -> dict[str, pa.Array]:
     """`event_type` and each field of the contract, typed; null where it is absent, null, or not of its type."""
-    values = {"event_type": matching(contract.name, read["event_type"].chunk(0))}
+    values = {"event_type": matching(contract.type, read["event_type"].chunk(0))}
     for field in contract.fields:
         column = read[field.name].chunk(0)
         if field.name == "schema_version":

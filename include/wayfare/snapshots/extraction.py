@@ -19,7 +19,6 @@ from wayfare.errors import ServiceError
 from wayfare.snapshots import references
 from wayfare.snapshots.dayfiles import DayFile, day_files, schema
 from wayfare.staging import bulk
-from wayfare.staging.tables import STAGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -108,7 +107,7 @@ def _query(part: Sequence[DayFile]) -> str:
         return references.query(event_type, part)
     return f"""
 SELECT {", ".join(event_type.staged_schema.names)}
-FROM staging.{STAGED[event_type.name].name}
+FROM staging.{event_type.name}
 WHERE event_on IN ({", ".join(f"DATE '{f.event_on.isoformat()}'" for f in part)})
   AND batch_id <= {max(f.batch_id for f in part):d}
 ORDER BY event_on

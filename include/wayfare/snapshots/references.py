@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from wayfare.snapshots import settlement
-from wayfare.staging.tables import STAGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +84,6 @@ def query(event_type: EventType, files: Sequence[DayFile]) -> str:
     Run it with `enable_nestloop` off: its steps join what no statistics describe, and a nested loop over a whole day
     is quadratic. Dates and batch ids stand in it as literals, because PostgreSQL's COPY takes no parameters.
     """
-    table = STAGED[event_type.name]
     wanted = ", ".join(f"(DATE '{f.event_on.isoformat()}', {f.batch_id:d}::bigint)" for f in files)
     days = ", ".join(f"DATE '{f.event_on.isoformat()}'" for f in files)
     names = event_type.staged_schema.names
@@ -93,7 +91,7 @@ def query(event_type: EventType, files: Sequence[DayFile]) -> str:
 WITH wanted (event_on, as_of) AS (VALUES {wanted}),
 asked AS MATERIALIZED (
   SELECT {", ".join(f"e.{name}" for name in names)}, w.as_of
-  FROM staging.{table.name} e JOIN wanted w ON w.event_on = e.event_on AND e.batch_id <= w.as_of
+  FROM staging.{event_type.name} e JOIN wanted w ON w.event_on = e.event_on AND e.batch_id <= w.as_of
   WHERE e.event_on IN ({days})
 ),
 {settlement.steps(event_type)}

@@ -17,12 +17,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wayfare.staging.tables import STAGED
+from wayfare.contracts import EVENT_TYPES
 
 if TYPE_CHECKING:
     from wayfare.contracts import EventType
 
 _AMOUNTS = ("price", "cost", "commission", "fee")
+_READ = {
+    "booking": "event_id, occurred_at, event_on, is_test, item_id, product, resource_id, destination, "
+    "start_on, end_on, units, price, currency, cost, commission, fee, point_of_sale, customer_id",
+    "purchase": "event_id, occurred_at, event_on, is_test, purchase_id, item_id, category, resource_id, sku, "
+    "service_on, quantity, price, currency, cost, point_of_sale, customer_id",
+    "cancellation": "event_id, occurred_at, is_test, item_id, purchase_id, units, penalty, currency",
+    "refund": "event_id, occurred_at, is_test, item_id, purchase_id, amount, currency",
+    "travel": "event_id, occurred_at, is_test, item_id, units",
+}
+"""What is read of each type: every major version of it must have these fields, meaning the same."""
 
 
 def _shares(units: str, before: str, after: str) -> str:
@@ -37,11 +47,14 @@ def _shares(units: str, before: str, after: str) -> str:
 def _of_scope(event_type: str) -> str:
     """Join of `scope s` with its events of a type, by index and one booking at a time whatever the planner estimates.
 
-    OFFSET 0 keeps the subquery from being merged into a join of another kind.
+    They are of every major version. OFFSET 0 keeps the subquery from being merged into a join of another kind.
     """
-    return f"""CROSS JOIN LATERAL (
-    SELECT * FROM staging.{STAGED[event_type].name} WHERE booking_id = s.booking_id AND batch_id <= s.as_of OFFSET 0
-  )"""  # noqa: S608 - the name comes from the contracts
+    events = " UNION ALL ".join(
+        f"SELECT {_READ[event_type]} FROM staging.{e.name} WHERE booking_id = s.booking_id AND batch_id <= s.as_of"  # noqa: S608 - names come from the contracts
+        for e in EVENT_TYPES.values()
+        if e.type == event_type
+    )
+    return f"CROSS JOIN LATERAL ({events} OFFSET 0)"
 
 
 def _taken(asked: str) -> str:
@@ -263,6 +276,6 @@ def steps(event_type: EventType) -> str:
 
     `asked` must come before them. `referred` has a row for each event and sale that it is about.
     """
-    if event_type.name == "travel":  # of items alone: to what is left of them ancillaries do not matter
+    if event_type.type == "travel":  # of items alone: to what is left of them ancillaries do not matter
         return f"{_sales(_ITEMS)},\n{_CANCELLED},{_TRAVELED}"
     return f"{_sales(_ITEMS + _ANCILLARIES)},\n{_CANCELLED},{_LEDGER}"

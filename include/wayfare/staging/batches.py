@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BATCH_LOCK = 0x5741594602
 
-_REFERRING = tuple(e.table for e in EVENT_TYPES.values() if e.refers)
+_REFERRING = tuple(e.type for e in EVENT_TYPES.values() if e.refers)
 _TOUCHES = {"booking": _REFERRING, "cancellation": _REFERRING, "travel": ("travel",)}
 _TOUCHES |= dict.fromkeys(("purchase", "refund"), ("cancellation", "refund"))
 """Whose day files carry what an event of a type changes: see `wayfare.snapshots.references`."""
@@ -189,10 +189,10 @@ class _Batch:
             here = table.filter(pc.is_in(table["ordinal"], again))
             if len(here):
                 columns = [*contract.arrow_schema.names, "event_on"]
-                self._cursor.execute(_AGAIN.format(table=contract.table, columns=", ".join(columns)))
-                self._send(f"again_{contract.table}", here.select(["ordinal", *columns]))
+                self._cursor.execute(_AGAIN.format(table=contract.name, columns=", ".join(columns)))
+                self._send(f"again_{contract.name}", here.select(["ordinal", *columns]))
                 equal = " AND ".join(f"a.{c} IS NOT DISTINCT FROM s.{c}" for c in columns)
-                same += self._numbers(_SAME.format(table=contract.table, same=equal))
+                same += self._numbers(_SAME.format(table=contract.name, same=equal))
         return pa.array(same, pa.int64())
 
     def _conflicts(self, ordinals: pa.Array) -> Iterator[Rejection]:
@@ -204,26 +204,27 @@ class _Batch:
                     f"event_id {event_id} is known with other content, which is never overwritten; "
                     "mend it under another event_id, and change an item by a cancellation and a new booking event"
                 )
-                yield Rejection(ordinal, CONFLICT, message, "event_id", contract.name, event_id)
+                yield Rejection(ordinal, CONFLICT, message, "event_id", contract.type, event_id)
 
     def _insert_events(self, fresh: list[tuple[EventType, pa.Table]], batch_id: int) -> None:
         for contract, table in fresh:
             staged = table.append_column("landed_at", _repeated(self._incoming.landed_at, _INSTANT, table))
             staged = staged.append_column("batch_id", _repeated(batch_id, pa.int64(), table))
-            self._send(f"staging.{contract.table}", staged.select(contract.staged_schema.names))
+            self._send(f"staging.{contract.name}", staged.select(contract.staged_schema.names))
 
     def _log_changes(self, fresh: list[tuple[EventType, pa.Table]], batch_id: int) -> None:
         for contract, table in fresh:
             days = table["event_on"].value_counts()
             change = {
-                "event_type": _repeated(contract.table, pa.string(), days),
+                "event_type": _repeated(contract.name, pa.string(), days),
                 "event_on": days.field("values"),
                 "batch_id": _repeated(batch_id, pa.int64(), days),
                 "rows": days.field("counts"),
             }
             self._send("control.change", pa.table(change))
         for contract, table in fresh:
-            touched = _TOUCHES.get(contract.table, ())
+            types = _TOUCHES.get(contract.type, ())
+            touched = [e.name for e in EVENT_TYPES.values() if e.type in types]
             if touched:
                 self._cursor.execute("TRUNCATE touching")
                 self._send("touching", table.select(["booking_id"]))

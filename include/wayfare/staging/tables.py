@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 metadata = MetaData()
 
+_NAME_OF_TYPE = "Event type; from its second major version on with that, like travel_v2."
+
 _SQL: dict[Kind, TypeEngine[Any]] = {
     Kind.UUID: Uuid(),
     Kind.INSTANT: DateTime(timezone=True),
@@ -54,11 +56,11 @@ def event_table(event_type: EventType, into: MetaData) -> Table:
     columns: list[Column[Any]] = [
         Column(f.name, _SQL.get(f.kind, Text()), nullable=not f.required, comment=f.doc) for f in event_type.fields
     ]
-    indexes = [Index(f"{event_type.table}_event_on", "event_on", "batch_id")]
+    indexes = [Index(f"{event_type.name}_event_on", "event_on", "batch_id")]
     if "booking_id" in event_type.by_name:
-        indexes.append(Index(f"{event_type.table}_booking_id", "booking_id"))
+        indexes.append(Index(f"{event_type.name}_booking_id", "booking_id"))
     return Table(
-        event_type.table,
+        event_type.name,
         into,
         *columns,
         Column("extra", Text, comment="JSON of the fields that the contract does not know."),
@@ -72,7 +74,7 @@ def event_table(event_type: EventType, into: MetaData) -> Table:
 
 
 STAGED: dict[str, Table] = {e.name: event_table(e, metadata) for e in EVENT_TYPES.values()}
-"""Staging tables by event type."""
+"""Staging tables by name, as the event types."""
 
 identity = Table(
     "identity",
@@ -135,7 +137,7 @@ batch = Table(
 change = Table(
     "change",
     metadata,
-    Column("event_type", Text, primary_key=True),
+    Column("event_type", Text, primary_key=True, comment=_NAME_OF_TYPE),
     Column("event_on", Date, primary_key=True, comment="Agency-local day whose events changed."),
     Column("batch_id", BigInteger, primary_key=True),
     Column("rows", BigInteger, nullable=False, comment="Events added; 0 where only what they refer to changed."),
@@ -159,7 +161,7 @@ quarantine = Table(
     "quarantine",
     metadata,
     Column("analysis", Text, nullable=False),
-    Column("event_type", Text, nullable=False),
+    Column("event_type", Text, nullable=False, comment=_NAME_OF_TYPE),
     Column("event_on", Date, nullable=False),
     Column("event_id", Uuid, nullable=False),
     Column("rule", Text, nullable=False, comment="The expectation that the event broke."),

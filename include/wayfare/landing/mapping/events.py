@@ -55,7 +55,7 @@ def compile_event(scope: Scope, spec: dict[str, Any], event: Any) -> Event:
         **table(spec, "common"),
         **table(event, "fields"),
     }
-    members = {"event_type": literal(event_type.name), "event_id": _event_id(spec["namespace"], event_type.name, key)}
+    members = {"event_type": literal(event_type.type), "event_id": _event_id(spec["namespace"], event_type.type, key)}
     checks += [(when, check) for check in (*key.checks, _missing(key, event_type, "key"))]
     for name, value in fields.items():
         with at("fields"), at(name):
@@ -93,7 +93,7 @@ def _converted(value: Expression, kind: Kind) -> Expression:
 
 
 def _missing(value: Expression, event_type: EventType, name: str) -> Check:
-    says = f"is absent, but {name} of a {event_type.name} needs it"
+    says = f"is absent, but {name} of a {event_type.type} needs it"
     return Check(f"{value.sql} IS NULL", "NULL", "missing", value.label, says)
 
 
