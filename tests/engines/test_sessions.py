@@ -13,8 +13,12 @@ import pytest
 from wayfare import storage
 from wayfare.engines import session
 from wayfare.errors import ServiceError
+from wayfare.landing.decode import decoder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from wayfare.settings import Settings
 
 
@@ -60,14 +64,20 @@ def test_a_disk_that_is_full_is_told_and_not_taken_for_too_little_memory(setting
         connection.sql("SELECT unnest(range(1000000)) AS n").write_parquet("/dev/full")
 
 
-def test_what_a_killed_session_spilled_is_removed_after_a_day(settings: Settings) -> None:
+@pytest.mark.parametrize("opened", [session, decoder])
+def test_what_a_killed_session_or_lander_spilled_is_removed_after_a_day(
+    settings: Settings, opened: Callable[[Settings], AbstractContextManager[object]]
+) -> None:
     for name, age in (("old", 2 * 86_400), ("young", 60)):
         folder = settings.spill_dir / name
         folder.mkdir(parents=True)
         (folder / "block.tmp").write_bytes(b"x")
         os.utime(folder, (time.time() - age, time.time() - age))
-    with session(settings):
-        pass
+    with opened(settings):
+        (mine,) = {p.name for p in settings.spill_dir.iterdir()} - {"young"}
+        os.utime(settings.spill_dir / mine, (0, 0))
+        with opened(settings):
+            assert mine in {p.name for p in settings.spill_dir.iterdir()}, "it is still at work"
     assert [p.name for p in settings.spill_dir.iterdir()] == ["young"]
 
 

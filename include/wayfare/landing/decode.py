@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import tempfile
 import uuid
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -123,24 +122,9 @@ class Decoder:
 
 
 @contextmanager
-def one_thread(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB of one thread, with the memory and the spill folder of the settings."""
-    settings.spill_dir.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=settings.spill_dir, ignore_cleanup_errors=True) as spill,
-        duck.connect(
-            memory_limit=settings.duckdb_memory_limit,
-            threads=1,
-            temp_directory=spill,
-        ) as connection,
-    ):
-        yield connection
-
-
-@contextmanager
 def decoder(settings: Settings, contracts: Sequence[EventType] | None = None) -> Iterator[Decoder]:
     """A decoder with a DuckDB of its own, which works in one thread: runs are decoded side by side instead."""
-    with one_thread(settings) as connection:
+    with duck.spilling(settings, threads=1) as connection:
         reference.register(connection)
         yield Decoder(connection, settings, contracts or tuple(EVENT_TYPES.values()))
 

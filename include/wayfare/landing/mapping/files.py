@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wayfare import duck
 from wayfare.errors import DeclarationError
 from wayfare.landing import sources
-from wayfare.landing.decode import decoders, one_thread
+from wayfare.landing.decode import decoders
 from wayfare.landing.files import stage_all
 from wayfare.landing.lines import Fault, Lines
 from wayfare.landing.mapping.declaration import Mapping, layout
@@ -124,7 +125,7 @@ def _replayed(
 def _mapper(settings: Settings, mapping: str) -> Iterator[Callable[[Lines], Lines]]:
     """A function from lines of rows to lines of events, which keep the row they came from as `raw`."""
     compiled: dict[str, Mapping] = {}
-    with one_thread(settings) as connection:
+    with duck.spilling(settings, threads=1) as connection:
 
         def mapped(lines: Lines) -> Lines:
             header = lines.header or ""
