@@ -32,7 +32,7 @@ from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ZoneError
 from wayfare.settings import Settings
 from wayfare.staging import database
-from wayfare.staging.batches import BATCH_LOCK
+from wayfare.staging.locks import BATCH_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable

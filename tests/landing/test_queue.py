@@ -32,8 +32,8 @@ from wayfare.landing import brokers, queue, redis_lists
 from wayfare.landing.messages import MessageDecoder, MessageStager
 from wayfare.landing.queue import land_queue
 from wayfare.landing.redis_lists import RedisQueue
-from wayfare.staging.batches import BATCH_LOCK
 from wayfare.staging.incoming import Landed
+from wayfare.staging.locks import BATCH_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

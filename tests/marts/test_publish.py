@@ -22,6 +22,7 @@ from wayfare.analyses.chunk import Chunk
 from wayfare.errors import DataError, DeclarationError, ServiceError
 from wayfare.marts import plan, publish
 from wayfare.marts.rows import ROWS_AT_ONCE
+from wayfare.staging import locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -238,7 +239,7 @@ def test_readers_wait_for_no_rows_of_a_mart_that_gains_a_column(
         with psycopg.connect(settings.url("owner"), options="-c statement_timeout=1s") as reader:
             seen.extend(reader.execute("SELECT * FROM bi.sales").fetchall())
             lock = "SELECT pg_try_advisory_lock(%s, hashtext('sales'))"
-            assert reader.execute(lock, [publish.__globals__["LOCK"]]).fetchone() == (False,), "nobody publishes beside"
+            assert reader.execute(lock, [locks.MART_LOCK]).fetchone() == (False,), "nobody publishes beside"
         raise DataError("as if it was killed here")
 
     with monkeypatch.context() as patch:
@@ -263,7 +264,7 @@ def test_a_reader_who_stays_does_not_hold_up_the_others(settings: Settings, monk
     given = chunk([0], fingerprint="e" * 64)
     tiny.install(monkeypatch, Wider())
     tiny.write_result(settings, given, [("LIS", day(0), 3, 1, None)])
-    monkeypatch.setitem(publish.__globals__, "PATIENCE", "100ms")
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT", "100ms")
     with psycopg.connect(settings.url("owner")) as reader:
         reader.execute("SELECT * FROM bi.sales")
         with pytest.raises(ServiceError, match="lock timeout"):
@@ -391,7 +392,7 @@ def test_publications_of_one_analysis_wait_for_each_other(settings: Settings) ->
 
     threads = [threading.Thread(target=run, args=(given,)) for given in chunks]
     with psycopg.connect(settings.url("owner")) as holding:
-        holding.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (publish.__globals__["LOCK"], "sales"))
+        holding.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (locks.MART_LOCK, "sales"))
         for thread in threads:
             thread.start()
         _wait_until_blocked(settings, lambda: not any(thread.is_alive() for thread in threads))

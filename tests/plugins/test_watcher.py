@@ -130,7 +130,7 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
         with first, again, suppress(asyncio.CancelledError):
             await waiting
 
-    monkeypatch.setitem(connections._PATIENCE, "connect_timeout", 2)
+    monkeypatch.setitem(connections._OPTIONS, "connect_timeout", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(20)
         monkeypatch.setenv("WAYFARE_DATABASE_URL", f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nowhere")

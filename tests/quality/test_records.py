@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from quality.selling import DAY, chunk_of, rows
+from waiting import until
 from wayfare.analyses.api import Expect
 from wayfare.analyses.economic_results import EconomicResults
 from wayfare.errors import ServiceError
@@ -21,6 +22,7 @@ from wayfare.quality.events import register
 from wayfare.quality.judge import Verdict
 from wayfare.quality.records import record_quarantine, record_verdicts
 from wayfare.snapshots import DayFile
+from wayfare.staging import locks
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -55,6 +57,20 @@ def test_chunks_recording_the_same_day_at_once_leave_it_once(settings: Settings)
             done.result()
     assert sorted(rows(settings, "SELECT event_id FROM control.quarantine")) == [(uuid.UUID(int=n),) for n in (1, 2, 3)]
     assert rows(settings, "SELECT count(*) FROM control.validation") == [(100,)]
+
+
+def test_who_keeps_a_recording_waiting_is_told(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT", "50ms")
+    with ThreadPoolExecutor() as pool, psycopg.connect(settings.url("owner"), application_name="report") as holding:
+        keys = (locks.QUARANTINE_LOCK, chunk_of().analysis)
+        holding.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", keys)
+        recording = pool.submit(record_quarantine, settings, chunk_of(), FILES, events(1))
+        until(lambda: "application report" in caplog.text)
+        holding.rollback()
+        recording.result()
+    assert len(rows(settings, "SELECT * FROM control.quarantine")) == 1
 
 
 def test_the_verdicts_of_a_chunk_are_found_among_those_of_others(settings: Settings) -> None:

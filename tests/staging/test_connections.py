@@ -92,7 +92,7 @@ def test_unix_sockets_are_as_good(settings: Settings) -> None:
 
 
 def test_a_server_that_says_nothing_is_given_up(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(connections._PATIENCE, "connect_timeout", 2)
+    monkeypatch.setitem(connections._OPTIONS, "connect_timeout", 2)
     with pytest.raises(ServiceError, match="does not answer"):
         bulk.connect(silent)
     with pytest.raises(ServiceError, match="does not answer"), transaction(silent):

@@ -14,7 +14,7 @@ import pytest
 
 from waiting import until
 from wayfare.staging import bulk, locks
-from wayfare.staging.batches import BATCH_LOCK
+from wayfare.staging.locks import BATCH_LOCK
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def test_who_has_it_is_told_and_waited_for(
     settings: Settings, keys: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(locks, "PATIENCE", "50ms")
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT", "50ms")
     url = settings.url("owner")
     with (
         ThreadPoolExecutor() as pool,
@@ -44,7 +44,7 @@ def test_who_has_it_is_told_and_waited_for(
         with pytest.raises(psycopg.errors.LockNotAvailable):
             holding.execute(f"SELECT pg_advisory_xact_lock({', '.join(map(str, keys))})")
     (told,) = caplog.messages
-    assert f"of pid {pid} (account wayfare, application report" in told
+    assert f"held by pid {pid} (account wayfare, application report" in told
 
 
 def test_a_signal_ends_the_wait(settings: Settings) -> None:

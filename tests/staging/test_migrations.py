@@ -32,7 +32,7 @@ from wayfare.errors import ConfigurationError, DeclarationError, ServiceError, Z
 from wayfare.landing import Landed, land, replay
 from wayfare.marts import publish
 from wayfare.settings import PROJECT, Settings
-from wayfare.staging import database, migrations, tables
+from wayfare.staging import database, locks, migrations, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -291,7 +291,7 @@ def test_a_contract_may_gain_what_booking_ids_are_found_by(settings: Settings, m
 
 def test_a_reader_who_stays_does_not_hold_up_the_others(empty: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     _install(empty, "0003")
-    monkeypatch.setattr(database, "PATIENCE", "100ms")
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT", "100ms")
     with psycopg.connect(empty.url("owner"), application_name="report") as reader:
         reader.execute("SELECT * FROM staging.rejection")
         told = rf"in use for 100ms, by pid {reader.info.backend_pid} \(account \w+, application report, since 2.*\);"
@@ -334,7 +334,7 @@ def test_two_processes_may_migrate_at_once(empty: Settings) -> None:
     command = [sys.executable, "-c", f"{_MIGRATE}database.migrate(get_settings())"]
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     with psycopg.connect(empty.url("owner")) as holder:
-        holder.execute("SELECT pg_advisory_xact_lock(%s)", (database.MIGRATION_LOCK,))
+        holder.execute("SELECT pg_advisory_xact_lock(%s)", (locks.MIGRATION_LOCK,))
         both = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
         deadline = time.monotonic() + 60
         while query(empty, waiting) != [(2,)]:

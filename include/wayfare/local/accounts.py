@@ -15,8 +15,8 @@ from sqlalchemy.engine import make_url
 
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.settings import PROJECT
-from wayfare.staging.connections import SESSION, arguments
-from wayfare.staging.database import MIGRATION_LOCK
+from wayfare.staging.connections import PREAMBLE, arguments
+from wayfare.staging.locks import MIGRATION_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ def _administering(url: str) -> Iterator[psycopg.Connection]:
     except psycopg.Error as error:
         raise ServiceError(f"PostgreSQL does not answer: {error}") from error
     with connection:
-        connection.execute(SESSION)
+        connection.execute(PREAMBLE)
         connection.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
         try:
             yield connection

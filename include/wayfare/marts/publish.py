@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from wayfare.analyses.chunk import Chunk
     from wayfare.settings import Settings
 
-LOCK = 0x57415946
-PATIENCE = "30s"
-"""How long a change of a mart's shape waits for transactions that read it: whoever comes later waits behind it."""
-
 
 def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, object]:
     """Publish `result.parquet` of a chunk; all of it becomes visible at once, or none.
@@ -90,11 +86,11 @@ def _transaction(settings: Settings, chunk: Chunk) -> Iterator[Any]:
     try:
         with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT hashtext(%s)", (chunk.analysis,))
-            keys = LOCK, *cursor.fetchone()
+            keys = locks.MART_LOCK, *cursor.fetchone()
             locks.take(cursor, *keys)
             # both hold for the session: a change of the mart's shape is committed before its rows
             cursor.execute("SELECT pg_advisory_lock(%s, %s)", keys)
-            cursor.execute("SET lock_timeout = %s", (PATIENCE,))
+            cursor.execute("SET lock_timeout = %s", (locks.LOCK_TIMEOUT,))
             yield cursor
             connection.commit()
     except (psycopg2.IntegrityError, psycopg2.DataError) as error:

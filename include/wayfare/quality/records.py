@@ -83,14 +83,15 @@ def record_quarantine(settings: Settings, chunk: Chunk, files: Sequence[DayFile]
     import psycopg2
     import pyarrow as pa
 
-    from wayfare.staging import bulk
+    from wayfare.staging import bulk, locks
 
     analysis = pa.repeat(chunk.analysis, events.num_rows)
     through = pa.repeat(chunk.through_batch, events.num_rows)
     table = events.append_column("analysis", analysis).append_column("through_batch", through)
     try:
         with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (chunk.analysis,))
+            cursor.execute("SELECT hashtext(%s)", (chunk.analysis,))
+            locks.take(cursor, locks.QUARANTINE_LOCK, *cursor.fetchone())
             judged = ([f.event_type for f in files], [f.event_on for f in files])
             cursor.execute(_JUDGED, (*judged, chunk.analysis, chunk.through_batch))
             bulk.copy_in(cursor, "control.quarantine", table)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from wayfare.settings import Settings
 
-BATCH_LOCK = 0x5741594602
-
 _REFERRING = tuple(e.type for e in EVENT_TYPES.values() if e.refers)
 _TOUCHES = {"booking": _REFERRING, "cancellation": _REFERRING, "travel": ("travel",)}
 _TOUCHES |= dict.fromkeys(("purchase", "refund"), ("cancellation", "refund"))
@@ -169,7 +167,7 @@ class _Batch:
     def _claim(self) -> pa.Array:
         """Stage the ids that are new; ordinals of the events whose id was staged, or came earlier in the batch."""
         keys = self._incoming.keys
-        locks.take(self._cursor, BATCH_LOCK)
+        locks.take(self._cursor, locks.BATCH_LOCK)
         repeats = pc.not_equal(keys["first"], keys["ordinal"])
         firsts = keys.filter(pc.invert(repeats)) if pc.any(repeats).as_py() else keys
         known = pa.array([], pa.int64())

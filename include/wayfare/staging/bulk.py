@@ -1,6 +1,8 @@
 """Rows in bulk and in Arrow: into a table of PostgreSQL, and out of a query.
 
 Belongs here: what travels by COPY. Does not: what the rows mean.
+
+By psycopg2 and not psycopg: its COPY writes to a file and reads from one, without a Python loop over rows.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from pyarrow import csv
 
 from wayfare.errors import ServiceError
-from wayfare.staging.connections import SESSION, arguments
+from wayfare.staging.connections import PREAMBLE, arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +50,7 @@ def connect(url: str) -> Any:
     try:
         connection = psycopg2.connect(**arguments(url))
         with connection, connection.cursor() as cursor:
-            cursor.execute(SESSION)
+            cursor.execute(PREAMBLE)
     except psycopg2.Error as error:
         raise ServiceError(f"PostgreSQL does not answer: {error}") from error
     return connection

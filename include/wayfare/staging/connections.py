@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from wayfare.errors import ConfigurationError
 
-SESSION = """
+PREAMBLE = """
 SET TIME ZONE 'UTC';
 SET tcp_keepalives_idle = 30;
 SET tcp_keepalives_interval = 10;
@@ -21,7 +21,7 @@ SET default_transaction_isolation = 'read committed';
 """
 """Statements with which every session begins; what waits for a lock reads what was committed meanwhile."""
 
-_PATIENCE = {
+_OPTIONS = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -31,7 +31,7 @@ _PATIENCE = {
 
 
 def arguments(url: str) -> dict[str, Any]:
-    """What a URL says, as the arguments of libpq, and patience where it says none.
+    """What a URL says, as the arguments of libpq, and `_OPTIONS` where it says nothing else.
 
     libpq is given no URL: it reads fewer than SQLAlchemy does, and quotes one that it cannot read, with the password.
 
@@ -44,4 +44,4 @@ def arguments(url: str) -> dict[str, Any]:
     if "@" in (place.host or ""):
         raise ConfigurationError("a URL of PostgreSQL has more than one @: write %40 for one in a password")
     _, given = place.get_dialect()().create_connect_args(place)
-    return {**_PATIENCE, **given, "client_encoding": "utf8"}  # which COPY is sent, whatever the environment says
+    return {**_OPTIONS, **given, "client_encoding": "utf8"}  # which COPY is sent, whatever the environment says

@@ -13,7 +13,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 
 from wayfare.errors import ConfigurationError, ServiceError, ZoneError
-from wayfare.staging.connections import SESSION, arguments
+from wayfare.staging import locks
+from wayfare.staging.connections import PREAMBLE, arguments
 from wayfare.staging.tables import installation, metadata
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 SCHEMAS = ("staging", "control", "marts", "bi")
 NOT_MIGRATED = "the database does not fit this version of Wayfare; run `wayfare migrate` or `wayfare up`"
-MIGRATION_LOCK = 0x5741594601
-PATIENCE = "30s"
-"""How long migrating waits for transactions that use a table: whoever lands or reads later waits behind it."""
 
 _ROLES = """
 DO $$
@@ -73,20 +71,12 @@ BEGIN
 END $$;
 """.format(renewed=", ".join(RENEWED))  # noqa: S608  # of names above
 
-# Of others' transactions only a superuser sees since when they run.
-SESSIONS = """
-SELECT concat('pid ', pid, ' (account ', usename, ', application ', coalesce(nullif(application_name, ''), 'unnamed'),
-  ', since ' || to_char(xact_start, 'YYYY-MM-DD HH24:MI:SS'), ')')
-FROM pg_stat_activity
-"""
-"""A query of what tells a session from others; `WHERE` may follow."""
-
-# Whoever kept us waiting had begun before we did.
+# Whoever kept us waiting began before us.
 _IN_THE_WAY = text(
-    SESSIONS  # noqa: S608  # a text of ours
+    locks.WHO_IS_CONNECTED  # noqa: S608  # a text of ours
     + """
 WHERE datname = current_database() AND pid <> pg_backend_pid()
-  AND (xact_start < clock_timestamp() - CAST(:patience AS interval)) IS NOT FALSE
+  AND (xact_start < clock_timestamp() - CAST(:timeout AS interval)) IS NOT FALSE
   AND pid IN (
     SELECT l.pid FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
     WHERE l.granted AND c.relnamespace::regnamespace::text = ANY(:schemas))
@@ -104,7 +94,7 @@ def engine(url: str) -> Engine:
 
     @event.listens_for(made, "connect")
     def _begin(connection: object, _record: object) -> None:
-        connection.execute(SESSION)  # type: ignore[attr-defined]  # a psycopg connection
+        connection.execute(PREAMBLE)  # type: ignore[attr-defined]  # a psycopg connection
         connection.commit()  # type: ignore[attr-defined]
 
     return made
@@ -181,7 +171,7 @@ def migrate(settings: Settings) -> None:
     """Bring schemas, tables, roles and grants up to date, all or nothing; running it again changes nothing.
 
     Processes that migrate one database at a time wait for each other. For transactions that hold a table it waits as
-    long as `PATIENCE`.
+    long as `LOCK_TIMEOUT`.
 
     Raises
     ------
@@ -195,8 +185,8 @@ def migrate(settings: Settings) -> None:
         The installation was created with another time zone.
     """
     with transaction(settings.url("owner")) as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-        connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE}'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": locks.MIGRATION_LOCK})
+        connection.execute(text(f"SET LOCAL lock_timeout = '{locks.LOCK_TIMEOUT}'"))
         try:
             with connection.begin_nested():
                 _bring_up_to_date(connection, settings)
@@ -208,11 +198,11 @@ def migrate(settings: Settings) -> None:
                 ) from error
             if not isinstance(error.orig, errors.LockNotAvailable):
                 raise
-            sought = {"patience": PATIENCE, "schemas": list(SCHEMAS)}
+            sought = {"timeout": locks.LOCK_TIMEOUT, "schemas": list(SCHEMAS)}
             found = ", ".join(connection.scalars(_IN_THE_WAY, sought)) or "somebody who has ended meanwhile"
             raise ServiceError(
-                f"nothing is migrated: a table was in use for {PATIENCE}, by {found}; end what runs there, or have "
-                "`SELECT pg_terminate_backend(pid)` end it, then migrate again"
+                f"nothing is migrated: a table was in use for {locks.LOCK_TIMEOUT}, by {found}; end what runs there, "
+                "or run `SELECT pg_terminate_backend(pid)`, then migrate again"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""Advisory locks, for which anybody who logs in may make others wait: who does is told."""
+"""Advisory locks. Anybody who may log in can hold one, so the log says who does."""
 
 from __future__ import annotations
 
@@ -8,18 +8,30 @@ from typing import Any
 
 import psycopg2.errors
 
-from wayfare.staging.database import SESSIONS
+MIGRATION_LOCK = 0x5741594601
+BATCH_LOCK = 0x5741594602
+MART_LOCK, QUARANTINE_LOCK = 0x57415946, 0x57415947
+"""With the hash of an analysis as the second key."""
 
-PATIENCE = "30s"
-"""How long is waited before it is told."""
+LOCK_TIMEOUT = "30s"
+"""How long to wait for a lock in silence; for a table that is to change, how long at all: others wait behind it."""
 
-# The server then gives up a lost client that it answers, too; of others, it would end who only stops reading.
+# Only a superuser sees when others' transactions began.
+WHO_IS_CONNECTED = """
+SELECT concat('pid ', pid, ' (account ', usename, ', application ', coalesce(nullif(application_name, ''), 'unnamed'),
+  ', since ' || to_char(xact_start, 'YYYY-MM-DD HH24:MI:SS'), ')')
+FROM pg_stat_activity
+"""
+"""A query of what tells a session from others; `WHERE` may follow."""
+
+# Gives up a client that is lost while the server is sending to it. Not for every session: a client that only stops
+# reading would be cut off, too.
 _IF_LOST = "SET tcp_user_timeout = '60s'"
 
 _log = logging.getLogger(__name__)
 
 _HOLDERS = (
-    SESSIONS  # noqa: S608  # a text of ours
+    WHO_IS_CONNECTED  # noqa: S608  # a text of ours
     + """
 WHERE pid IN (
   SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND (classid, objid) = (%s, %s)
@@ -31,13 +43,13 @@ WHERE pid IN (
 def take(cursor: Any, *keys: int) -> None:
     """Take the advisory lock of one or two keys until the transaction ends, however long that takes.
 
-    The log says who has it, once it was waited for as long as `PATIENCE`.
+    After `LOCK_TIMEOUT` the log says who has it.
     """
     lock = f"SELECT pg_advisory_xact_lock({', '.join(map(str, keys))})"
     try:
         _wait(
             cursor,
-            f"{_IF_LOST}; SAVEPOINT waiting; SET LOCAL lock_timeout = '{PATIENCE}'; {lock}; "
+            f"{_IF_LOST}; SAVEPOINT waiting; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; {lock}; "
             "RELEASE waiting; SET LOCAL lock_timeout TO DEFAULT",
         )
     except psycopg2.errors.LockNotAvailable:
@@ -46,9 +58,9 @@ def take(cursor: Any, *keys: int) -> None:
         cursor.execute(_HOLDERS, (high, low % 2**32))
         found = ", ".join(session for (session,) in cursor.fetchall()) or "somebody who has ended meanwhile"
         _log.warning(
-            "after %s still waiting for a lock of %s; where that is none of Wayfare's, end it, or have "
-            "`SELECT pg_terminate_backend(pid)` end it",
-            PATIENCE,
+            "still waiting after %s for a lock held by %s; if that is not a process of Wayfare, end it, or run "
+            "`SELECT pg_terminate_backend(pid)`",
+            LOCK_TIMEOUT,
             found,
         )
         _wait(cursor, lock)
