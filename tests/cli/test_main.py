@@ -59,7 +59,10 @@ def test_code_that_gives_up_with_a_text(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_a_fault_says_what_was_done_before_it(tmp_path: Path) -> None:
     (tmp_path / "b.parquet").write_bytes(b"damaged")
     code, told = _run("land", write(tmp_path / "a.jsonl", [event()]), str(tmp_path / "b.parquet"))
-    assert (code, told.splitlines()[1:]) == (2, ["1 events before that are staged; the same again goes on after them"])
+    assert (code, told.splitlines()[1:]) == (
+        2,
+        ["1 events before that are staged; landing the same input again continues there"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from landing.sample_events import event
 from wayfare.collector import batcher
 from wayfare.collector.batcher import Batcher
 from wayfare.collector.producers import Producer
-from wayfare.landing.messages import Event, Outcome
+from wayfare.landing.messages import Outcome, RawEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +26,8 @@ def _producer(name: str) -> Producer:
     return Producer(name, b"", frozenset({"search"}), 10, dt.datetime.now(dt.UTC), None)
 
 
-def _searches(name: str, start: int) -> list[Event]:
-    return [Event(1, json.dumps(event("search", start + n, source=name)).encode()) for n in range(3)]
+def _searches(name: str, start: int) -> list[RawEvent]:
+    return [RawEvent(1, json.dumps(event("search", start + n, source=name)).encode()) for n in range(3)]
 
 
 def test_a_batch_is_of_one_producer_and_bounded(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,8 +46,8 @@ def test_a_batch_is_of_one_producer_and_bounded(settings: Settings, monkeypatch:
 def test_bodies_come_apart_outside_of_the_event_loop(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A damaged array takes long to, and everybody else would wait."""
 
-    def told(*_: object) -> Iterator[Event]:
-        yield Event(1, threading.current_thread().name.encode())
+    def told(*_: object) -> Iterator[RawEvent]:
+        yield RawEvent(1, threading.current_thread().name.encode())
 
     monkeypatch.setattr(batcher, "events_of", told)
     (event,) = asyncio.run(Batcher(settings, lambda *_: None).split(b"", "", 5))

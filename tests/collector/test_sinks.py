@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,9 +17,9 @@ from landing.sample_events import event
 from wayfare.collector.producers import Producer
 from wayfare.collector.sinks import Preparer, QueueSink, _messages
 from wayfare.landing import brokers
-from wayfare.landing.lines import MAX_LINE
-from wayfare.landing.messages import Event, events_of
+from wayfare.landing.messages import RawEvent, events_of
 from wayfare.settings import Settings
+from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def test_every_event_comes_out_as_it_went_in(size: int) -> None:
     """Values as short as these make a body past the longest line one event: no array may be."""
     raws = [b'{"id":%d,"a":[%s]}' % (n, b",".join([b"0"] * ((size - 20) // 2))) for n in range(3_000_000 // size)]
-    sent = list(_messages([Event(1, raw) for raw in [*raws, b"\xff", b"{}"]]))
+    sent = list(_messages([RawEvent(1, raw) for raw in [*raws, b"\xff", b"{}"]]))
     assert max(len(body) for body, _ in sent) <= MAX_LINE
     taken = [e.raw for body, kind in sent for e in events_of(body, kind)]
     assert sorted(taken) == sorted([*raws, b"\xff", b"{}"])
@@ -61,12 +62,12 @@ def test_what_no_queue_takes_is_not_called_queued(
 ) -> None:
     name, producer = request.node.name, Producer("web", b"", frozenset({"search"}), 10, dt.datetime.now(dt.UTC), None)
     settings = Settings(home=tmp_path).model_copy(update={"queue_url": SecretStr(rabbitmq.url), "queue_name": name})
-    with Preparer(settings) as prepare:
-        sent = prepare(producer, [Event(1, json.dumps(event("search")).encode())])
+    with closing(Preparer(settings)) as prepare:
+        sent = prepare(producer, [RawEvent(1, json.dumps(event("search")).encode())])
     sink = QueueSink(settings)
     with brokers.broker(rabbitmq.url) as connection:
         assert [o.status for o in sink(sent)] == ["queued"]
         connection.default_channel.queue_delete(name)
         assert [o.status for o in sink(sent)] == ["queued"]
         assert connection.default_channel.queue_delete(name) == 1
-    sink.__exit__()
+    sink.close()

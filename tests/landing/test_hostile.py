@@ -15,8 +15,8 @@ from wayfare.contracts.model import MAX_ID
 from wayfare.contracts.reference import places
 from wayfare.errors import DataError
 from wayfare.landing import csv_lines, fast, land, rejections, replay
-from wayfare.landing.lines import MAX_LINE
-from wayfare.landing.messages import Event, MessageDecoder, refused
+from wayfare.landing.messages import RawEvent, message_decoder, refused
+from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,8 +175,8 @@ def test_a_line_that_is_not_utf8_is_kept_byte_for_byte(settings: Settings, tmp_p
 @pytest.mark.parametrize("key", ["a\0", "\ud800", "\0" * 1_000])
 def test_a_name_that_cannot_be_stored_is_told_in_escapes(settings: Settings, tmp_path: Path, key: str) -> None:
     line = b'{%b: 1, %b: 2, "event_type": %b}' % (*(json.dumps(key).encode(),) * 2, json.dumps("\ud800\0x").encode())
-    with MessageDecoder(settings) as decode:
-        (rejection,) = decode([Event(1, line)], "test").rejections
+    with message_decoder(settings) as decode:
+        (rejection,) = decode([RawEvent(1, line)], "test").rejections
     assert json.dumps(key)[:77] in msgspec.json.decode(msgspec.json.encode(refused(rejection)))["message"]
     landed = land(settings, [write(tmp_path / "a.jsonl", [line, event("search", 2)])])
     assert (landed.landed, landed.rejected) == (1, 1)

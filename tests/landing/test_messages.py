@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
+from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 
 from landing.sample_events import event, query
 from wayfare.errors import DataError, ServiceError
-from wayfare.landing.messages import Event, MessageDecoder, MessageStager, events_of, outcomes
-from wayfare.staging.incoming import MAX_RAW
+from wayfare.landing.messages import MessageStager, RawEvent, events_of, message_decoder, outcomes
+from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -34,9 +35,12 @@ def test_lines_and_arrays_hold_the_same_events(events: list[dict[str, str]]) -> 
 
 def test_what_cannot_be_split_is_one_event() -> None:
     for body in (b"[1,", b"[\xff] 1", b"[[1}", b'["', b"\x00\n\x01", b'{\n "a": 1}', b"[" * 100_000):
-        assert list(events_of(body, "application/json")) == [Event(1, body)]
+        assert list(events_of(body, "application/json")) == [RawEvent(1, body)]
     assert list(events_of(b" \r\n", None)) == []
-    assert list(events_of(b"a\r\n\nb", "Application/X-NDJSON; charset=utf-8")) == [Event(1, b"a\r"), Event(3, b"b")]
+    assert list(events_of(b"a\r\n\nb", "Application/X-NDJSON; charset=utf-8")) == [
+        RawEvent(1, b"a\r"),
+        RawEvent(3, b"b"),
+    ]
 
 
 _NESTED = st.recursive(st.none() | st.text(max_size=4), lambda v: st.lists(v) | st.dictionaries(st.text(), v))
@@ -54,11 +58,11 @@ def test_a_damaged_element_costs_itself_alone(good: list[bytes], damaged: bytes,
 
 def test_a_large_body_of_values_too_short_for_events_is_not_split() -> None:
     for body, content_type in ((b"[" + b"{}," * 500_000 + b"{}]", None), (b"{}\n" * 500_000, "application/jsonl")):
-        assert list(events_of(body, content_type)) == [Event(1, body)]
+        assert list(events_of(body, content_type)) == [RawEvent(1, body)]
     strings = b"[" + b'""' * 2_000_000 + b"]"
-    assert list(events_of(strings, None)) == [Event(1, strings)]
+    assert list(events_of(strings, None)) == [RawEvent(1, strings)]
     large = json.dumps([event("search", n) for n in range(10_000)], separators=(",", ":")).encode()
-    assert len(large) > MAX_RAW
+    assert len(large) > MAX_LINE
     assert sum(1 for _ in events_of(large, None)) == 10_000
 
 
@@ -66,7 +70,7 @@ def test_of_a_damaged_array_no_more_is_taken_apart_than_is_read() -> None:
     """Blank elements are no events, and hide none that are."""
     body = b"[ ,1," + b"2," * 10 + b'"\\'
     assert [e.raw for e in islice(events_of(body, None, 3), 3)] == [b"1", b"2", b"2"]
-    assert list(events_of(body, None, 20)) == [Event(1, body)]
+    assert list(events_of(body, None, 20)) == [RawEvent(1, body)]
 
 
 def test_each_event_is_told_what_became_of_it(settings: Settings) -> None:
@@ -79,10 +83,10 @@ def test_each_event_is_told_what_became_of_it(settings: Settings) -> None:
         b'\x80\x00{"',
         b"1" * ((1 << 20) + 1),
     ]
-    with MessageDecoder(settings) as decode, MessageStager(settings) as stage:
+    with message_decoder(settings) as decode, closing(MessageStager(settings)) as stage:
         told = [
             [(o.status, o.reason, o.field) for o in outcomes(stage(decode(batch, "test")), len(batch))]
-            for batch in [[Event(1, body) for body in bodies]] * 2
+            for batch in [[RawEvent(1, body) for body in bodies]] * 2
         ]
     refused = [
         ("rejected", "unknown_place", "destination"),
@@ -104,16 +108,16 @@ def test_what_the_database_does_not_take_is_the_datas_fault(settings: Settings) 
     with psycopg.connect(settings.url("owner")) as connection:
         connection.execute("ALTER TABLE staging.search ADD CHECK (adults < 5)")
     many = json.dumps(event("search", 1, adults=9)).encode()
-    with MessageDecoder(settings) as decode, MessageStager(settings) as stage:
-        with pytest.raises(DataError, match="does not take"):
-            stage(decode([Event(1, many)], "test"))
-        assert stage(decode([Event(1, b"{}")], "test")).landed.rejected == 1
+    with message_decoder(settings) as decode, closing(MessageStager(settings)) as stage:
+        with pytest.raises(DataError, match="rejects a batch of"):
+            stage(decode([RawEvent(1, many)], "test"))
+        assert stage(decode([RawEvent(1, b"{}")], "test")).landed.rejected == 1
 
 
 def test_a_connection_that_was_cut_is_made_anew(settings: Settings) -> None:
-    batch = [Event(1, json.dumps(event()).encode())]
-    with MessageDecoder(settings) as decode, MessageStager(settings) as stage:
-        stage(decode([Event(1, b"{}")], "test"))
+    batch = [RawEvent(1, json.dumps(event()).encode())]
+    with message_decoder(settings) as decode, closing(MessageStager(settings)) as stage:
+        stage(decode([RawEvent(1, b"{}")], "test"))
         query(
             settings,
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"

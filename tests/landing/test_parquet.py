@@ -21,8 +21,9 @@ from landing.sample_events import event, query
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import DataError
 from wayfare.landing import Landed, land, parquet, rejections, replay
-from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES
+from wayfare.landing.lines import MAX_RUN_BYTES
 from wayfare.settings import PROJECT
+from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from landing.sample_events import event, query
 from waiting import until
 from wayfare.errors import DataError, ZoneError
 from wayfare.landing import brokers, queue, redis_lists
-from wayfare.landing.messages import MessageDecoder, MessageStager
+from wayfare.landing.messages import MessageStager, message_decoder
 from wayfare.landing.queue import land_queue
 from wayfare.landing.redis_lists import RedisQueue
 from wayfare.staging.incoming import Landed
@@ -127,7 +127,7 @@ def test_events_land_and_poison_is_kept(configured: Settings) -> None:
 
 
 def test_a_large_message_is_staged_in_slices(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "_BATCH_EVENTS", 40)
+    monkeypatch.setattr(queue, "BATCH_EVENTS", 40)
     publish(configured, [b"[" + b",".join([*searches(0, 100), *[b"0"] * 100]) + b"]"] * 2)
     with lander(configured) as account:
         until(lambda: staged(configured) == 100)
@@ -189,8 +189,8 @@ def test_waits_and_batches_are_bounded(
     configured, stop = on(settings, redis, request), threading.Event()
     publish(configured, [b"x" * 400] * 8)
     with (
-        MessageDecoder(settings) as decode,
-        MessageStager(settings) as stage,
+        message_decoder(settings) as decode,
+        closing(MessageStager(settings)) as stage,
         RedisQueue(redis.url, configured.queue_name) as taking,
     ):
         made = queue._Lander(decode, stage, configured.queue_name, stop)
@@ -380,7 +380,7 @@ def test_what_the_database_cannot_take_waits_at_the_broker(
     configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(brokers, "PREFETCH", 40)
-    monkeypatch.setattr(queue, "_BATCH_EVENTS", 40)
+    monkeypatch.setattr(queue, "BATCH_EVENTS", 40)
     publish(configured, searches(0, 100))
     with psycopg.connect(configured.url("owner")) as holding:
         holding.execute("SELECT pg_advisory_xact_lock(%s)", [BATCH_LOCK])
@@ -401,7 +401,7 @@ def test_what_the_database_never_takes_ends_the_lander(
     publish(configured, [json.dumps(event("search", 1, adults=9)).encode()])
     patience = threading.Timer(30, stop.set)
     patience.start()
-    with pytest.raises(DataError, match="does not take"):
+    with pytest.raises(DataError, match="rejects a batch of"):
         land_queue(configured, stop)
     patience.cancel()
     assert waiting(configured) == 1

@@ -15,8 +15,8 @@ from landing.sample_events import event, query, staging, write
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ConfigurationError
 from wayfare.landing import Landed, land, rejected, rejections, replay
-from wayfare.landing.lines import MAX_LINE
 from wayfare.landing.mapping.files import import_files
+from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,7 +24,7 @@ from wayfare.collector.metrics import Metrics
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import WayfareError
 from wayfare.landing import brokers
-from wayfare.landing.messages import LINES, Event, Outcome, Status, media_type
+from wayfare.landing.messages import LINES, Outcome, RawEvent, Status, media_type
 from wayfare.staging.database import engine
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _BEARER = HTTPBearer(auto_error=False, description="The token that `wayfare prod
 _log = logging.getLogger(__name__)
 
 
-class Result(BaseModel):
+class Result(BaseModel):  # `Outcome`, which is what is sent, for OpenAPI
     """What became of one event."""
 
     status: Status
@@ -132,7 +132,7 @@ class _Collector:
             bucket = self.buckets[producer.name] = Bucket(producer.events_per_second)
         return bucket
 
-    async def _submit(self, producer: Producer, events: list[Event]) -> list[Outcome]:
+    async def _submit(self, producer: Producer, events: list[RawEvent]) -> list[Outcome]:
         try:
             return await self.batcher.submit(producer, events)
         except WayfareError as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wayfare.collector.producers import Producer
-    from wayfare.landing.messages import Event, Outcome
+    from wayfare.landing.messages import Outcome, RawEvent
     from wayfare.settings import Settings
 
 _BATCH_EVENTS = 2_000
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     producer: Producer
-    events: list[Event]
+    events: list[RawEvent]
     done: asyncio.Future[list[Outcome]]
 
 
@@ -65,15 +65,15 @@ class Batcher:
         await self._task
         self._decoding.shutdown()
         self._sinking.shutdown()
-        self._prepare.__exit__()
-        self._sink.__exit__()
+        self._prepare.close()
+        self._sink.close()
 
-    async def split(self, body: bytes, content_type: str, most: int) -> list[Event]:
+    async def split(self, body: bytes, content_type: str, most: int) -> list[RawEvent]:
         """The first events of a body; in the thread that decodes, since a damaged array takes long to come apart."""
         first = islice(events_of(body, content_type, most), most)
         return await asyncio.get_running_loop().run_in_executor(self._decoding, list, first)
 
-    async def submit(self, producer: Producer, events: list[Event]) -> list[Outcome]:
+    async def submit(self, producer: Producer, events: list[RawEvent]) -> list[Outcome]:
         """What became of each event, once it is durable.
 
         Raises

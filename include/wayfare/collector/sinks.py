@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import pyarrow as pa
@@ -12,7 +13,8 @@ import pyarrow.compute as pc
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ServiceError
 from wayfare.landing import brokers
-from wayfare.landing.messages import ONE, Event, MessageDecoder, MessageStager, Outcome, outcomes, refused
+from wayfare.landing.messages import ONE, MessageStager, Outcome, message_decoder, outcomes, refused
+from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,12 +22,11 @@ if TYPE_CHECKING:
     from kombu.connection import Connection
 
     from wayfare.collector.producers import Producer
+    from wayfare.landing.messages import RawEvent
     from wayfare.settings import Settings
     from wayfare.staging.incoming import Incoming
 
 _KNOWN = frozenset(e.type for e in EVENT_TYPES.values())
-_MESSAGE_BYTES = 1 << 20
-_CONFIRM_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Prepared:
     """Events of one producer, decoded; `forbidden` is by position among what was sent, `events` are the others."""
 
     count: int
-    events: list[Event]
+    events: list[RawEvent]
     incoming: Incoming
     forbidden: dict[int, Outcome]
 
@@ -44,21 +45,20 @@ class Prepared:
 
 
 class Preparer:
-    """Decodes events and sets aside what their producer may not send; a context manager of one thread."""
+    """Decodes events and sets aside what their producer may not send; of one thread, to be closed."""
 
     def __init__(self, settings: Settings) -> None:
-        self._decode = MessageDecoder(settings)
+        self._stack = ExitStack()
+        self._decode = self._stack.enter_context(message_decoder(settings))
 
-    def __enter__(self) -> Self:
-        return self
+    def close(self) -> None:
+        """Close its DuckDB."""
+        self._stack.close()
 
-    def __exit__(self, *_: object) -> None:
-        self._decode.__exit__()
-
-    def __call__(self, producer: Producer, events: list[Event]) -> Prepared:
+    def __call__(self, producer: Producer, events: list[RawEvent]) -> Prepared:
         """What a batch stages of a producer's events.
 
-        What a producer may not send is told to it and not kept: a replay of rejections asks for nobody's token.
+        What a producer may not send is answered and not kept: a replay of rejections asks for nobody's token.
         """
         source = f"http:{producer.name}"
         incoming = self._decode(events, source)
@@ -102,7 +102,7 @@ class Sink(Protocol):
             It could not be made durable; the same may be sent again.
         """
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """Close its connection."""
 
 
@@ -118,8 +118,9 @@ class StagingSink:
             return prepared.answer([])
         return prepared.answer(outcomes(self._stage(prepared.incoming), len(prepared.events)))
 
-    def __exit__(self, *_: object) -> None:
-        self._stage.__exit__()
+    def close(self) -> None:
+        """Close its connection to PostgreSQL."""
+        self._stage.close()
 
 
 class QueueSink:
@@ -135,17 +136,18 @@ class QueueSink:
         messages = list(_messages(prepared.events))
         try:
             self._publish(messages)
-        except Exception:  # noqa: BLE001  # a connection that the broker closed long ago tells so in many ways
-            self.__exit__()
+        except Exception:  # noqa: BLE001  # a connection that the broker closed long ago says so in many ways
+            self.close()
             try:
                 self._publish(messages)
             except Exception as error:
-                self.__exit__()
+                self.close()
                 raise ServiceError(f"the broker does not take events: {error}") from error
         rejected = {r.ordinal: refused(r) for r in prepared.incoming.rejections}
         return prepared.answer([rejected.get(i, _QUEUED) for i in range(len(prepared.events))])
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close its connection to the broker."""
         if self._connection:
             self._connection.release()
             self._connection = None
@@ -158,14 +160,14 @@ class QueueSink:
         for body, content_type in messages:
             producer.publish(
                 body, routing_key=self._name, content_type=content_type, content_encoding="binary",
-                mandatory=True, confirm_timeout=_CONFIRM_SECONDS,
+                mandatory=True, confirm_timeout=brokers.ANSWER_SECONDS,
             )  # fmt: skip
 
 
 _QUEUED = Outcome("queued")
 
 
-def _messages(events: Sequence[Event]) -> Iterator[tuple[bytes, str]]:
+def _messages(events: Sequence[RawEvent]) -> Iterator[tuple[bytes, str]]:
     """Bodies and content types, which come apart as the events that were judged: arrays, and what fits into none."""
     array, size = list[bytes](), 1
     for event in events:
@@ -173,7 +175,7 @@ def _messages(events: Sequence[Event]) -> Iterator[tuple[bytes, str]]:
             yield event.raw, ONE
             continue
         added = len(event.raw) + 1  # with the comma or the bracket after it
-        if array and size + added > _MESSAGE_BYTES:
+        if array and size + added > MAX_LINE:
             yield _packed(array)
             array, size = [], 1
         array.append(event.raw)

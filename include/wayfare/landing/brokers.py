@@ -18,7 +18,7 @@ from kombu.messaging import Consumer
 from kombu.transport import TRANSPORT_ALIASES
 
 from wayfare.errors import ConfigurationError, ServiceError
-from wayfare.landing.messages import Delivery
+from wayfare.landing.messages import BATCH_EVENTS, Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
     from wayfare.settings import Settings
 
-PREFETCH = 10_000
+PREFETCH = 2 * BATCH_EVENTS
 """Messages delivered and not acknowledged, at most: two batches of messages of one event each."""
 
-_ANSWER_SECONDS = 10
+ANSWER_SECONDS = 10
+"""Seconds in which a broker has to answer."""
+
 _METHOD, _HEADER = 1, 2
 _DELIVER = bytes((0, Basic.Deliver[0], 0, Basic.Deliver[1]))
 
@@ -74,9 +76,9 @@ def broker(url: str, **options: Any) -> Connection:
 
     `options` are of kombu's transport.
     """
-    patience = {"socket_connect_timeout": _ANSWER_SECONDS, "socket_timeout": _ANSWER_SECONDS} if is_redis(url) else {}
-    options |= {"confirm_publish": True, **patience}
-    return Connection(url, connect_timeout=_ANSWER_SECONDS, transport_options=options)
+    timeouts = {"socket_connect_timeout": ANSWER_SECONDS, "socket_timeout": ANSWER_SECONDS} if is_redis(url) else {}
+    options |= {"confirm_publish": True, **timeouts}
+    return Connection(url, connect_timeout=ANSWER_SECONDS, transport_options=options)
 
 
 def declared(connection: Connection, name: str) -> Queue:

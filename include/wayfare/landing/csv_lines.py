@@ -18,7 +18,8 @@ import msgspec
 
 from wayfare.contracts import EVENT_TYPES, Kind
 from wayfare.errors import DataError
-from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, NOT_UTF8, Fault, Lines, repeated, too_long
+from wayfare.landing.lines import MAX_RUN_BYTES, NOT_UTF8, Fault, Lines, repeated, too_long
+from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -41,7 +41,7 @@ def land(
     DataError
         A file is missing, damaged or not of its format; batches before that are staged.
     ServiceError
-        PostgreSQL does not answer; land the same again to go on.
+        PostgreSQL does not answer; land the same input again to continue.
     """
     for source in files:
         sources.require(source)
@@ -74,10 +74,12 @@ def stage_all(stager: Stager, runs: Iterable[Lines], decoding: Sequence[Decoder]
         while incoming := pending[0][1].result():
             pending.popleft()
             begin()
-            landed += stager.stage(incoming, replayed=replayed)
+            landed += stager.stage(incoming, replayed=replayed).landed
     except WayfareError as error:
         if landed.landed:
-            error.add_note(f"{landed.landed:,} events before that are staged; the same again goes on after them")
+            error.add_note(
+                f"{landed.landed:,} events before that are staged; landing the same input again continues there"
+            )
         raise
     finally:
         for pool in pools:

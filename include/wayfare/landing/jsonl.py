@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, Fault, Lines, decoded
+from wayfare.landing.lines import MAX_RUN_BYTES, Fault, Lines, decoded
+from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

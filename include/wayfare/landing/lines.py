@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from wayfare.staging.incoming import MAX_RAW
+from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-MAX_LINE = MAX_RAW
 MAX_RUN_BYTES = 32 << 20
 TOO_LONG = "line_too_long"
 
@@ -78,8 +77,8 @@ def too_long(source_line: int) -> Fault:
     """The fault of a line longer than `MAX_LINE` bytes."""
     return Fault(
         TOO_LONG,
-        f"line {source_line} is longer than {MAX_LINE:,} bytes, no event is; only its beginning is kept, "
-        "so mend it at its source and land it again",
+        f"line {source_line} is longer than {MAX_LINE:,} bytes, the most an event may have; only its beginning is "
+        "kept, so correct it at its source and land it again",
     )
 
 

@@ -9,29 +9,35 @@ from __future__ import annotations
 import math
 import re
 from codecs import BOM_UTF8
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from wayfare.landing.decode import Decoder, decoder
-from wayfare.landing.lines import MAX_LINE, Lines, decoded
+from wayfare.landing.decode import decoder
+from wayfare.landing.lines import Lines, decoded
 from wayfare.staging.batches import Stager
-from wayfare.staging.incoming import CONFLICT
+from wayfare.staging.incoming import CONFLICT, MAX_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from wayfare.settings import Settings
     from wayfare.staging.incoming import Incoming, Rejection, Staged
+
+    MessageDecoder = Callable[[Sequence["RawEvent"], str], Incoming]
+    """What a batch of a source stages of these events, whose ordinals are their positions."""
 
 LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 """Content types of one event per line."""
 
 ONE = "application/vnd.wayfare.event"
 """Content type of a body that is not taken apart."""
+
+BATCH_EVENTS = 5_000
+"""Events that a lander of a queue stages at a time."""
 
 _VALUE_BYTES = 8
 """Fewest bytes of a body for each comma or line in it: a value of an event takes more, with its name."""
@@ -52,7 +58,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class RawEvent:
     """One event as it came; `line` is its place in its body, from 1."""
 
     line: int
@@ -68,7 +74,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str | None = None
 
 
-def events_of(body: bytes, content_type: str | None, most: float = math.inf) -> Iterator[Event]:
+def events_of(body: bytes, content_type: str | None, most: float = math.inf) -> Iterator[RawEvent]:
     """The events of a body, one by one: millions of small values take many times the memory of their body.
 
     Blank lines are none. What cannot be split is one event, for the decoder to judge. Who reads no more than `most` of
@@ -76,7 +82,7 @@ def events_of(body: bytes, content_type: str | None, most: float = math.inf) -> 
     """
     for line, raw in enumerate(_parts(body.removeprefix(BOM_UTF8), content_type, most), start=1):
         if raw.strip(b" \t\r\n"):
-            yield Event(line, raw)
+            yield RawEvent(line, raw)
 
 
 def _parts(body: bytes, content_type: str | None, most: float) -> Iterable[bytes]:
@@ -122,37 +128,26 @@ def media_type(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
 
 
-class MessageDecoder:
-    """Decodes events to what a batch stages; a context manager, not to be shared between threads."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._stack = ExitStack()
-        self._decode: Decoder = self._stack.enter_context(decoder(settings))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def __call__(self, events: Sequence[Event], source: str) -> Incoming:
-        """What a batch of `source` stages of these events, whose ordinals are their positions."""
-        return self._decode(Lines.of(source, "jsonl", [(e.line, e.raw, decoded(e.raw, e.line)) for e in events]))
+@contextmanager
+def message_decoder(settings: Settings) -> Iterator[MessageDecoder]:
+    """A decoder of events, not to be shared between threads."""
+    with decoder(settings) as decode:
+        yield lambda events, source: decode(
+            Lines.of(source, "jsonl", [(e.line, e.raw, decoded(e.raw, e.line)) for e in events])
+        )
 
 
 class MessageStager:
-    """Stages batches over a connection that is kept, and made anew once it has failed; a context manager."""
+    """Stages batches over a connection that is kept, and made anew once it has failed; to be closed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stager: Stager | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the connection."""
         if self._stager:
-            self._stager.__exit__()
+            self._stager.close()
             self._stager = None
 
     def __call__(self, incoming: Incoming) -> Staged:
@@ -165,13 +160,13 @@ class MessageStager:
         DataError
             PostgreSQL does not take this data, whenever it is staged.
         ServiceError
-            PostgreSQL gave up; nothing of this batch is staged, and the same again may be staged.
+            PostgreSQL gave up; nothing of this batch is staged, and it may be staged again.
         """
         try:
             self._stager = self._stager or Stager(self._settings)
-            return self._stager.stage_each(incoming)
+            return self._stager.stage(incoming)
         except BaseException:
-            self.__exit__()
+            self.close()
             raise
 
 

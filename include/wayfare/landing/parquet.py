@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from wayfare import duck
 from wayfare.contracts import EVENT_TYPES, Kind
 from wayfare.errors import DataError
-from wayfare.landing.lines import MAX_LINE, MAX_RUN_BYTES, NOT_UTF8, Lines, repeated, too_long
+from wayfare.landing.lines import MAX_RUN_BYTES, NOT_UTF8, Lines, repeated, too_long
 from wayfare.landing.parquet_pages import Pages
+from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from wayfare.errors import ConfigurationError, ServiceError, ZoneError
 from wayfare.landing.brokers import BrokerQueue, broker_url, is_redis
-from wayfare.landing.messages import Delivery, Event, MessageDecoder, MessageStager, events_of
+from wayfare.landing.messages import BATCH_EVENTS, Delivery, MessageStager, RawEvent, events_of, message_decoder
 from wayfare.landing.redis_lists import RedisQueue
 from wayfare.staging import database
-from wayfare.staging.incoming import MAX_RAW, Landed
+from wayfare.staging.incoming import MAX_LINE, Landed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from threading import Event as Flag
+    from threading import Event
 
+    from wayfare.landing.messages import MessageDecoder
     from wayfare.settings import Settings
 
-_BATCH_EVENTS = 5_000
 _BATCH_BYTES = 32 << 20
 _BATCH_SECONDS = 0.5
 _LONGEST_WAIT = 30.0
@@ -33,7 +34,7 @@ _LONGEST_WAIT = 30.0
 _log = logging.getLogger(__name__)
 
 
-def land_queue(settings: Settings, stop: Flag, *, name: str | None = None) -> Landed:
+def land_queue(settings: Settings, stop: Event, *, name: str | None = None) -> Landed:
     """Land the events of the queue `name` (default: the setting's) until `stop` is set, and say what became of them.
 
     A broker or a database that goes away, or is not migrated yet, is waited for. The batch at hand is finished before
@@ -50,7 +51,7 @@ def land_queue(settings: Settings, stop: Flag, *, name: str | None = None) -> La
     """
     url, database_url, name = broker_url(settings), settings.url("landing"), name or settings.queue_name
     source = RedisQueue if is_redis(url) else BrokerQueue
-    with MessageDecoder(settings) as decode, MessageStager(settings) as stage:
+    with message_decoder(settings) as decode, closing(MessageStager(settings)) as stage:
         lander = _Lander(decode, stage, name, stop)
         while not stop.is_set():
             try:
@@ -68,7 +69,7 @@ def land_queue(settings: Settings, stop: Flag, *, name: str | None = None) -> La
 class _Lander:
     """Batches messages of one queue; what is at hand when a connection breaks, the broker delivers again."""
 
-    def __init__(self, decode: MessageDecoder, stage: MessageStager, name: str, stop: Flag) -> None:
+    def __init__(self, decode: MessageDecoder, stage: MessageStager, name: str, stop: Event) -> None:
         self._decode = decode
         self._stage = stage
         self._name = name
@@ -98,18 +99,18 @@ class _Lander:
     def _filled(self, queue: RedisQueue | BrokerQueue) -> list[Delivery]:
         """Messages: received until a batch is full, its oldest has waited long enough, or we are to stop."""
         batch, size, due = list[Delivery](), 0, 0.0
-        while not self._stop.is_set() and len(batch) < _BATCH_EVENTS and size < _BATCH_BYTES:
+        while not self._stop.is_set() and len(batch) < BATCH_EVENTS and size < _BATCH_BYTES:
             left = due - time.monotonic() if batch else _BATCH_SECONDS
             if left <= 0:
                 break
-            deliveries = queue.receive(left, _BATCH_EVENTS - len(batch))
+            deliveries = queue.receive(left, BATCH_EVENTS - len(batch))
             if not batch:
                 due = time.monotonic() + _BATCH_SECONDS
             batch += deliveries
             size += sum(len(delivery.body) for delivery in deliveries)
         return batch
 
-    def _staged(self, events: list[Event]) -> bool:
+    def _staged(self, events: list[RawEvent]) -> bool:
         """Whether the events came to be staged before we were told to stop."""
         incoming = self._decode(events, f"queue:{self._name}")
         while True:
@@ -123,15 +124,15 @@ class _Lander:
                 return True
 
 
-def _slices(batch: list[Delivery], refused: set[int]) -> Iterator[list[Event]]:
+def _slices(batch: list[Delivery], refused: set[int]) -> Iterator[list[RawEvent]]:
     """The events of a batch's messages, so many at a time; `refused` gains places of messages not to be kept whole."""
-    events = list[Event]()
+    events = list[RawEvent]()
     for i, delivery in enumerate(batch):
         for event in events_of(delivery.body, delivery.content_type):
-            if len(event.raw) > MAX_RAW:
+            if len(event.raw) > MAX_LINE:
                 refused.add(i)
             events.append(event)
-            if len(events) == _BATCH_EVENTS:
+            if len(events) == BATCH_EVENTS:
                 yield events
                 events = []
     if events:

@@ -20,12 +20,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from wayfare.errors import ServiceError
+from wayfare.landing.brokers import ANSWER_SECONDS
 from wayfare.landing.messages import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_ANSWER_SECONDS = 10
 _POLL_SECONDS = 0.05
 _RECOVERY_SECONDS = 2.0
 _TAKE_MESSAGES = 500
@@ -55,6 +55,8 @@ return redis.call('SREM', KEYS[1], ARGV[1])
 
 
 class _Properties(TypedDict):
+    """Required, though nobody reads them: without them an event of somebody's own would be taken for an envelope."""
+
     delivery_tag: str
     delivery_info: dict[str, Any]
     body_encoding: NotRequired[str]
@@ -76,7 +78,7 @@ class RedisQueue:
         self._owner = f"wayfare-{uuid.uuid4().hex}".encode()
         self._client = redis.Redis.from_url(
             url, client_name=self._owner.decode(), retry=Retry(NoBackoff(), 0), protocol=2,
-            socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS,
+            socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS,
         )  # fmt: skip
         self._take = self._client.register_script(_TAKE)
         self._let_go = self._client.register_script(_LET_GO)
@@ -146,7 +148,7 @@ class RedisQueue:
 
 
 def _delivery(item: bytes) -> Delivery:
-    """The body of a message of kombu's, or all of what is none."""
+    """The body of a message of kombu's, or all of what is not one."""
     try:
         envelope = msgspec.json.decode(item, type=_Envelope)
         body = envelope["body"].encode("utf-8", "surrogatepass")

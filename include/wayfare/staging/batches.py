@@ -81,13 +81,17 @@ class Stager:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
         self._connection.close()
 
-    def stage(self, incoming: Incoming, *, replayed: bool = False) -> Landed:
+    def stage(self, incoming: Incoming, *, replayed: bool = False) -> Staged:
         """Stage what is new, all of it or nothing, and say what became of the rest.
 
-        Where nothing is new nothing is written: landing the same again makes no batch. With `replayed`, `lines` are
-        ids of rejections: those staged now are marked as resolved, the others keep their new reason.
+        Where nothing is new nothing is written: landing the same input again makes no batch. With `replayed`, `lines`
+        are ids of rejections: those staged now are marked as resolved, the others keep their new reason.
 
         Raises
         ------
@@ -98,10 +102,6 @@ class Stager:
         ServiceError
             PostgreSQL gave up; nothing of this batch is staged.
         """
-        return self.stage_each(incoming, replayed=replayed).landed
-
-    def stage_each(self, incoming: Incoming, *, replayed: bool = False) -> Staged:
-        """The same as `stage`, told line by line."""
         try:
             try:
                 return self._attempt(incoming, replayed=replayed)
@@ -115,14 +115,17 @@ class Stager:
             if isinstance(error, psycopg2.ProgrammingError):
                 raise ConfigurationError(f"{NOT_MIGRATED}: {error}") from error
             if isinstance(error, (psycopg2.DataError, psycopg2.IntegrityError)):
-                told = f"PostgreSQL does not take what was read of {incoming.source}, and nothing of it is staged"
-                raise DataError(f"{told}: {error}") from error
-            raise ServiceError(f"landing stopped; land the same again to go on, nothing doubles: {error}") from error
+                raise DataError(
+                    f"PostgreSQL rejects a batch of {incoming.source}; nothing of it is staged: {error}"
+                ) from error
+            raise ServiceError(
+                f"landing stopped: {error}; land the same input again to continue, nothing is duplicated"
+            ) from error
 
     def _attempt(self, incoming: Incoming, *, replayed: bool) -> Staged:
         with self._connection.cursor() as cursor:
             batch = _Batch(cursor, incoming, self._seal, meets_known=self._meets_known)
-            staged = batch.stage(replayed=replayed)
+            staged = batch.run(replayed=replayed)
         self._connection.commit()
         self._meets_known = batch.meets_known
         return staged
@@ -142,7 +145,7 @@ class _Batch:
         for statement in _TEMPORARY:
             cursor.execute(statement)
 
-    def stage(self, *, replayed: bool) -> Staged:
+    def run(self, *, replayed: bool) -> Staged:
         incoming = self._incoming
         again = self._claim()
         fresh = [(contract, new) for contract, table in incoming.events if len(new := _without(table, again))]
@@ -199,8 +202,9 @@ class _Batch:
             for ordinal, raw_id in zip(here["ordinal"].to_pylist(), here["event_id"].to_pylist(), strict=True):
                 event_id = str(uuid.UUID(bytes=raw_id))
                 message = (
-                    f"event_id {event_id} is known with other content, which is never overwritten; "
-                    "mend it under another event_id, and change an item by a cancellation and a new booking event"
+                    f"event_id {event_id} is already staged with different content, and staged events are never "
+                    "overwritten; send the corrected event under a new event_id, or change a sold item by a "
+                    "cancellation and a new booking"
                 )
                 yield Rejection(ordinal, CONFLICT, message, "event_id", contract.type, event_id)
 

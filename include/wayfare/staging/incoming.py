@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from wayfare.contracts import EventType
 
-MAX_RAW = 1 << 20
-"""Bytes kept of a refused line; no longer line can be an event."""
+MAX_LINE = 1 << 20
+"""Bytes of a line, the most that an event may have; of a longer one so many are kept."""
 
 CONFLICT = "conflict"
 """Reason of a rejection whose event_id is staged with other content."""

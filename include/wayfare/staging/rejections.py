@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from wayfare.staging import bulk
-from wayfare.staging.incoming import MAX_RAW
+from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
     from wayfare.staging.incoming import Incoming, Rejection
@@ -87,13 +87,13 @@ def _why(incoming: Incoming, rejections: list[Rejection]) -> pa.Table:
 
 
 def _kept(incoming: Incoming, rejections: list[Rejection], seal: Seal | None) -> pa.Table:
-    """The same with their raw bytes (no line ending, at most `MAX_RAW`), sealed where there is a seal, and a digest.
+    """The same with their raw bytes (no line ending, at most `MAX_LINE`), sealed where there is a seal, and a digest.
 
     The digest is of all that tells how a line is read: of its format and header too, where it has a header.
     """
     table = _why(incoming, rejections)
     lines = incoming.raw.take(_ordinals(rejections)).to_pylist()
-    raws = [raw.removesuffix(b"\n").removesuffix(b"\r")[:MAX_RAW] for raw in lines]
+    raws = [raw.removesuffix(b"\n").removesuffix(b"\r")[:MAX_LINE] for raw in lines]
     read_as = b"" if incoming.header is None else f"{incoming.format}\0{incoming.header}\0".encode()
     known_by = [read_as + raw for raw in raws]
     if seal:

@@ -253,6 +253,6 @@ def test_a_file_without_the_mapped_columns_is_refused_whole(settings: Settings, 
         DeclarationError, match=r"other\.csv: .*shop\.toml: .*no column or value is called 'id'"
     ) as told:
         import_files(settings, str(mapping), [str(sound), str(data)])
-    assert told.value.__notes__ == ["1 events before that are staged; the same again goes on after them"]
+    assert told.value.__notes__ == ["1 events before that are staged; landing the same input again continues there"]
     with pytest.raises(DataError, match="no such file"):
         import_files(settings, str(mapping), [str(tmp_path / "missing.csv")])
