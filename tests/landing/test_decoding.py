@@ -342,7 +342,7 @@ def test_of_a_name_written_twice_within_the_event_is_told(decode: Decoder) -> No
     text = json.dumps(event("travel", 3, guests=0)).replace("0}", guests + "}")
     (rejection,) = decode(lines(text)).rejections
     assert (rejection.event_type, rejection.event_id) == ("travel", str(uuid.uuid5(uuid.NAMESPACE_OID, "travel3")))
-    assert rejection.message == '"zoe@example.com" is written more than once; which is meant?'
+    assert rejection.message == '"zoe@example.com" is written more than once; keep one'
 
 
 def test_the_last_of_many_names_written_twice_is_found_at_once() -> None:

@@ -4,8 +4,7 @@ Belongs here: fields, semantic rules, reference data, and what is derived from a
 JSON Schema, decoder). Does not: anything that reads a file, a database or a setting.
 """
 
-from wayfare.contracts.events import EVENT_TYPES
+from wayfare.contracts.events import EVENT_TYPES, json_schema
 from wayfare.contracts.model import EventType, Field, Kind, Rule
-from wayfare.contracts.schemas import json_schema
 
 __all__ = ["EVENT_TYPES", "EventType", "Field", "Kind", "Rule", "json_schema"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from wayfare.contracts.model import EventType, Field, Kind, Rule
+from typing import Any
+
+from wayfare.contracts.model import JSON_SCHEMA, EventType, Field, Kind, Rule
+from wayfare.errors import DeclarationError, nearest
 
 PRODUCTS = ("flight", "hotel", "car", "package")
 CATEGORIES = ("baggage", "meal", "seat", "car", "insurance", "lounge", "transfer", "activity", "other")
@@ -59,6 +62,12 @@ _ENVELOPE_RULES = (
         "is not an ISO 3166-1 alpha-2 country",
     ),
 )
+_TRIP_ORDER = Rule(
+    "ends_before_start",
+    "end_on",
+    "CASE WHEN product IN ('hotel', 'car') THEN end_on > start_on ELSE end_on >= start_on END",
+    "is before start_on, or equal to it for a hotel or car, which need at least one night or day",
+)
 _KNOWN_CURRENCY = Rule(
     "unknown_currency",
     "currency",
@@ -82,15 +91,6 @@ def _place(field: str) -> Rule:
         field,
         f"{field} IN (SELECT place FROM reference_place)",  # noqa: S608 - names from this file
         "is not an IATA airport or city code in the reference table",
-    )
-
-
-def _trip_order(product: str) -> Rule:
-    return Rule(
-        "ends_before_start",
-        "end_on",
-        f"CASE WHEN {product} IN ('hotel', 'car') THEN end_on > start_on ELSE end_on >= start_on END",
-        "is not after start_on (hotel and car need at least one night or day)",
     )
 
 
@@ -119,12 +119,12 @@ SEARCH = _event(
         _place("origin"),
         _KNOWN_CURRENCY,
         _priced("min_price"),
-        _trip_order("product"),
+        _TRIP_ORDER,
         Rule(
             "nobody_travels",
             "adults",
             "greatest(adults, children, infants) >= 1",
-            "with children and infants come to nobody; a search is for at least one traveler",
+            "and children and infants add up to no traveler; a search is for at least one",
         ),
         Rule("infants_exceed_adults", "infants", "infants <= adults", "are more than the adults who carry them"),
     ),
@@ -186,13 +186,13 @@ BOOKING = _event(
         _place("destination"),
         _place("origin"),
         _KNOWN_CURRENCY,
-        _trip_order("product"),
+        _TRIP_ORDER,
         Rule("no_units", "units", "units >= 1", "is 0; a sold item has at least one unit"),
         Rule(
             "starts_before_booking",
             "start_on",
             "start_on >= event_on - 1",
-            "is before the day of the booking by more than a day of time zones",
+            "is more than a day before the booking (one day is allowed for time zones)",
         ),
     ),
 )
@@ -277,3 +277,20 @@ EVENT_TYPES: dict[str, EventType] = {
     e.name: e for e in (SEARCH, VIEW, OFFER, BOOKING, PURCHASE, CANCELLATION, REFUND, TRAVEL, INVENTORY)
 }
 """Every event type at each of its major versions, by name."""
+
+
+def json_schema(name: str | None = None) -> dict[str, Any]:
+    """JSON Schema of one event type, or one that an event of any type fits; see `EventType.json_schema`.
+
+    Raises
+    ------
+    DeclarationError
+        There is no event type of that name; says which is near.
+    """
+    if name is None:
+        definitions = {n: e.json_schema() for n, e in EVENT_TYPES.items()}
+        choices = [{"$ref": f"#/$defs/{n}"} for n in definitions]
+        return {"$schema": JSON_SCHEMA, "title": "event", "oneOf": choices, "$defs": definitions}
+    if name not in EVENT_TYPES:
+        raise DeclarationError(f"there is no event type {name!r}{nearest(name, EVENT_TYPES)}")
+    return EVENT_TYPES[name].json_schema()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 MAX_ID = 200
 MAX_TEXT = 2_000
+MAX_COUNT = 2**31 - 1
+MAX_MONEY = 2**53
 
 
 class Kind(enum.Enum):
@@ -54,22 +56,20 @@ def arrow_type(kind: Kind) -> pa.DataType:
     return types.get(kind, pa.string())
 
 
+CODES = {Kind.CURRENCY: "[A-Z]{3}", Kind.COUNTRY: "[A-Z]{2}", Kind.PLACE: "[A-Z]{3}"}
+"""Patterns of the codes."""
+
 _PYTHON: dict[Kind, Any] = {
     Kind.UUID: uuid.UUID,
     Kind.ID: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)],
     Kind.TEXT: Annotated[str, msgspec.Meta(max_length=MAX_TEXT)],
     Kind.INSTANT: Annotated[dt.datetime, msgspec.Meta(tz=True)],
     Kind.DATE: dt.date,
-    Kind.COUNT: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)],
-    Kind.MONEY: Annotated[int, msgspec.Meta(ge=0, le=2**53)],
-    Kind.CURRENCY: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")],
-    Kind.COUNTRY: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")],
-    Kind.PLACE: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")],
     Kind.FLAG: bool,
+    **{kind: Annotated[str, msgspec.Meta(pattern=f"^{code}$")] for kind, code in CODES.items()},
 }
 _Struct = type[msgspec.Struct]
 _WORD = re.compile("(?!(true|false|null|nan|inf)$)[a-z_]+")
-_SIGNED_MONEY = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,21 @@ class Field:
         return pa.field(self.name, arrow_type(self.kind), nullable=not self.required)
 
     @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the greatest that a count or an amount may be."""
+        most = MAX_COUNT if self.kind is Kind.COUNT else MAX_MONEY
+        return -most if self.signed else 0, most
+
+    @property
     def python(self) -> Any:
         """The annotation msgspec decodes the field by."""
         if self.kind is Kind.CHOICE:
             base: Any = Literal[self.choices]
+        elif self.kind in {Kind.COUNT, Kind.MONEY}:
+            least, most = self.bounds
+            base = Annotated[int, msgspec.Meta(ge=least, le=most)]
         else:
-            base = _SIGNED_MONEY if self.signed else _PYTHON[self.kind]
+            base = _PYTHON[self.kind]
         documented = Annotated[base, msgspec.Meta(description=self.doc)]
         return documented if self.required or self.default is not None else documented | None
 
@@ -109,7 +118,7 @@ class Field:
 class Rule:
     """A rule between fields of one event; `holds` is DuckDB SQL over them, and NULL counts as holding.
 
-    `says` completes the sentence "<field> ..." for whoever must mend the event.
+    `says` completes the sentence "<field> ..." for whoever must correct the event.
     """
 
     code: str

@@ -12,7 +12,7 @@ import msgspec
 import pyarrow as pa
 
 from wayfare.contracts import EventType, Field, Kind
-from wayfare.contracts.model import MAX_ID, MAX_TEXT
+from wayfare.contracts.model import MAX_COUNT, MAX_ID, MAX_TEXT
 from wayfare.errors import nearest
 from wayfare.landing.lines import Fault, repeated
 
@@ -29,24 +29,29 @@ _WANTED = {
     Kind.TEXT: f"text of at most {MAX_TEXT:,} characters",
     Kind.INSTANT: "an RFC 3339 instant with its offset, like 2026-03-29T08:15:00.250Z",
     Kind.DATE: "a date like 2026-03-29",
-    Kind.COUNT: "a whole number from 0 to 2147483647",
+    Kind.COUNT: f"a whole number from 0 to {MAX_COUNT}",
     Kind.MONEY: "a whole number of minor units (cents) from 0 to 2^53",
     Kind.CURRENCY: "a currency code of three capital letters, like EUR",
     Kind.COUNTRY: "a country code of two capital letters, like PT",
     Kind.PLACE: "an IATA code of three capital letters, like LIS",
     Kind.FLAG: "true or false",
 }
+_WANTED_SIGNED = "a whole number of minor units (cents) from -2^53 to 2^53"
 _UNFIT = (msgspec.ValidationError, UnicodeEncodeError)
-"""What msgspec says of a value that is not the field's; the latter of half a surrogate pair that is no text to be."""
+"""What msgspec raises for a value that does not fit its field; the second for half of a surrogate pair."""
 
 
 class Refused(Exception):  # noqa: N818  # it is an answer about one line, no error of the program
-    """One line is no event."""
+    """One line is not an event."""
 
     def __init__(self, fault: Fault, event: object = None) -> None:
         super().__init__(fault.message)
         self.fault = fault
         self.event = event
+
+
+def _refused(reason: str, message: str, field: str | None = None) -> Refused:
+    return Refused(Fault(reason, message, field))
 
 
 class CarefulDecoder:
@@ -63,14 +68,12 @@ class CarefulDecoder:
         Raises
         ------
         Refused
-            The line is no event; says why.
+            The line is not an event; says why.
         """
         event, twice = _parse(text)
         if not isinstance(event, dict):
-            raise Refused(
-                Fault(
-                    "not_an_object", "the line is JSON but no object; an event is one object, and each line one event"
-                )
+            raise _refused(
+                "not_an_object", "the line is JSON but not an object; an event is one object, and each line one event"
             )
         if twice is not None:
             raise Refused(self._duplicate(twice), event)
@@ -82,7 +85,7 @@ class CarefulDecoder:
 
     def _duplicate(self, name: str) -> Fault:
         """The fault of a name that is written twice; one that no contract knows may be a value, like a customer's."""
-        says = "is written more than once; which is meant?"
+        says = "is written more than once; keep one"
         if name in self._fields:
             return Fault("duplicate_key", f"{name} {says}", name)
         return Fault("duplicate_key", f"{_shown(name)} {says}", plain=f"a field that no contract knows {says}")
@@ -90,16 +93,16 @@ class CarefulDecoder:
     def _contract(self, event: dict[str, Any]) -> EventType:
         name, version = event.get("event_type"), event.get("schema_version")
         if name is None:
-            raise Refused(Fault("missing_field", "event_type is missing", "event_type"))
+            raise _refused("missing_field", "event_type is missing", "event_type")
         if name not in self._names:
             raise Refused(about("event_type", name, "unknown_type", f"is unknown{nearest(name, self._names)}"))
         if version is None:
-            raise Refused(Fault("missing_field", "schema_version is missing; write 1-0-0", "schema_version"))
+            raise _refused("missing_field", "schema_version is missing; write 1-0-0", "schema_version")
         major = _VERSION.fullmatch(version) if isinstance(version, str) else None
         contract = self._contracts.get((name, major.group(1))) if major else None
         if contract is None:
             known = ", ".join(c.version for (n, _), c in self._contracts.items() if n == name)
-            says = f"is no version of {name} that landing knows; it knows {known}"
+            says = f"is not a version of {name} that landing knows; it knows {known}"
             raise Refused(about("schema_version", version, "unknown_version", says))
         return contract
 
@@ -142,16 +145,16 @@ def _parse(text: str) -> tuple[object, str | None]:
             text, object_pairs_hook=made, parse_constant=_no_constant, parse_float=Decimal, parse_int=_integer
         )
     except json.JSONDecodeError as error:
-        raise Refused(Fault("bad_json", f"the line is not JSON at character {error.pos + 1}: {error.msg}")) from None
+        raise _refused("bad_json", f"the line is not JSON at character {error.pos + 1}: {error.msg}") from None
     except InvalidOperation:
-        raise Refused(Fault("bad_json", "the line holds a number too large to keep")) from None
+        raise _refused("bad_json", "the line holds a number too large to keep") from None
     except RecursionError:
-        raise Refused(Fault("bad_json", "the line is nested too deeply")) from None
+        raise _refused("bad_json", "the line is nested too deeply") from None
     return event, twice[0] if twice else None
 
 
 def _no_constant(name: str) -> object:
-    raise Refused(Fault("bad_json", f"the line holds {name}, which is not JSON"))
+    raise _refused("bad_json", f"the line holds {name}, which is not JSON")
 
 
 def _integer(digits: str) -> int | Decimal:
@@ -189,9 +192,7 @@ def _field_fault(contract: EventType, known: dict[str, Any]) -> Fault | None:
 
 
 def _bad(field: Field, value: object) -> Fault:
-    wanted = "one of " + ", ".join(field.choices) if field.choices else _WANTED[field.kind]
-    if field.signed:
-        wanted = wanted.replace("from 0", "from -2^53")
+    wanted = _WANTED_SIGNED if field.signed else _WANTED.get(field.kind) or "one of " + ", ".join(field.choices)
     return about(field.name, value, f"bad_{field.kind.value}", f"is not {wanted}")
 
 
@@ -200,7 +201,7 @@ def _stored(field: Field, value: Any) -> Any:
     if isinstance(value, str):
         if "\0" in value:
             message = f"{field.name} holds a NUL character, which cannot be stored; leave it out"
-            raise Refused(Fault("nul_character", message, field.name))
+            raise _refused("nul_character", message, field.name)
         if not value.isascii():
             _checked_unicode(field.name, value)
     elif field.kind is Kind.UUID and value is not None:
@@ -217,8 +218,9 @@ def _checked_unicode(name: str, value: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        message = f"{name} holds half of a surrogate pair, which is no character"
-        raise Refused(Fault("bad_unicode", message, name)) from None
+        raise _refused(
+            "bad_unicode", f"{name} holds half of a surrogate pair, which is not a character", name
+        ) from None
 
 
 def _extra(unknown: dict[str, Any]) -> str | None:
@@ -228,8 +230,8 @@ def _extra(unknown: dict[str, Any]) -> str | None:
     try:
         text = CANONICAL.encode(unknown)
     except UnicodeEncodeError:
-        message = "a field the contract does not know holds half of a surrogate pair, which is no character"
-        raise Refused(Fault("bad_unicode", message)) from None
+        message = "a field the contract does not know holds half of a surrogate pair, which is not a character"
+        raise _refused("bad_unicode", message) from None
     if _NUL_ESCAPE.search(text):
-        raise Refused(Fault("nul_character", "a field the contract does not know holds a NUL character; leave it out"))
+        raise _refused("nul_character", "a field the contract does not know holds a NUL character; leave it out")
     return text.decode()

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from wayfare import duck
 from wayfare.contracts import Field, Kind
-from wayfare.contracts.model import MAX_ID, MAX_TEXT
+from wayfare.contracts.model import CODES, MAX_ID, MAX_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,6 @@ _DATE = "[12][0-9]{3}-[0-9]{2}-[0-9]{2}"
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
 _INSTANT = rf"^20[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}T{_CLOCK}:[0-5][0-9](\.[0-9]{{1,6}})?(Z|[+-]{_CLOCK})$"
 _TO_SECOND = len("2026-03-01T10:00:00Z")
-_CODES = {Kind.CURRENCY: "[A-Z]{3}", Kind.PLACE: "[A-Z]{3}", Kind.COUNTRY: "[A-Z]{2}"}
 
 _NUL = r"\u0000"
 _NO_UUID = "?" * 36
@@ -119,7 +118,7 @@ def matching(pattern: str, texts: pa.Array) -> pa.Array:
 
 
 def _code(field: Field, texts: pa.Array) -> pa.Array:
-    return matching(_CODES.get(field.kind) or "|".join(map(re.escape, field.choices)), texts)
+    return matching(CODES.get(field.kind) or "|".join(map(re.escape, field.choices)), texts)
 
 
 def _date(_: Field, texts: pa.Array) -> pa.Array:
@@ -138,7 +137,7 @@ def _day(text: str) -> dt.date | None:
 def _instant(field: Field, texts: pa.Array) -> pa.Array:
     kind = pa.timestamp("us", "UTC")
     if _in_common_form(texts):
-        with contextlib.suppress(pa.ArrowInvalid):  # one of them is no instant: see which
+        with contextlib.suppress(pa.ArrowInvalid):  # one of them is not an instant: see which
             return texts.cast(kind)
     days = _date(field, pc.utf8_slice_codeunits(texts, 0, 10)).is_valid()
     return pc.if_else(pc.and_(pc.match_substring_regex(texts, _INSTANT), days), texts, None).cast(kind)
@@ -163,9 +162,7 @@ def _number(field: Field, written: pa.Array) -> pa.Array:
     except pa.ArrowInvalid:
         whole = pc.match_substring_regex(written, "^-?[0-9]{1,18}$")
         values = pc.if_else(whole, written, None).cast(pa.int64())
-    least = -(2**53) if field.signed else 0
-    most = 2**31 - 1 if field.kind is Kind.COUNT else 2**53
-    return _within(values, values, least, most).cast(field.arrow.type)
+    return _within(values, values, *field.bounds).cast(field.arrow.type)
 
 
 def _flag(_: Field, written: pa.Array) -> pa.Array:
