@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 metadata = MetaData()
 
+_SOURCE = "Where it came from: a path, stdin, queue:NAME, http:PRODUCER or replay."
 _NAME_OF_TYPE = "Event type; from its second major version on with that, like travel_v2."
 
 _SQL: dict[Kind, TypeEngine[Any]] = {
@@ -89,8 +90,13 @@ rejection = Table(
     metadata,
     Column("rejection_id", BigInteger, Identity(), primary_key=True),
     Column("batch_id", BigInteger, nullable=False, comment="The batch that refused it."),
-    Column("source", Text, nullable=False, comment="File, queue or address it came from."),
-    Column("format", Text, nullable=False, comment="How `raw` is to be read: jsonl, csv or parquet."),
+    Column("source", Text, nullable=False, comment=_SOURCE),
+    Column(
+        "format",
+        Text,
+        nullable=False,
+        comment="How `raw` is to be read: jsonl, csv, parquet (a row as JSON) or mapping:NAME.",
+    ),
     Column("line", BigInteger, nullable=False, comment="Line or row in the source, from 1."),
     Column("event_type", Text, comment="Event type, where it could be read."),
     Column("event_id", Text, comment="Event id, where it could be read."),
@@ -100,7 +106,7 @@ rejection = Table(
     Column(
         "raw", LargeBinary, nullable=False, comment="The line as it came, byte for byte; with its header where sealed."
     ),
-    Column("header", Text, comment="For CSV: the header line that names the fields of `raw`."),
+    Column("header", Text, comment="The line that names the cells of `raw`, where its format has one."),
     Column(
         "raw_digest",
         Uuid,
@@ -125,7 +131,7 @@ batch = Table(
     metadata,
     Column("batch_id", BigInteger, primary_key=True, autoincrement=False, comment="In commit order, without gaps."),
     _instant("landed_at"),
-    Column("source", Text, nullable=False, comment="File, queue or address it came from."),
+    Column("source", Text, nullable=False, comment=_SOURCE),
     Column("landed", BigInteger, nullable=False, comment="Events staged."),
     Column("duplicates", BigInteger, nullable=False, comment="Events that were staged before with the same content."),
     Column("conflicts", BigInteger, nullable=False, comment="Events whose event_id is staged with other content."),
