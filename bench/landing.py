@@ -112,7 +112,7 @@ def _as_arrow(settings: Settings, file: Path) -> int:
             contract: writers.enter_context(pa.ipc.new_file(_arrow(file, contract), contract.staged_schema))
             for contract in EVENT_TYPES.values()
         }
-        for lines in sources.read(str(file), None, settings.landing_rows, lambda _: None):
+        for lines in sources.read(str(file), None, settings.landing_rows):
             incoming = decode(lines)
             for contract, table in incoming.events:
                 stamps = {"landed_at": incoming.landed_at, "batch_id": 1}

@@ -1,7 +1,7 @@
 """The exceptions Wayfare raises on purpose, and how their messages help with a wrong name.
 
 Each message is for the person who must act: what is wrong, where (file, line, field, event_id) and what to do.
-The split that matters to a caller is between `DataError`, which a retry cannot mend, and `ServiceError`, which it can.
+What matters to a caller: `ServiceError` may pass, so it is retried; every other kind gives the same answer again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LISTED = 100
+"""Names listed in a message."""
+
 _COMPARED = 100
+"""Characters of a name that is compared with others; a longer one is not."""
 
 
 class WayfareError(Exception):
@@ -47,7 +50,7 @@ class ServiceError(WayfareError):
 def nearest(name: object, known: Iterable[str]) -> str:
     """The end of a message about a wrong name: the one that was meant, or those there are, of many the first.
 
-    What is no text, or long, is compared with nothing: it comes from events, too, and comparing takes its time.
+    What is not text, or long, is compared with nothing: it comes from events, too, and comparing takes its time.
 
     >>> nearest("bookng", ["booking", "search"]), nearest("?", ["booking", "search"])
     ("; did you mean 'booking'?", '; known: booking, search')

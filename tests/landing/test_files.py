@@ -142,11 +142,19 @@ def test_an_event_is_known_however_it_is_written(settings: Settings, tmp_path: P
     assert land(settings, [write(tmp_path / "c.jsonl", fresh)]) == Landed(3, 1, 1, 1)
 
 
-@pytest.mark.parametrize("names", [[*range(60_000), 59_999], [*range(60_000), ""]])
-def test_a_header_of_many_names_is_checked_at_once(settings: Settings, tmp_path: Path, names: list[Any]) -> None:
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ([*range(60_000), 59_999], "the header names '59999' 2 times; write each field once"),
+        ([*range(60_000), ""], "column 60001 of the header has no name; name every column"),
+    ],
+)
+def test_a_header_of_many_names_is_checked_at_once(
+    settings: Settings, tmp_path: Path, names: list[Any], told: str
+) -> None:
     (tmp_path / "a.csv").write_text(",".join(map(str, names)), "utf-8")
     started = time.monotonic()
-    with pytest.raises(DataError, match=r"names '(59999' 2|' 1) times"):
+    with pytest.raises(DataError, match=f"a.csv:1: {told}"):
         land(settings, [str(tmp_path / "a.csv")])
     assert time.monotonic() - started < 10
 
@@ -156,7 +164,7 @@ def test_a_missing_file_stops_before_anything_lands(
 ) -> None:
     good = write(tmp_path / "a.jsonl", EVENTS)
     monkeypatch.setattr(sys, "stdin", None)
-    missing = {str(tmp_path / "b.jsonl"): "no such file", str(tmp_path): "is no file", "/dev/null": "is no file"}
+    missing = {str(tmp_path / "b.jsonl"): "no such file", str(tmp_path): "is not a file", "/dev/null": "is not a file"}
     for source, told in {**missing, "-": "standard input is closed"}.items():
         with pytest.raises(DataError, match=f"^{source}:? {told}"):
             land(settings, [good, source])
@@ -184,7 +192,7 @@ def test_a_file_packed_in_parts_is_read_to_its_end_or_refused(settings: Settings
     for size in range(1, len(second)):
         path.write_bytes(first + second[:size])
         with pytest.raises(DataError, match=r"a\.jsonl"):
-            list(sources.read(str(path), None, 100, lambda _: None))
+            list(sources.read(str(path), None, 100))
     path.write_bytes(first + second)
     assert land(settings, [str(path)]) == Landed(read=2, landed=2)
 
@@ -193,7 +201,7 @@ def test_a_file_of_pzstd_is_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.zst"
     packed = zstandard.compress(b"{}\n")
     path.write_bytes((b"\x50\x2a\x4d\x18\x04\0\0\0" + len(packed).to_bytes(4, "little") + packed) * 2)
-    (lines,) = sources.read(str(path), None, 100, lambda _: None)
+    (lines,) = sources.read(str(path), None, 100)
     assert lines.table["raw"].to_pylist() == [b"{}\n"] * 2
 
 
@@ -202,7 +210,7 @@ def test_no_room_to_unpack_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: 
     pq.write_table(pa.table({"event_type": ["search"]}), path)
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("w+b"))  # noqa: SIM115  # read closes it
     with pytest.raises(ServiceError, match=f"no room left in {tmp_path} to unpack it to"):
-        list(sources.read(str(path), None, 100, lambda _: None, spill=tmp_path))
+        list(sources.read(str(path), None, 100, spill=tmp_path))
 
 
 def test_both_ways_to_type_lines_end_in_one_batch(

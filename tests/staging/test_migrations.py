@@ -294,7 +294,7 @@ def test_a_reader_who_stays_does_not_hold_up_the_others(empty: Settings, monkeyp
     monkeypatch.setattr(locks, "LOCK_TIMEOUT", "100ms")
     with psycopg.connect(empty.url("owner"), application_name="report") as reader:
         reader.execute("SELECT * FROM staging.rejection")
-        told = rf"in use for 100ms, by pid {reader.info.backend_pid} \(account \w+, application report, since 2.*\);"
+        told = rf"in use for 100ms by pid {reader.info.backend_pid} \(account \w+, application report, since 2.*\);"
         with pytest.raises(ServiceError, match=told):
             database.migrate(empty)
         assert query(empty, "SELECT count(*) FROM staging.rejection") == [(0,)]
@@ -315,7 +315,7 @@ def test_migrating_and_a_transaction_that_wait_for_each_other_end_with_a_sentenc
             waiting.until(lambda: query(empty, blocked) == [(1,)])
             reporting = pool.submit(report.execute, "SELECT * FROM staging.identity")
             waiting.until(lambda: query(empty, blocked) == [(2,)])
-        with pytest.raises(ServiceError, match=r"nothing is migrated: .* waited for each other; migrate again"):
+        with pytest.raises(ServiceError, match=r"nothing was migrated: .* waited for each other; migrate again"):
             migrating.result()
         assert reporting.result().fetchall() == []
     assert _revision(empty) == "0002"

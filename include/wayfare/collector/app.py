@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 BUDGET = 64 << 20
-"""Bytes of all requests in flight; of one producer's half of it."""
+"""Bytes of all requests in flight; one producer may hold half."""
 
 _REFRESH_SECONDS = 2.0
 _BODY_SECONDS = 30.0
@@ -84,7 +84,7 @@ class _Collector:
     buckets: dict[str, Bucket] = field(default_factory=dict)
 
     async def refresh(self) -> None:
-        """Learn again and again who may send; while the database does not tell, the last answer stands."""
+        """Learn again and again who may send; while the database does not answer, the last answer stands."""
         while True:
             try:
                 self.producers = await asyncio.to_thread(producers.listed, self.settings)
@@ -101,7 +101,7 @@ class _Collector:
             The request is not looked at.
         """
         if self.producers is None:
-            raise Refusal(503, "unavailable", "who may send is not known yet; send the same again", 5)
+            raise Refusal(503, "unavailable", "the producers are not loaded yet; send the request again", 5)
         producer = producers.holder(self.producers, token) if token else None
         if producer is None:
             raise Refusal(401, "bad_token", "send the token of `wayfare producer add` as `Authorization: Bearer TOKEN`")
@@ -117,7 +117,7 @@ class _Collector:
             except TimeoutError:
                 raise Refusal(408, "too_slow", f"the body took more than {_BODY_SECONDS:.0f} s") from None
             except ClientDisconnect:
-                raise Refusal(400, "cut_short", "the connection ended within the body") from None
+                raise Refusal(400, "cut_short", "the connection closed before the body was complete") from None
             events = await self.batcher.split(body, content_type, MAX_EVENTS + 1)
             bucket.spend(len(events))
             if not events:
@@ -136,7 +136,7 @@ class _Collector:
         try:
             return await self.batcher.submit(producer, events)
         except WayfareError as error:
-            message = "the events could not be made durable; send the same again, nothing doubles"
+            message = "the events could not be stored durably; send the request again, nothing is duplicated"
             raise Refusal(503, "unavailable", message, 5) from error
 
 
@@ -159,7 +159,7 @@ def application(settings: Settings) -> FastAPI:
     async def events(
         request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
     ) -> Response:
-        """Send one event, an array of events, or one event per line; the same again changes nothing."""
+        """Send one event, an array of events, or one event per line; sending the same again changes nothing."""
         try:
             token = credentials.credentials if credentials else None
             response = _answer(metrics, *await collector.collect(request, token))
@@ -170,7 +170,7 @@ def application(settings: Settings) -> FastAPI:
 
     @app.get("/health", responses={503: {"description": "What makes events durable is away."}})
     async def health() -> Response:
-        """Whether events can be made durable now: by the queue where there is one, else by the database."""
+        """Whether events can be made durable now: by the queue where there is one, otherwise by the database."""
         found = await _health(settings)
         well = found["queue" if settings.queue_url else "database"] == "ok"
         return Response(msgspec.json.encode(found), 200 if well else 503, media_type=_JSON)
@@ -222,7 +222,7 @@ def _ask_queue(settings: Settings) -> None:
 
 
 def _documented() -> dict[str, Any]:
-    """What OpenAPI tells of `POST /v1/events`: bodies by the contracts, and every answer."""
+    """What OpenAPI says of `POST /v1/events`: bodies by the contracts, and every answer."""
     schemas = [e.json_schema() for e in EVENT_TYPES.values()]
     one = {"oneOf": schemas}
     content = {_JSON: {"schema": {"oneOf": [*schemas, {"type": "array", "items": one, "maxItems": MAX_EVENTS}]}}}

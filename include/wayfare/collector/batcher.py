@@ -38,7 +38,7 @@ class _Job:
 class Batcher:
     """Batches of one producer each, in the order in which their first request came; an async context manager.
 
-    `observe` is told the events and the seconds of each batch.
+    `observe` is called with the events and the seconds of each batch.
     """
 
     def __init__(self, settings: Settings, observe: Callable[[int, float], None]) -> None:

@@ -41,7 +41,7 @@ class Refusal(Exception):  # noqa: N818  # it is an answer to a request, no erro
 
 
 class Budget:
-    """Bytes of all requests' bodies that are held at a time, of one producer's half as many at most.
+    """Bytes of request bodies held at a time: `total` for all producers, half of it for one.
 
     Past it requests are refused, not kept waiting.
     """
@@ -74,7 +74,7 @@ class Budget:
     def take(self, producer: str, size: int) -> None:
         """Hold `size` bytes more."""
         if self.held + size > self._total or self._of_producer[producer] + size > self._total // 2:
-            raise Refusal(503, "overloaded", "the collector holds all it can; send the same again a little later", 1)
+            raise Refusal(503, "overloaded", "the collector holds all it can; send the request again a little later", 1)
         self._of_producer[producer] += size
 
 
@@ -156,13 +156,13 @@ class _Gunzip:
         self.whole = True
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """What `chunk` adds; `whole` tells afterwards whether a member has ended with it."""
+        """What `chunk` adds; `whole` says afterwards whether a member has ended with it."""
         piece = b""
         while chunk or len(piece) == _CHUNK:
             try:
                 piece = self._stream.decompress(chunk, _CHUNK)
             except zlib.error as error:
-                raise Refusal(400, "bad_gzip", f"the body is no gzip stream: {error}") from None
+                raise Refusal(400, "bad_gzip", f"the body is not a gzip stream: {error}") from None
             yield piece
             chunk, self.whole = self._stream.unconsumed_tail, self._stream.eof
             if self.whole:

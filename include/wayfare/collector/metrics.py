@@ -1,4 +1,4 @@
-"""What `/metrics` tells."""
+"""What `/metrics` reports."""
 
 from __future__ import annotations
 

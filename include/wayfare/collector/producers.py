@@ -42,7 +42,7 @@ class Producer:
 
 
 def add(settings: Settings, name: str, event_types: Iterable[str], events_per_second: int) -> str:
-    """Add a producer, or one that was revoked anew; its token, which nothing can tell again.
+    """Add a producer, or one that was revoked anew; its token, which is shown only now.
 
     Raises
     ------
@@ -56,8 +56,8 @@ def add(settings: Settings, name: str, event_types: Iterable[str], events_per_se
         raise DataError(f"producer {name!r}: a name is 1 to 63 of a-z, 0-9, _ . and -, like web or agent-desk")
     known = {e.type for e in EVENT_TYPES.values()}
     if not types or not known.issuperset(types):
-        wrong = ", ".join(t for t in types if t not in known) or "none"
-        raise DataError(f"producer {name}: event types {wrong}; name some of {', '.join(sorted(known))}")
+        wrong = next((f"{t} is not an event type" for t in types if t not in known), "no event type is given")
+        raise DataError(f"producer {name}: {wrong}; choose from {', '.join(sorted(known))}")
     token = _PREFIX + secrets.token_urlsafe(32)
     values = {"token_digest": _digest(token), "event_types": types, "events_per_second": events_per_second}
     statement = insert(producer).values(name=name, **values)
@@ -99,7 +99,7 @@ def listed(settings: Settings) -> list[Producer]:
 
 
 def holder(producers: Sequence[Producer], token: str) -> Producer | None:
-    """The producer whose token it is; the time it takes does not tell how near a wrong token came."""
+    """The producer whose token it is; the time it takes does not show how near a wrong token came."""
     digest = _digest(token)
     held = None
     for known in producers:

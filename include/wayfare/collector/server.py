@@ -1,4 +1,4 @@
-"""Serving the application: one process, uvicorn, until it is told to stop."""
+"""Serving the application: one process, uvicorn, until it is to stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 GRACE_SECONDS = 30
-"""How long requests under way may take once it is told to stop; what was accepted is finished after that."""
+"""How long requests under way may take once it is to stop; what was accepted is finished after that."""
 
 _CONNECTIONS = 1_000
 
@@ -29,7 +29,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     Raises
     ------
     ConfigurationError
-        WAYFARE_QUEUE_URL is no URL of a broker, or no database is configured.
+        WAYFARE_QUEUE_URL is not the URL of a broker, or no database is configured.
     ZoneError
         The database was filled with days of another zone.
     """

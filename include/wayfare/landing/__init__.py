@@ -1,7 +1,9 @@
-"""Ways in: files and standard input, decoded, checked and handed to staging in batches; foreign rows by mapping.
+"""Ways in: files, standard input, queues and HTTP messages, decoded, checked and handed to staging in batches.
 
-Belongs here: reading, decoding, checking, and what becomes of a line that is no event. Does not: the transaction that
-stages a batch (see `wayfare.staging.batches`).
+Foreign rows become events by a mapping.
+
+Belongs here: reading, decoding, checking, and what becomes of a line that is not an event. Does not: the transaction
+that stages a batch (see `wayfare.staging.batches`).
 """
 
 from wayfare.landing.files import land

@@ -43,7 +43,7 @@ def broker_url(settings: Settings) -> str:
     Raises
     ------
     ConfigurationError
-        None is configured, or it is no URL of a broker; the message does not quote it, for it holds a password.
+        None is configured, or it is not the URL of a broker; the message does not quote it, for it holds a password.
     """
     like = "like amqp://user:password@host:5672/"
     if settings.queue_url is None:
@@ -51,8 +51,8 @@ def broker_url(settings: Settings) -> str:
     url = settings.queue_url.get_secret_value()
     if not all(map(_names_a_broker, url.split(";"))):  # kombu's list of brokers, each for when those before are away
         raise ConfigurationError(
-            f"WAYFARE_QUEUE_URL is no URL of a broker: write it {like}, or redis://:password@host:6379/0, and in the "
-            "password %2F for a slash, %3F for a question mark, %23 for a hash sign"
+            f"WAYFARE_QUEUE_URL is not the URL of a message broker: write it {like}, or redis://:password@host:6379/0, "
+            "and percent-encode special characters in the password (%2F for /, %3F for ?, %23 for #)"
         )
     return url
 
@@ -60,7 +60,9 @@ def broker_url(settings: Settings) -> str:
 def _names_a_broker(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        is_place = parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment  # else it ended too early
+        is_place = (
+            parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment
+        )  # otherwise it ended too early
     except ValueError:
         return False
     return is_place and parts.scheme.partition("+")[0] in TRANSPORT_ALIASES

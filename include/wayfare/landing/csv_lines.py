@@ -73,9 +73,12 @@ def _checked_names(source: str, names: list[str] | Fault) -> list[str]:
         raise DataError(f"{source}:1: the header {names.message}")
     if any("\0" in name for name in names):
         raise DataError(f"{source}:1: the header holds NUL characters, as UTF-16 does; write the source in UTF-8")
-    if wrong := [name for name in names if not name] or repeated(names):
-        times = names.count(wrong[0])
-        raise DataError(f"{source}:1: the header names {wrong[0]!r} {times} times; write each field once")
+    if "" in names:
+        raise DataError(f"{source}:1: column {names.index('') + 1} of the header has no name; name every column")
+    if twice := repeated(names):
+        raise DataError(
+            f"{source}:1: the header names {twice[0]!r} {names.count(twice[0])} times; write each field once"
+        )
     return names
 
 
@@ -102,7 +105,7 @@ class Records:
         self._reader = csv.reader(self._texts(), strict=True, delimiter=self._delimiter)
 
     def skip(self, lines: int) -> None:
-        """Pass over lines that are no records."""
+        """Pass over lines that are not records."""
         for _ in range(lines):
             self._next_line()
         self._line += lines

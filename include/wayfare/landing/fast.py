@@ -71,7 +71,7 @@ def _named(texts: pa.Array, pattern: str) -> pa.Array:
 
 
 def _closed(texts: pa.Array) -> npt.NDArray[np.bool_]:
-    """Which lines end in a value and a brace: DuckDB takes a comma between them, which is no JSON."""
+    """Which lines end in a value and a brace: DuckDB takes a comma between them, which is not JSON."""
     offsets, data = offsets_of(texts), np.frombuffer(texts.buffers()[2] or b"", np.uint8)
     starts, ends = offsets[:-1], offsets[1:].copy()
     if not len(data):
@@ -114,7 +114,7 @@ def _values(connection: duckdb.DuckDBPyConnection, contract: EventType, read: pa
 
 @functools.lru_cache
 def _statement(contract: EventType, unknown: tuple[str, ...]) -> str:
-    """SQL of what is typed: one row per line, in order as DuckDB keeps it; all null where that is no JSON."""
+    """SQL of what is typed: one row per line, in order as DuckDB keeps it; all null where that is not JSON."""
     kinds = {"event_type": Kind.CHOICE, **{f.name: f.kind for f in contract.fields}, "schema_version": Kind.CHOICE}
     read_as = {name: "JSON" if kind in AS_WRITTEN else "VARCHAR" for name, kind in kinds.items()}
     read_as |= dict.fromkeys(unknown, "JSON")

@@ -34,7 +34,7 @@ def land(
 ) -> Landed:
     """Land files (`-` is standard input) and say what became of their lines; landing them again changes nothing.
 
-    `progress` is told the number of bytes of each read, compressed where the file is. `contracts` default to all.
+    `progress` is called with the bytes of each read, compressed where the file is. `contracts` default to all.
 
     Raises
     ------
@@ -47,8 +47,8 @@ def land(
         sources.require(source)
         sources.format_of(source, format)
     with decoders(settings, contracts) as decoding, Stager(settings) as stager:
-        rows, report = settings.landing_rows, progress or (lambda _: None)
-        read = (sources.read(source, format, rows, report, spill=settings.spill_dir) for source in files)
+        rows, spill = settings.landing_rows, settings.spill_dir
+        read = (sources.read(source, format, rows, progress, spill=spill) for source in files)
         runs = chain.from_iterable(read)
         return stage_all(stager, runs, decoding)
 

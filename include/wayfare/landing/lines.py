@@ -19,7 +19,7 @@ TOO_LONG = "line_too_long"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a line is no event: a reason code, the field at fault where there is one, and a sentence.
+    """Why a line is not an event: a reason code, the field at fault where there is one, and a sentence.
 
     `plain` is the sentence without any value of the line, where it quotes one.
     """

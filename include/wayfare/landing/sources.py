@@ -38,9 +38,9 @@ _ZSTD = {b"\x28\xb5\x2f\xfd", *(bytes([byte]) + b"\x2a\x4d\x18" for byte in rang
 
 
 class _Counted(io.RawIOBase):
-    """A stream that tells `progress` how many bytes were read of it."""
+    """A stream that reports to `progress`, where there is one, how many bytes were read of it."""
 
-    def __init__(self, stream: BinaryIO, progress: Callable[[int], None]) -> None:
+    def __init__(self, stream: BinaryIO, progress: Callable[[int], None] | None) -> None:
         self._stream = stream
         self._progress = progress
 
@@ -49,12 +49,13 @@ class _Counted(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io asks for any writable buffer
         size = self._stream.readinto(buffer)  # type: ignore[attr-defined]  # every binary stream of io has it
-        self._progress(size)
+        if self._progress:
+            self._progress(size)
         return int(size)
 
 
 def format_of(source: str, chosen: str | None) -> str:
-    """The format of a source: the chosen one, else by its suffix; standard input is JSON Lines.
+    """The format of a source: the chosen one, otherwise by its suffix; standard input is JSON Lines.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def require(source: str) -> None:
     Raises
     ------
     DataError
-        It is not there, or no file.
+        It is not there, or not a file.
     """
     if source == STDIN:
         if sys.stdin is None:
@@ -85,21 +86,23 @@ def require(source: str) -> None:
     elif not Path(source).exists():
         raise DataError(f"{source}: no such file")
     elif not Path(source).is_file():
-        raise DataError(f"{source} is no file; name the files in a folder, and pipe what comes from a device into -")
+        raise DataError(
+            f"{source} is not a file; name the files of a folder one by one, and pipe the output of a device into -"
+        )
 
 
 def read(
     source: str,
     chosen: str | None,
     rows: int,
-    progress: Callable[[int], None],
+    progress: Callable[[int], None] | None = None,
     reader: Reader | None = None,
     *,
     spill: Path | None = None,
 ) -> Iterator[Lines]:
     """The lines of a source in runs of at most `rows`, read by `reader` where its format's own will not do.
 
-    What cannot be read as it comes is unpacked to `spill`, else to the system's folder for temporary files.
+    What cannot be read as it comes is unpacked to `spill`, or without one to the system's folder for temporary files.
 
     Raises
     ------
@@ -119,12 +122,12 @@ def read(
             place = spill or tempfile.gettempdir()
             raise ServiceError(f"{source}: there is no room left in {place} to unpack it to; land it again") from error
         raise DataError(
-            f"{source}: {error}; what was read before that is landed, mend the file and land it again"
+            f"{source}: {error}; what was read before this point is landed: fix the file and land it again"
         ) from error
 
 
 @contextmanager
-def _open(source: str, progress: Callable[[int], None]) -> Iterator[BinaryIO]:
+def _open(source: str, progress: Callable[[int], None] | None) -> Iterator[BinaryIO]:
     with nullcontext(sys.stdin.buffer) if source == STDIN else Path(source).open("rb") as file:
         counted = io.BufferedReader(_Counted(file, progress), 1 << 20)
         start = counted.peek(4)[:4]

@@ -33,7 +33,7 @@ _OPTIONS = {
 def arguments(url: str) -> dict[str, Any]:
     """What a URL says, as the arguments of libpq, and `_OPTIONS` where it says nothing else.
 
-    libpq is given no URL: it reads fewer than SQLAlchemy does, and quotes one that it cannot read, with the password.
+    libpq is not given the URL: it reads fewer than SQLAlchemy does, and quotes what it cannot read, password included.
 
     Raises
     ------

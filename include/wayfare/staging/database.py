@@ -193,21 +193,21 @@ def migrate(settings: Settings) -> None:
         except OperationalError as error:
             if isinstance(error.orig, errors.DeadlockDetected):
                 raise ServiceError(
-                    "nothing is migrated: migrating and a transaction that began meanwhile waited for each other; "
+                    "nothing was migrated: migrating and a transaction that began meanwhile waited for each other; "
                     "migrate again"
                 ) from error
             if not isinstance(error.orig, errors.LockNotAvailable):
                 raise
             sought = {"timeout": locks.LOCK_TIMEOUT, "schemas": list(SCHEMAS)}
-            found = ", ".join(connection.scalars(_IN_THE_WAY, sought)) or "somebody who has ended meanwhile"
+            found = ", ".join(connection.scalars(_IN_THE_WAY, sought)) or "a session that has ended since"
             raise ServiceError(
-                f"nothing is migrated: a table was in use for {locks.LOCK_TIMEOUT}, by {found}; end what runs there, "
-                "or run `SELECT pg_terminate_backend(pid)`, then migrate again"
+                f"nothing was migrated: a table has been in use for {locks.LOCK_TIMEOUT} by {found}; end that session, "
+                "for instance with `SELECT pg_terminate_backend(pid)`, then migrate again"
             ) from error
 
 
 def _bring_up_to_date(connection: Connection, settings: Settings) -> None:
-    from wayfare.staging import migrations  # imported late: every room connects, few migrate
+    from wayfare.staging import migrations  # imported late: every package connects, few migrate
 
     encoding = connection.scalar(text("SHOW server_encoding"))
     if encoding != "UTF8":

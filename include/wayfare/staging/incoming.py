@@ -32,8 +32,8 @@ KEYS = pa.schema(
 class Rejection:
     """A line that is not staged: why, and what could be read of it. `ordinal` is its position among the lines.
 
-    `source` is who the event says it is from; it is not kept with the rejection. The texts may quote the line: what
-    neither PostgreSQL nor UTF-8 can hold of them is written as JSON escapes it.
+    `source` is who the event says it is from; it is not kept with the rejection. The texts may quote the line:
+    characters that PostgreSQL or UTF-8 cannot hold are written as JSON escapes.
     """
 
     ordinal: int

@@ -56,10 +56,10 @@ def take(cursor: Any, *keys: int) -> None:
         cursor.execute("ROLLBACK TO waiting")
         high, low = divmod(keys[0], 2**32) if len(keys) == 1 else keys
         cursor.execute(_HOLDERS, (high, low % 2**32))
-        found = ", ".join(session for (session,) in cursor.fetchall()) or "somebody who has ended meanwhile"
+        found = ", ".join(session for (session,) in cursor.fetchall()) or "a session that has ended since"
         _log.warning(
-            "still waiting after %s for a lock held by %s; if that is not a process of Wayfare, end it, or run "
-            "`SELECT pg_terminate_backend(pid)`",
+            "still waiting after %s for a lock held by %s; if that session is not Wayfare's, end it, for instance "
+            "with `SELECT pg_terminate_backend(pid)`",
             LOCK_TIMEOUT,
             found,
         )

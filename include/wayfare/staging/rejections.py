@@ -89,7 +89,7 @@ def _why(incoming: Incoming, rejections: list[Rejection]) -> pa.Table:
 def _kept(incoming: Incoming, rejections: list[Rejection], seal: Seal | None) -> pa.Table:
     """The same with their raw bytes (no line ending, at most `MAX_LINE`), sealed where there is a seal, and a digest.
 
-    The digest is of all that tells how a line is read: of its format and header too, where it has a header.
+    The digest is of all that says how a line is read: of its format and header too, where it has a header.
     """
     table = _why(incoming, rejections)
     lines = incoming.raw.take(_ordinals(rejections)).to_pylist()

@@ -27,7 +27,7 @@ def rows(path: Path, written: Layout) -> list[dict[str, str]]:
     """Every row that can be read, by the names of its columns, absent cells left out."""
     found = []
     with duck.connect(threads=1) as connection:
-        for lines in read(str(path), written, 2, lambda _: None):
+        for lines in read(str(path), written, 2):
             names = next(csv.reader([lines.header or ""]))
             table, _ = cells(connection, lines)
             by_line = table.sort_by("line").drop_columns(["line"]).rename_columns(names).to_pylist()
@@ -84,14 +84,14 @@ def test_what_cannot_be_read_by_its_path_is_no_column(tmp_path: Path) -> None:
     file = tmp_path / "data.jsonl"
     file.write_text(json.dumps({"id": "1", "a.b": {"c": 1}, "d": {"e.f": 2, "g": 3}}), "utf-8")
     assert rows(file, Layout()) == [{"id": "1", "d.g": "3"}]
-    (lines,) = read(str(file), Layout(), 9, lambda _: None)
+    (lines,) = read(str(file), Layout(), 9)
     assert lines.header == "id,d.g"
 
 
 def test_lines_are_counted_from_the_top_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "data.csv"
     file.write_text('exported\nid,note\n1,"two\nlines"\n2,\n', "utf-8")
-    (lines,) = read(str(file), Layout(skip=1), 9, lambda _: None)
+    (lines,) = read(str(file), Layout(skip=1), 9)
     assert lines.table["line"].to_pylist() == [3, 5]
 
 
@@ -147,7 +147,7 @@ def test_a_row_nested_too_deeply_is_refused_alone_wherever_it_is(tmp_path: Path,
     wide = json.dumps({"id": "1", "all": [[]] * 2_000})
     deep = '{"id": "2", "all": ' + "[" * 100_000 + "]" * 100_000 + "}"
     file.write_text("\n".join([*['{"id": "0"}'] * before, wide, deep, wide]), "utf-8")
-    (lines,) = read(str(file), Layout(), 2_000, lambda _: None)
+    (lines,) = read(str(file), Layout(), 2_000)
     with duck.connect(threads=1) as connection:
         table, faults = cells(connection, lines)
     assert {line: fault.reason for line, fault in faults.items()} == {before + 2: "bad_json"}

@@ -78,8 +78,8 @@ def mapped_runs(
     rows = max(1, settings.landing_rows // _EVENTS_PER_ROW)
     written = layout(name)
     with _mapper(settings, name) as mapped:
-        report, spill = progress or (lambda _: None), settings.spill_dir
-        found = (lines for source in files for lines in read(source, written, rows, report, spill=spill))
+        spill = settings.spill_dir
+        found = (lines for source in files for lines in read(source, written, rows, progress, spill=spill))
         yield (_of_its_file(mapped, lines) for lines in found)
 
 

@@ -86,7 +86,7 @@ def _from_file(spec: dict[str, Any], folder: Path) -> Lookup:
         raise Mistake(f"path {str(path)!r} is no file; a path is taken from the mapping's folder")
     tables, names = [], tuple[str, ...]()
     with duck.connect(threads=1) as connection:
-        for lines in read(str(path), layout, _ROWS, lambda _: None):
+        for lines in read(str(path), layout, _ROWS):
             names = tuple(next(csv.reader([lines.header or ""])))
             table, faults = cells(connection, lines)
             if faults:

@@ -91,7 +91,7 @@ def _check(key: str, value: Any) -> None:
 
 
 def read(
-    source: str, layout: Layout, rows: int, progress: Callable[[int], None], *, spill: Path | None = None
+    source: str, layout: Layout, rows: int, progress: Callable[[int], None] | None = None, *, spill: Path | None = None
 ) -> Iterator[Lines]:
     """The rows of a file in runs of at most `rows`, each with the names of its columns as `header` (a line of CSV).
 
