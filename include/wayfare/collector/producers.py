@@ -42,7 +42,7 @@ class Producer:
 
 
 def add(settings: Settings, name: str, event_types: Iterable[str], events_per_second: int) -> str:
-    """Add a producer, or one that was revoked anew; its token, which is shown only now.
+    """Add a producer, also one that was revoked; returns its token, of which only a digest is kept.
 
     Raises
     ------

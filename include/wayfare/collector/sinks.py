@@ -168,7 +168,7 @@ _QUEUED = Outcome("queued")
 
 
 def _messages(events: Sequence[RawEvent]) -> Iterator[tuple[bytes, str]]:
-    """Bodies and content types, which come apart as the events that were judged: arrays, and what fits into none."""
+    """Bodies and content types that split into the events that were judged: arrays, and what does not fit into one."""
     array, size = list[bytes](), 1
     for event in events:
         if not _is_element(event.raw):

@@ -1,4 +1,4 @@
-"""From lines to what a batch stages: typed and checked events, and the lines that are none."""
+"""From lines to what a batch stages: typed and checked events, and the lines that are not events."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _FRACTION = r"-?(?:0|[1-9][0-9]*)\.[0-9]{1,6}"
 
 
 def names(connection: duckdb.DuckDBPyConnection, contract: EventType, lines: pa.Array) -> tuple[str, ...]:
-    """Names in some of the `lines`, spread over all of them, that are no field's; in order, none if there are many.
+    """Names in some of the `lines`, spread over all of them, that no field has; in order, and empty if there are many.
 
     A name that differs from another, or from a field's, by case alone is left out: to DuckDB it is the same.
     """

@@ -77,8 +77,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 def events_of(body: bytes, content_type: str | None, most: float = math.inf) -> Iterator[RawEvent]:
     """The events of a body, one by one: millions of small values take many times the memory of their body.
 
-    Blank lines are none. What cannot be split is one event, for the decoder to judge. Who reads no more than `most` of
-    them says so: those after them are not looked for.
+    Blank lines are skipped. What cannot be split is one event, for the decoder to judge. After `most` events, no more
+    are looked for.
     """
     for line, raw in enumerate(_parts(body.removeprefix(BOM_UTF8), content_type, most), start=1):
         if raw.strip(b" \t\r\n"):
@@ -138,7 +138,7 @@ def message_decoder(settings: Settings) -> Iterator[MessageDecoder]:
 
 
 class MessageStager:
-    """Stages batches over a connection that is kept, and made anew once it has failed; to be closed."""
+    """Stages batches over a connection that is kept, and made again once it has failed; to be closed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -158,7 +158,7 @@ class MessageStager:
         ConfigurationError
             The schema is older than the contracts.
         DataError
-            PostgreSQL does not take this data, whenever it is staged.
+            PostgreSQL rejects this data, whenever it is staged.
         ServiceError
             PostgreSQL gave up; nothing of this batch is staged, and it may be staged again.
         """

@@ -222,9 +222,9 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _finite(value: str, kind: pa.DataType) -> str:
-    """SQL of a value whose numbers are all numbers of JSON: what is none is null.
+    """SQL of a value in which numbers that JSON does not have are null.
 
-    A struct stays as it is whose names SQL cannot tell apart.
+    A struct stays as it is if SQL cannot tell its names apart.
     """
     if pa.types.is_floating(kind):
         return f"CASE WHEN isfinite({value}) THEN {value} END"

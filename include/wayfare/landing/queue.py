@@ -45,7 +45,7 @@ def land_queue(settings: Settings, stop: Event, *, name: str | None = None) -> L
     ConfigurationError
         No broker or no database is configured.
     DataError
-        PostgreSQL does not take what a message holds; the message stays with the broker.
+        PostgreSQL rejects what a message holds; the message stays with the broker.
     ZoneError
         The database was filled with days of another zone; no message is taken.
     """

@@ -95,7 +95,7 @@ def replay(
     ConfigurationError
         Lines are sealed under another key than `WAYFARE_CUSTOMER_KEY`: they stay open, all others were replayed.
     ServiceError
-        PostgreSQL does not answer; replay again to go on.
+        PostgreSQL does not answer; replay again to continue.
     """
     left = _Left()
     with decoders(settings, contracts) as decoding, Stager(settings) as stager:

@@ -98,7 +98,7 @@ class Stager:
         ConfigurationError
             The schema is older than the contracts.
         DataError
-            PostgreSQL does not take this data; nothing of this batch is staged, nor would it be another time.
+            PostgreSQL rejects this data; nothing of this batch is staged, nor would it be another time.
         ServiceError
             PostgreSQL gave up; nothing of this batch is staged.
         """
