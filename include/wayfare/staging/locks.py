@@ -67,7 +67,7 @@ def take(cursor: Any, *keys: int) -> None:
 
 
 def _wait(cursor: Any, statement: str) -> None:
-    """Execute a statement until a signal raises something here: psycopg2 lets a thread hear no signal before the answer."""
+    """Execute a statement until a signal raises something here: psycopg2 handles none before it has the answer."""
     with ThreadPoolExecutor(1, "lock") as waiting:
         answer = waiting.submit(cursor.execute, statement)
         try:
