@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -83,6 +84,25 @@ def test_old_xcoms_go(anywhere: Settings) -> None:
 
     assert not storage.exists(old)
     assert storage.exists(young)
+
+
+def test_what_is_gone_by_then_is_passed_over(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow removes an XCom's file itself when its task runs again."""
+    gone = [
+        _file(settings, "xcom/sessions/manual__2026-01-01/plan/a.gz", age_days=31),
+        _file(settings, "snapshots/search/2026-03-01/9-64a0b.parquet", age_days=50),
+    ]
+    _file(settings, "snapshots/search/2026-03-01/10-64a0c.parquet", age_days=40)
+
+    def removed_meanwhile(url: str, ending: str = "") -> dict[str, dt.datetime]:
+        found = storage.files(url, ending)
+        for file in found.keys() & gone:
+            Path(file).unlink()
+        return found
+
+    monkeypatch.setattr(maintenance, "files", removed_meanwhile)
+
+    assert maintenance.prune(settings, keep_days=30)["files"] == 0
 
 
 def test_leftovers_of_killed_writers_go(anywhere: Settings) -> None:

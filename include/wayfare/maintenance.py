@@ -6,7 +6,6 @@ what each gate of an analysis said last is kept. The change log is folded.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from sqlalchemy import text
 from wayfare.errors import ConfigurationError
 from wayfare.staging.database import transaction
 from wayfare.staging.folding import fold
-from wayfare.storage import files, filesystem, sweep
+from wayfare.storage import files, filesystem, remove, remove_files, sweep
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -30,8 +29,8 @@ DELETE FROM control.validation WHERE judged_at < :before AND (analysis, gate, ch
 
 
 RUN_DAYS = 3
-"""A run that plans today is over by then, or is planned anew: a chunk takes less whose every task hangs each time that
-it is tried. Former states of days go then, for each run on a day in progress leaves one."""
+"""Days after which no planned run is still at work: a chunk takes less even if each of its tasks hangs until it is
+given up. Superseded day files go then; each run on a day in progress leaves one."""
 
 
 def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
@@ -47,7 +46,7 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
     ConfigurationError
         `keep_days` is below 1.
     ServiceError
-        PostgreSQL does not answer.
+        PostgreSQL or the storage does not answer.
     """
     if keep_days < 1:
         raise ConfigurationError(f"keep_days is {keep_days}; keep at least 1 day, or a running chunk loses its files")
@@ -64,12 +63,10 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
 
 def _prune_work(storage: str, before: dt.datetime) -> int:
     """Files that tasks of one chunk handed each other, the folder as a whole once its last file is old."""
-    fs, _ = filesystem(storage)
     folders = _by_folder(f"{storage}/work")
     old = {folder: written for folder, written in folders.items() if max(written.values()) < before}
     for folder in old:
-        with contextlib.suppress(FileNotFoundError):  # within one that has just gone, as what Spark writes is
-            fs.rm(folder, recursive=True)
+        remove(folder)
     return sum(map(len, old.values()))
 
 
@@ -79,33 +76,28 @@ def _prune_superseded(storage: str, before: dt.datetime) -> int:
     A successor is written later and of no earlier batch; one of a later batch that was written before is of a run that
     was started again, or of a database in whose place another was restored.
     """
-    fs, _ = filesystem(storage)
-    removed = 0
+    superseded = []
     for written in _by_folder(f"{storage}/snapshots", ".parquet").values():
         old = [(at, _batch(path), path) for path, at in written.items() if at < before]
         newest = 0
         for _, batch, path in sorted(old, reverse=True):
             if batch <= newest:
-                fs.rm_file(path)
-                removed += 1
+                superseded.append(path)
             newest = max(newest, batch)
-    return removed
+    return remove_files(storage, superseded)
 
 
 def _prune_xcoms(storage: str, before: dt.datetime) -> int:
     """What Airflow's XCom backend keeps out of its database, where it is told to (docker-compose.yaml)."""
-    fs, _ = filesystem(storage)
-    old = [path for path, written_at in files(f"{storage}/xcom").items() if written_at < before]
-    for path in old:
-        fs.rm_file(path)
-    return len(old)
+    return remove_files(storage, [path for path, at in files(f"{storage}/xcom").items() if at < before])
 
 
 def _by_folder(url: str, ending: str = "") -> dict[str, dict[str, dt.datetime]]:
-    """The same as `files`, by the folder they are in."""
+    """The same as `files`, by the URL of the folder they are in."""
+    _, root = filesystem(url)
     folders: dict[str, dict[str, dt.datetime]] = defaultdict(dict)
     for path, written_at in files(url, ending).items():
-        folders[path.rpartition("/")[0]][path] = written_at
+        folders[url + path.removeprefix(root).rpartition("/")[0]][path] = written_at
     return folders
 
 

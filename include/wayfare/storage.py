@@ -16,7 +16,7 @@ import fsspec
 from wayfare.errors import ConfigurationError, ServiceError, WayfareError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 ABANDONED = dt.timedelta(days=1)
 """Age at which a temporary file cannot belong to a writer still at work."""
@@ -168,7 +168,26 @@ def remove(folder: str) -> None:
     with _told(folder):
         fs, path = filesystem(folder)
         if fs.exists(path):
-            fs.rm(path, recursive=True)
+            with contextlib.suppress(FileNotFoundError):  # somebody else removes it, too
+                fs.rm(path, recursive=True)
+
+
+def remove_files(url: str, paths: Iterable[str]) -> int:
+    """Remove files below `url`, each named as `files` names it; returns how many. One that is gone is passed over.
+
+    Raises
+    ------
+    ServiceError
+        The storage does not answer.
+    """
+    removed = 0
+    with _told(url):
+        fs, _ = filesystem(url)
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+                fs.rm_file(path)
+                removed += 1
+    return removed
 
 
 def write_atomic(url: str, write: Callable[[str], None], *, replace: bool = True) -> None:
@@ -215,13 +234,12 @@ def _move(fs: Any, path: str, to: str) -> None:
 
 
 def sweep(url: str) -> int:
-    """Remove the temporary files below `url` that a killed writer left over a day ago; returns how many."""
-    fs, _ = filesystem(url)
+    """Remove the temporary files below `url` that a killed writer left over a day ago; returns how many.
+
+    Raises
+    ------
+    ServiceError
+        The storage does not answer.
+    """
     oldest = dt.datetime.now(dt.UTC) - ABANDONED
-    removed = 0
-    for file, written_at in files(url, ".tmp").items():
-        if written_at < oldest:
-            with contextlib.suppress(FileNotFoundError):  # its writer, or another sweep, was quicker
-                fs.rm_file(file)
-                removed += 1
-    return removed
+    return remove_files(url, [file for file, written_at in files(url, ".tmp").items() if written_at < oldest])

@@ -5,14 +5,13 @@ They are in the storage, below `data_docs`, so that whoever serves them need not
 
 from __future__ import annotations
 
-import contextlib
 import html
 import itertools
 from typing import TYPE_CHECKING
 
 from wayfare.analyses import registry
 from wayfare.quality.page import rendered, style
-from wayfare.storage import files, filesystem, write_atomic
+from wayfare.storage import files, filesystem, remove, write_atomic
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -55,15 +54,14 @@ def keep(page: str) -> None:
 def tidy(storage: str, analysis: str) -> None:
     """Remove an analysis's oldest pages past `KEPT`, and bring the index of what is registered up to date."""
     url = f"{storage}/data_docs/validations"
-    fs, root = filesystem(url)
+    _, root = filesystem(url)
     written = {file.removeprefix(f"{root}/"): at for file, at in files(url).items()}
     pages = sorted((f for f in written if f.endswith("/index.html")), key=written.__getitem__, reverse=True)
     refused = [page for page in pages if page.replace("index.html", _REFUSED) in written]
     passed = [page for page in pages if page not in refused]
     old = [page for kind in (refused, passed) for page in [p for p in kind if _analysis(p) == analysis][KEPT:]]
     for page in old:
-        with contextlib.suppress(FileNotFoundError):  # another task was quicker
-            fs.rm(f"{root}/{page}".rpartition("/")[0], recursive=True)
+        remove(f"{url}/{page}".rpartition("/")[0])
     listed = [page for page in pages if page not in old and _analysis(page) in registry.analyses()]
     _write(index_url(storage), _index({page: written[page] for page in listed}))
 
