@@ -33,59 +33,19 @@ def filesystem(url: str) -> tuple[Any, str]:
     # other processes write there too, and a kept listing would hide it
     fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     if "file" not in fs.protocol and set(path) & set("*?["):  # which DuckDB and fsspec would match, or remove by
-        raise ConfigurationError(f"{url}: in WAYFARE_STORAGE_URL of an object store *, ? and [ cannot be used")
+        raise ConfigurationError(f"{url}: WAYFARE_STORAGE_URL of an object store must not contain *, ? or [")
     return fs, path
 
 
 @contextlib.contextmanager
-def _told(url: str) -> Iterator[None]:
-    """ServiceError of whatever a storage says, each kind in errors of its own, but that a file is not there."""
+def _as_service_error(url: str) -> Iterator[None]:
+    """Turns any error of a storage (each kind has its own) into ServiceError; FileNotFoundError passes."""
     try:
         yield
     except (FileNotFoundError, WayfareError):
         raise
     except Exception as error:
-        raise ServiceError(
-            f"the storage does not do what is asked at {url}: {error}; `wayfare doctor` tries it"
-        ) from error
-
-
-class AskedOnce(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """A store as one DuckDB session sees it, which asks about each file once.
-
-    DuckDB itself asks four times with every query it plans, and planning an analysis is hundreds of queries. What a
-    session reads was whole before it began; one that is written again meanwhile is not read on: DuckDB would put the
-    columns that it has together with others of the new one, in which a day's rows have another order.
-    """
-
-    cachable = False
-
-    def __init__(self, store: Any) -> None:
-        super().__init__()
-        self.protocol = store.protocol
-        self._store = store
-        self._known: dict[str, dict[str, Any]] = {}
-
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
-        """What the store says of a file; for its size and whether it is there."""
-        if path not in self._known:
-            self._known[path] = self._store.info(path)
-        return self._known[path]
-
-    def modified(self, path: str) -> dt.datetime:  # noqa: ARG002
-        """Always the same: DuckDB keeps what it read for as long as this stays, and takes 1970 for unknown."""
-        return dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-
-    def open(self, path: str, mode: str = "rb", **how: Any) -> Any:
-        """A file to read or write; one to read need not ask for its details again."""
-        if mode != "rb":
-            return self._store.open(path, mode, **how)
-        details = self.info(path)
-        file = self._store.open(path, mode, size=details["size"], **how)
-        file.details = details
-        if "ETag" in details:  # where s3fs asks for the details, it does this by itself
-            file.read_kw = {**file.read_kw, "IfMatch": details["ETag"]}
-        return file
+        raise ServiceError(f"the storage failed at {url}: {error}; `wayfare doctor` checks it") from error
 
 
 def is_local(url: str) -> bool:
@@ -101,7 +61,7 @@ def exists(url: str) -> bool:
     ServiceError
         The storage does not answer.
     """
-    with _told(url):
+    with _as_service_error(url):
         fs, path = filesystem(url)
         return bool(fs.exists(path))
 
@@ -116,7 +76,7 @@ def read_text(url: str) -> str:
     ServiceError
         The storage does not answer.
     """
-    with _told(url):
+    with _as_service_error(url):
         fs, path = filesystem(url)
         return str(fs.cat_file(path).decode())
 
@@ -130,7 +90,7 @@ def files(url: str, ending: str = "") -> dict[str, dt.datetime]:
         The storage does not answer.
     """
     found: dict[str, dt.datetime] = {}
-    with _told(url):
+    with _as_service_error(url):
         fs, path = filesystem(url)
         try:
             listed = fs.find(path, detail=True)
@@ -152,7 +112,7 @@ def children(folder: str) -> list[str]:
     ServiceError
         The storage does not answer.
     """
-    with _told(folder):
+    with _as_service_error(folder):
         fs, path = filesystem(folder)
         return [f"{folder}/{found.rpartition('/')[2]}" for found in sorted(fs.ls(path, detail=False))]
 
@@ -165,7 +125,7 @@ def remove(folder: str) -> None:
     ServiceError
         The storage does not answer.
     """
-    with _told(folder):
+    with _as_service_error(folder):
         fs, path = filesystem(folder)
         if fs.exists(path):
             with contextlib.suppress(FileNotFoundError):  # somebody else removes it, too
@@ -181,7 +141,7 @@ def remove_files(url: str, paths: Iterable[str]) -> int:
         The storage does not answer.
     """
     removed = 0
-    with _told(url):
+    with _as_service_error(url):
         fs, _ = filesystem(url)
         for path in paths:
             with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
@@ -195,7 +155,7 @@ def write_atomic(url: str, write: Callable[[str], None], *, replace: bool = True
 
     `write` gets a URL of the same kind as `url`. Two writers of the same content-addressed file may race: without
     `replace` one that finds the other's leaves it. If both move at once the later one's stays, and who reads the
-    other's on an object store is told that it is gone (`AskedOnce`). A writer that is killed leaves its temporary file,
+    other's on an object store gets an error (`engines.asked_once`). A writer that is killed leaves its temporary file,
     which nothing reads, to `sweep`.
 
     Raises
@@ -203,20 +163,20 @@ def write_atomic(url: str, write: Callable[[str], None], *, replace: bool = True
     ServiceError
         The storage does not answer. What goes wrong in `write` is raised as it is.
     """
-    with _told(url):
+    with _as_service_error(url):
         fs, path = filesystem(url)
         fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
     temporary = f"{url}.{secrets.token_hex(6)}.tmp"
     _, filled = filesystem(temporary)
     try:
         write(temporary)
-        with _told(url):
+        with _as_service_error(url):
             if replace or not fs.exists(path):
                 _move(fs, filled, path)
             else:
                 fs.rm_file(filled)
     except BaseException:
-        with contextlib.suppress(Exception):  # what went wrong is told, and not that the storage is away by now
+        with contextlib.suppress(Exception):  # report what went wrong, and not that the storage is away by now
             if fs.exists(filled):
                 fs.rm(filled)
         raise

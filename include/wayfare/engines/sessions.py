@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from wayfare import duck, storage
+from wayfare.engines.asked_once import AskedOnce
 from wayfare.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     ) as connection:
         connection.execute("SET GLOBAL parquet_metadata_cache = true")  # for its cursors too
         if not storage.is_local(settings.storage):
-            connection.register_filesystem(storage.AskedOnce(storage.filesystem(settings.storage)[0]))
+            connection.register_filesystem(AskedOnce(storage.filesystem(settings.storage)[0]))
         try:
             yield connection
         except duckdb.OutOfMemoryException as error:
