@@ -28,7 +28,12 @@ def _env_files() -> tuple[Path, Path]:
     """Files of settings, the later ones winning: the environment and `.env` say where HOME is."""
     chosen = _legible(PROJECT / ".env")
     home = os.environ.get("WAYFARE_HOME") or dotenv_values(chosen).get("WAYFARE_HOME") or ".wayfare"
-    return _legible(_absolute(Path(home)) / "secrets.env"), chosen
+    return _legible(secrets_file(_absolute(Path(home)))), chosen
+
+
+def secrets_file(home: Path) -> Path:
+    """What `wayfare up` keeps of its own making: passwords, keys and the URLs of its database."""
+    return home / "secrets.env"
 
 
 def _legible(file: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The accounts of a shared installation, under the FAB auth manager: an admin, an analyst and a viewer.
+"""The UI's users of a shared installation, under the FAB auth manager: an admin, an analyst and a viewer.
 
 An analyst sees everything a viewer sees, and may trigger, clear and mark runs, and pause DAGs. Run as
 `python -m wayfare_airflow.users` after Airflow's metadata is migrated; passwords come from the environment, and a
@@ -10,16 +10,16 @@ from __future__ import annotations
 import os
 import sys
 
-ACCOUNTS = {"admin": "Admin", "analyst": "Analyst", "viewer": "Viewer"}
-"""Role of each account; its password is in `AIRFLOW_<ACCOUNT>_PASSWORD`."""
+USERS = {"admin": "Admin", "analyst": "Analyst", "viewer": "Viewer"}
+"""Role of each user, whose password is in `AIRFLOW_<USER>_PASSWORD`."""
 
 
 def main() -> int:
-    """Create or update roles and accounts; the exit status is 1 if a password is missing."""
-    passwords = {name: os.environ.get(f"AIRFLOW_{name.upper()}_PASSWORD", "") for name in ACCOUNTS}
+    """Create or update roles and users; the exit status is 1 if a password is missing."""
+    passwords = {name: os.environ.get(f"AIRFLOW_{name.upper()}_PASSWORD", "") for name in USERS}
     missing = [f"AIRFLOW_{name.upper()}_PASSWORD" for name, password in passwords.items() if not password]
     if missing:
-        sys.stderr.write(f"set {', '.join(missing)}: accounts have no default\n")
+        sys.stderr.write(f"set {', '.join(missing)}: users have no default password\n")
         return 1
     _write(passwords)
     return 0
@@ -42,7 +42,7 @@ def _write(passwords: dict[str, str]) -> None:
         role = security.add_role("Analyst")
         for action, resource in [*security.VIEWER_PERMISSIONS, *may]:
             security.add_permission_to_role(role, security.create_permission(action, resource))
-        for name, role_name in ACCOUNTS.items():
+        for name, role_name in USERS.items():
             user = security.find_user(name)
             if user is None:
                 address = f"{name}@wayfare.invalid"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import stat
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -12,15 +10,12 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from wayfare.cli.local import migrate
 from wayfare.errors import ConfigurationError
 from wayfare.local import accounts, postgres
 from wayfare.settings import Settings
 from wayfare.staging import database
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from wayfare.local.postgres import EmbeddedPostgres
 
 MACHINES = 6
@@ -90,21 +85,3 @@ def _the_limit_of_bi_stays(server: EmbeddedPostgres, owner: str) -> None:
         connection.execute("ALTER ROLE wayfare_bi CONNECTION LIMIT 7")
         accounts.set_passwords(owner, PASSWORDS)
         assert connection.execute(limit).fetchone() == (7,)
-
-
-@pytest.mark.parametrize("told", [{}, {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////tmp/airflow.db"}])
-def test_airflow_is_told_where_its_metadata_is(told: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable, value in {f"{role.upper()}_PASSWORD": "x" for role in accounts.ROLES}.items():
-        monkeypatch.setenv(variable, value)
-    monkeypatch.delenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", raising=False)
-    for variable, value in told.items():
-        monkeypatch.setenv(variable, value)
-    with pytest.raises(ConfigurationError, match=r"set AIRFLOW__DATABASE__SQL_ALCHEMY_CONN to postgresql.*SQLite"):
-        migrate()
-
-
-def test_the_login_is_for_its_owner_alone(tmp_path: Path) -> None:
-    accounts.write_login(tmp_path, "secret-of-this-test")
-    file = tmp_path / "passwords.json"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert json.loads(file.read_text()) == {"admin": "secret-of-this-test"}

@@ -60,29 +60,15 @@ def _stop(_number: int, _frame: object) -> None:
 def migrate() -> None:
     """Create or extend schema, accounts and Airflow's metadata on a PostgreSQL of your own.
 
-    WAYFARE_DATABASE_URL is the owner's; each account's password comes from the environment. The UI's accounts are
-    written where AIRFLOW__CORE__AUTH_MANAGER is FAB's.
+    WAYFARE_DATABASE_URL is the owner's; each account's password comes from the environment. The UI's users are written
+    where AIRFLOW__CORE__AUTH_MANAGER is FAB's.
     """
     import os
 
-    from wayfare.errors import ConfigurationError
-    from wayfare.local import accounts
+    from wayfare.local import production
     from wayfare.settings import get_settings
-    from wayfare.staging import database
 
-    passwords = {role: os.environ.get(f"{role.upper()}_PASSWORD", "") for role in accounts.ROLES}
-    missing = [f"{role.upper()}_PASSWORD" for role, password in passwords.items() if not password]
-    if missing:
-        raise ConfigurationError(f"set {', '.join(missing)}: accounts have no default")
-    accounts.require_metadata(os.environ)
-    settings = get_settings()
-    owner = settings.url("owner")
-    accounts.create_databases(owner)
-    database.migrate(settings)
-    accounts.set_passwords(owner, passwords)
-    accounts.migrate_airflow(os.environ, settings.home / "logs" / "airflow-migrate.log")
-    if "FabAuthManager" in os.environ.get("AIRFLOW__CORE__AUTH_MANAGER", ""):
-        accounts.write_accounts(os.environ)
+    production.prepare(get_settings(), os.environ)
     typer.echo("Schema, accounts and Airflow's metadata are up to date")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wayfare.analyses import registry
 from wayfare.doctor.findings import Finding, failed, info, ok
+from wayfare.local.home import logs, passwords_file, pid_file, ui
 from wayfare.local.supervisor import remembered
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         health = _get(f"{base}/api/v2/monitor/health")
         version = _get(f"{base}/api/v2/version")["version"]
     except (OSError, ValueError) as error:
-        fix = (
-            f"start it (`wayfare up`, or `airflow api-server`); its log is in {settings.home / 'logs'} or its container"
-        )
+        fix = f"start it (`wayfare up`, or `airflow api-server`); its log is in {logs(settings.home)} or its container"
         yield failed("airflow.api", f"{base} does not answer: {error}", fix)
         return
     yield ok("airflow.api", f"answers at {base}")
@@ -57,8 +56,8 @@ def _address(settings: Settings) -> str | None:
     """
     inside = os.environ.get("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "").removesuffix(_EXECUTION)
     named = inside or os.environ.get("AIRFLOW__API__BASE_URL", "").rstrip("/")
-    is_local = remembered(settings.home / "wayfare.pid") is not None
-    return named or (f"http://127.0.0.1:{settings.port}" if is_local else None)
+    is_local = remembered(pid_file(settings.home)) is not None
+    return named or (ui(settings.port) if is_local else None)
 
 
 def _part(part: str, state: dict[str, Any]) -> Finding:
@@ -120,7 +119,7 @@ def _dag_ids(base: str, token: str) -> set[str]:
 def _password(settings: Settings) -> str | None:
     given = os.environ.get("AIRFLOW_ADMIN_PASSWORD")
     named = os.environ.get("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE")
-    file = Path(named) if named else settings.home / "airflow" / "passwords.json"
+    file = Path(named) if named else passwords_file(settings.home)
     if given or not file.exists():
         return given
     password: str | None = json.loads(file.read_text()).get(_USER)

@@ -20,7 +20,7 @@ from wayfare.analyses import registry
 from wayfare.doctor.findings import LOW_DISK, Finding, failed, gigabytes, info, ok
 from wayfare.engines.rates import has_rates
 from wayfare.errors import ConfigurationError
-from wayfare.local.secrets import load_or_make
+from wayfare.local.secrets import load
 from wayfare.storage import filesystem, is_local
 
 if TYPE_CHECKING:
@@ -49,14 +49,15 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _secrets(home: Path) -> Iterator[Finding]:
     """Those that `wayfare up` made with its server, where it did."""
-    if not ((home / "postgres").exists() and (home / "secrets.env").exists()):
+    file = configuration.secrets_file(home)
+    if not ((home / "postgres").exists() and file.exists()):
         return
     try:
-        load_or_make(home)
+        load(home)
     except ConfigurationError as error:
         yield failed("secrets", str(error), "restore that file")
     else:
-        yield ok("secrets", f"{home / 'secrets.env'} holds all of them")
+        yield ok("secrets", f"{file} holds all of them")
 
 
 def _storage(settings: Settings) -> Finding:

@@ -1,15 +1,21 @@
-"""Airflow on one machine: the environment its processes share, and their command lines."""
+"""Airflow: the environment and command lines of its processes on one machine, its metadata, and the UI's users."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wayfare.errors import ConfigurationError, ServiceError
+from wayfare.local.home import logs, passwords_file, ui
 from wayfare.settings import PROJECT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wayfare.local.secrets import Secrets
 
 PROCESSES: dict[str, tuple[str, ...]] = {
@@ -20,6 +26,8 @@ PROCESSES: dict[str, tuple[str, ...]] = {
 }
 """The four processes and their arguments; log servers stay off because they listen on every address."""
 
+_METADATA = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+
 
 def environment(home: Path, database_url: str, port: int, secrets: Secrets) -> dict[str, str]:
     """Environment of every Airflow process: this process's own, with what Airflow must be told.
@@ -28,7 +36,7 @@ def environment(home: Path, database_url: str, port: int, secrets: Secrets) -> d
     """
     airflow_home = home / "airflow"
     python_path = os.pathsep.join([str(PROJECT / "include"), str(PROJECT / "plugins")])
-    base = f"http://127.0.0.1:{port}"
+    base = ui(port)
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -47,8 +55,8 @@ def environment(home: Path, database_url: str, port: int, secrets: Secrets) -> d
             "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
         ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(airflow_home / "passwords.json"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url.replace("postgresql://", "postgresql+psycopg2://", 1),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(home)),
+        _METADATA: database_url.replace("postgresql://", "postgresql+psycopg2://", 1),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": base,
@@ -67,3 +75,69 @@ def environment(home: Path, database_url: str, port: int, secrets: Secrets) -> d
 def command(process: str) -> list[str]:
     """Command line of one of `PROCESSES`."""
     return [sys.executable, "-m", "airflow", *PROCESSES[process]]
+
+
+def require_metadata(environment: Mapping[str, str]) -> None:
+    """Refuse an environment that does not say where Airflow keeps its metadata: it would fall back on a file of its own.
+
+    Raises
+    ------
+    ConfigurationError
+        It does not.
+    """
+    given = [environment.get(f"{_METADATA}{suffix}", "") for suffix in ("", "_CMD", "_SECRET")]
+    if not any(given) or given[0].startswith("sqlite"):
+        raise ConfigurationError(
+            f"set {_METADATA} to postgresql+psycopg2://airflow:PASSWORD@HOST:PORT/airflow, with the password of "
+            "AIRFLOW_PASSWORD: otherwise Airflow keeps its metadata in a SQLite file, which its other processes do not "
+            "see"
+        )
+
+
+def migrate(home: Path, environment: Mapping[str, str]) -> None:
+    """Bring Airflow's metadata to its version.
+
+    Raises
+    ------
+    ServiceError
+        It failed; the message names the log.
+    """
+    log = logs(home) / "airflow-migrate.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"],
+            env=dict(environment),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    if done.returncode != 0:
+        raise ServiceError(f"Airflow's database could not be migrated: read {log}")
+
+
+def write_users(environment: Mapping[str, str]) -> None:
+    """Create or update the UI's users under the FAB auth manager; passwords are in the environment.
+
+    Raises
+    ------
+    ServiceError
+        It failed; the message ends with what Airflow said.
+    """
+    path = os.pathsep.join(filter(None, [str(PROJECT / "plugins"), environment.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-m", "wayfare_airflow.users"],
+        env={**environment, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise ServiceError(f"Airflow's users could not be written: {done.stderr[-2000:]}")
+
+
+def write_login(home: Path, password: str) -> None:
+    """Write the password of the UI's user `admin` where Airflow's simple auth manager reads it, for its owner alone."""
+    file = passwords_file(home)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        json.dump({"admin": password}, out)

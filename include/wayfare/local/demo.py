@@ -13,6 +13,7 @@ from rich.table import Table
 from wayfare import landing, marts, simulator
 from wayfare.analyses import registry
 from wayfare.errors import ServiceError
+from wayfare.local.home import logs
 from wayfare.marts import staleness
 from wayfare.staging.database import transaction
 
@@ -46,7 +47,7 @@ def land_and_wait(settings: Settings, console: Console, *, timeout: float = 1_20
     if folder.exists() or not _has_events(settings):
         _land(settings, folder, console)
     else:
-        console.print("Events are landed here, which are not the demo's: no demo is landed among them")
+        console.print("This database already holds other events, so the demo is not landed")
     deadline = time.monotonic() + timeout
     shown: dict[str, int] = {}
     while time.monotonic() < deadline:
@@ -100,6 +101,6 @@ def show_addresses(stack: Stack, console: Console) -> None:
     for line in (
         f"Airflow UI     {stack.ui}  (user admin, password {stack.secrets.admin})",
         f"BI, read only  {stack.bi_url}",
-        f"Logs           {stack.settings.home / 'logs'}",
+        f"Logs           {logs(stack.settings.home)}",
     ):
         console.print(line, soft_wrap=True)

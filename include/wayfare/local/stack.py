@@ -18,6 +18,7 @@ import psutil
 
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.local import accounts, airflow
+from wayfare.local.home import logs, pid_file, ui
 from wayfare.local.postgres import EmbeddedPostgres
 from wayfare.local.secrets import Secrets, load_or_make, remember_urls
 from wayfare.local.supervisor import Supervisor, remember, remembered, stop_leftovers
@@ -26,7 +27,6 @@ from wayfare.staging import database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Stack:
     @property
     def ui(self) -> str:
         """Address of the Airflow UI."""
-        return _ui(self.settings)
+        return ui(self.settings.port)
 
     @property
     def bi_url(self) -> str:
@@ -72,8 +72,8 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stack:
             say("Starting PostgreSQL")
         undo.callback(postgres.stop)
         postgres.start()
-        if postgres.recovering():  # and would begin anew if it were stopped
-            say("Waiting for PostgreSQL, which recovers what it had not written when it was ended")
+        if postgres.recovering():  # it would begin anew if it were stopped
+            say("Waiting for PostgreSQL to recover from an unclean shutdown")
         while postgres.recovering():
             time.sleep(1)
         settings = _prepare_databases(settings, postgres, secrets)
@@ -88,17 +88,17 @@ def _supervisor(
     settings: Settings, postgres: EmbeddedPostgres, secrets: Secrets, say: Callable[[str], None]
 ) -> Supervisor:
     """What will run Airflow, whose metadata is up to date then."""
-    accounts.write_login(settings.home / "airflow", secrets.admin)
+    airflow.write_login(settings.home, secrets.admin)
     environment = airflow.environment(
         settings.home, postgres.url("airflow", "airflow", secrets.airflow), settings.port, secrets
     )
     say("Migrating Airflow's metadata")
-    accounts.migrate_airflow(environment, settings.home / "logs" / "airflow-migrate.log")
+    airflow.migrate(settings.home, environment)
     say("Starting Airflow: " + ", ".join(airflow.PROCESSES))
     return Supervisor(
         {name: airflow.command(name) for name in airflow.PROCESSES},
         environment,
-        settings.home / "logs",
+        logs(settings.home),
         on_restart=lambda name, code: say(f"{name} ended with status {code}; started it again"),
         keep_alive=lambda: _revive(postgres, say),
     )
@@ -112,12 +112,12 @@ def stop_running(settings: Settings, *, timeout: float = 60.0) -> bool:
     ServiceError
         It does not end within `timeout` seconds.
     """
-    process = remembered(_pid_file(settings.home))
+    process = remembered(pid_file(settings.home))
     if process is None:
         postgres = EmbeddedPostgres(settings.home / "postgres", settings.database_port, password="")
         was_running = postgres.running()
         postgres.stop()
-        return stop_leftovers(settings.home / "logs") > 0 or was_running
+        return stop_leftovers(logs(settings.home)) > 0 or was_running
     process.terminate()
     try:
         process.wait(timeout)
@@ -137,10 +137,6 @@ def _revive(postgres: EmbeddedPostgres, say: Callable[[str], None]) -> None:
         say("PostgreSQL ended; started it again")
 
 
-def _pid_file(home: Path) -> Path:
-    return home / "wayfare.pid"
-
-
 def _claim(settings: Settings, undo: contextlib.ExitStack) -> None:
     """Take the home for one installation until `undo`, or until its process ends, however it does."""
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -149,14 +145,16 @@ def _claim(settings: Settings, undo: contextlib.ExitStack) -> None:
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise ConfigurationError(f"Wayfare already runs here: {_ui(settings)}; stop it with `wayfare down`") from None
+        raise ConfigurationError(
+            f"Wayfare already runs here: {ui(settings.port)}; stop it with `wayfare down`"
+        ) from None
     made = settings.home.stat()
     if made.st_uid == os.geteuid() and not made.st_mode & stat.S_ISVTX:  # which a folder of everybody's has, like /tmp
         settings.home.chmod(0o700)
-    stop_leftovers(settings.home / "logs")
+    stop_leftovers(logs(settings.home))
     _require_free(settings.port, "WAYFARE_PORT")
-    remember(_pid_file(settings.home), psutil.Process())
-    undo.callback(_pid_file(settings.home).unlink, missing_ok=True)
+    remember(pid_file(settings.home), psutil.Process())
+    undo.callback(pid_file(settings.home).unlink, missing_ok=True)
 
 
 def _require_free(port: int, variable: str) -> None:
@@ -194,17 +192,13 @@ def _prepare_databases(settings: Settings, postgres: EmbeddedPostgres, secrets: 
     return settings
 
 
-def _ui(settings: Settings) -> str:
-    return f"http://127.0.0.1:{settings.port}"
-
-
 def _wait_for_airflow(settings: Settings, *, timeout: float = 180.0) -> None:
     """Wait until every component reports itself healthy, by the body of the health page."""
     deadline = time.monotonic() + timeout
     waiting = "api-server"
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{_ui(settings)}/api/v2/monitor/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"{ui(settings.port)}/api/v2/monitor/health", timeout=5) as answer:
                 health = json.load(answer)
         except (urllib.error.URLError, OSError, ValueError):
             time.sleep(0.5)
@@ -214,4 +208,4 @@ def _wait_for_airflow(settings: Settings, *, timeout: float = 180.0) -> None:
             return
         waiting = ", ".join(ill)
         time.sleep(0.5)
-    raise ServiceError(f"Airflow is not healthy after {timeout:.0f} s ({waiting}): read {settings.home / 'logs'}")
+    raise ServiceError(f"Airflow is not healthy after {timeout:.0f} s ({waiting}): read {logs(settings.home)}")
