@@ -62,14 +62,16 @@ def format_of(source: str, chosen: str | None) -> str:
     DataError
         Neither says which.
     """
-    if chosen:
-        return chosen
-    if source == STDIN:
-        return "jsonl"
+    form = chosen or ("jsonl" if source == STDIN else by_suffix(source))
+    if form is None:
+        raise DataError(f"{source}: no suffix says its format; pass --format {', '.join(FORMATS)}")
+    return form
+
+
+def by_suffix(source: str) -> str | None:
+    """The format that a source's suffix says, that of compression aside."""
     suffixes = [s.lower() for s in Path(source).suffixes if s.lower() not in _COMPRESSED]
-    if suffixes and suffixes[-1] in _SUFFIXES:
-        return _SUFFIXES[suffixes[-1]]
-    raise DataError(f"{source}: no suffix says its format; pass --format {', '.join(FORMATS)}")
+    return _SUFFIXES.get(suffixes[-1]) if suffixes else None
 
 
 def require(source: str) -> None:

@@ -78,7 +78,7 @@ def command(process: str) -> list[str]:
 
 
 def require_metadata(environment: Mapping[str, str]) -> None:
-    """Refuse an environment that does not say where Airflow keeps its metadata: it would fall back on a file of its own.
+    """Refuse an environment that does not say where Airflow keeps its metadata: Airflow would fall back on a file.
 
     Raises
     ------

@@ -111,7 +111,7 @@ def test_a_refused_row_is_kept_as_it_came_and_lands_after_a_fix(
 
     mapping.unlink()
     assert replay(settings).rejected == 3
-    assert all("is neither a file nor a mapping that ships" in r["message"] for r in rejections(settings))
+    assert all("is neither a file nor a mapping that ships with Wayfare" in r["message"] for r in rejections(settings))
     (tmp_path / "days.csv").write_text("day,day\n", encoding="utf-8")
     mapping.write_text(MAPPING + '[lookups]\ndays = { path = "days.csv", key = "day" }\n', encoding="utf-8")
     assert replay(settings).rejected == 3

@@ -170,7 +170,7 @@ def test_columns_without_a_name_are_known_by_their_place(tmp_path: Path) -> None
         ('format = "xml"', "file.format: 'xml' is not a format"),
         ("skip = -1", "file.skip: -1 is not a number of lines"),
         ('columns = "a,b"', "file.columns: needs a list"),
-        ('delimeter = ";"', "file.delimeter: is not known; did you mean 'delimiter'?"),
+        ('delimeter = ";"', "file: unknown key 'delimeter'; did you mean 'delimiter'?"),
     ],
 )
 def test_a_wrong_layout_names_the_key(tmp_path: Path, declared: str, words: str) -> None:
@@ -261,7 +261,7 @@ def test_a_row_of_a_lookup_that_is_no_row_is_told(settings: Settings, tmp_path: 
     )
     (tmp_path / "flights.jsonl").write_text('{"id":"7","from":"SVO","departs":"","gate":""}\n[8]\n', "utf-8")
     (tmp_path / "tickets.csv").write_text("ticket;flight;amount\nT1;7;1\n", "utf-8")
-    with pytest.raises(DeclarationError, match=r"lookups.flight: .*flights.jsonl:2: is no JSON object"):
+    with pytest.raises(DeclarationError, match=r"lookups.flight: .*flights.jsonl:2: is not a JSON object"):
         preview(settings, str(tmp_path / "m.toml"), [str(tmp_path / "tickets.csv")])
 
 

@@ -1,24 +1,7 @@
-"""Foreign rows to events, as a TOML file declares it.
+"""A mapping file, compiled: the SQL that turns rows into events. docs/mappings.md describes the language.
 
-    source = "import:hotel"              # the events' source, unless a field says otherwise
-    namespace = "622ad0e3-..."           # a UUID; event_id = UUIDv5(namespace, "<type>/<key>")
-    absent = ["NULL"]                    # texts that mean absent, beside an empty cell
-    when = {status = {not = "Test"}}     # rows that count
-    [file]                               # how it is written: see wayfare.landing.mapping.rows
-    delimiter = ";"
-    [lookups.market]                     # see wayfare.landing.mapping.lookups
-    [values]                             # named values, each may use those before it
-    nights = {sum = ["{weekend}", "{week}"]}
-    [common]                             # fields of every event below
-    channel = "{channel}"
-    [[events]]                           # each row gives one event of every entry whose `when` holds
-    type = "booking"
-    key = "{row}"
-    when = {status = "Booked"}
-    fields.price = {money = "{adr}", currency = "EUR"}
-
-Values are described in `wayfare.landing.mapping.expressions`; beside the columns, they may name `{@line}`, the row's
-first line in its file, and `{@file}`, the file's name. A field the contract does not know goes to `extra`.
+Belongs here: the file as a whole. Does not: an entry of `[[events]]` (`events`); names, values and conditions
+(`scope`); operations (`numbers`, `texts`, `times`); `[file]` (`rows`); `[lookups]` (`lookups`).
 """
 
 # ruff: noqa: S608 - by the time SQL is put together, what the mapping says is a literal or a generated name
@@ -35,8 +18,8 @@ from wayfare.contracts import reference
 from wayfare.duck import literal
 from wayfare.errors import DeclarationError, nearest
 from wayfare.landing.lines import Fault
+from wayfare.landing.mapping import numbers, texts, times
 from wayfare.landing.mapping.events import compile_event
-from wayfare.landing.mapping.expressions import OPERATIONS
 from wayfare.landing.mapping.lookups import Lookup, lookup
 from wayfare.landing.mapping.rows import Layout
 from wayfare.landing.mapping.scope import Scope
@@ -49,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _KEYS = ("source", "namespace", "absent", "when", "file", "lookups", "values", "common", "events")
+_OPERATIONS = texts.OPERATIONS | numbers.OPERATIONS | times.OPERATIONS
 _SHOWN = 80
 """Characters of a value that a message shows."""
 
@@ -91,7 +75,7 @@ class Mapping:
             with at("lookups"), at(name):
                 self._lookups.append(lookup(declared, Path(self.file).parent))
                 lookups[name] = (f"lookup_{index}", self._lookups[-1].columns)
-        scope = Scope(names, lookups, OPERATIONS)
+        scope = Scope(names, lookups, _OPERATIONS)
         _compile_values(scope, table(spec, "values"))
         self._events = []
         seen = set[str]()
@@ -213,7 +197,7 @@ def _read(file: str) -> dict[str, Any]:
         repr(spec)  # which fails where a number has more digits than a message can show
     except FileNotFoundError:
         names = [p.name.removesuffix(".toml") for p in resources.files("wayfare.mappings").iterdir()]
-        raise Mistake(f"is neither a file nor a mapping that ships{nearest(file, names)}") from None
+        raise Mistake(f"is neither a file nor a mapping that ships with Wayfare{nearest(file, names)}") from None
     except ValueError as error:
         raise Mistake(f"is not TOML: {error}") from None
     return spec

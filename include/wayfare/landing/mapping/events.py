@@ -87,9 +87,11 @@ def _condition(scope: Scope, spec: dict[str, Any], event: dict[str, Any]) -> tup
 def _converted(value: Expression, kind: Kind) -> Expression:
     if kind is Kind.UUID:
         raise Mistake("event ids come from `key`; leave this field out")
-    if kind is Kind.MONEY and value.type != "whole":
-        raise Mistake('an amount is whole minor units; write {money = ..., currency = "..."}')
-    return _CONVERT.get(kind, as_text)(value) if kind is not Kind.MONEY else value
+    if kind is Kind.MONEY:
+        if value.type != "whole":
+            raise Mistake('an amount is whole minor units; write {money = ..., currency = "..."}')
+        return value
+    return _CONVERT.get(kind, as_text)(value)
 
 
 def _missing(value: Expression, event_type: EventType, name: str) -> Check:

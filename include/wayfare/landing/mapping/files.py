@@ -107,7 +107,8 @@ def reread(settings: Settings, rows: Sequence[dict[str, Any]]) -> Iterator[Lines
             written = layout(name)
             texts = [reread_row(row, written) for row in refused]
             with _mapper(settings, name) as mapped:
-                yield mapped(_replayed(refused, texts, written.format_of(source), header, source))
+                lines = _replayed(refused, texts, written.format_of(source), header, source)
+                yield mapped(lines, {row["rejection_id"]: str(row["line"]) for row in refused})
         except DeclarationError as error:
             yield _replayed(refused, [Fault("mapping", str(error))] * len(refused), form, header, source)
 
@@ -116,24 +117,25 @@ def _replayed(
     refused: list[dict[str, Any]], texts: Sequence[str | Fault], form: str, header: str, source: str
 ) -> Lines:
     rows = [(row["rejection_id"], row["raw"], text) for row, text in zip(refused, texts, strict=True)]
-    lines = Lines.of(source, form, rows, header)
-    at_line = pa.array([str(row["line"]) for row in refused], pa.string())
-    return replace(lines, table=lines.table.append_column("at_line", at_line))
+    return Lines.of(source, form, rows, header)
 
 
 @contextmanager
-def _mapper(settings: Settings, mapping: str) -> Iterator[Callable[[Lines], Lines]]:
-    """A function from lines of rows to lines of events, which keep the row they came from as `raw`."""
+def _mapper(settings: Settings, mapping: str) -> Iterator[Callable[..., Lines]]:
+    """A function from lines of rows to lines of events, which keep the row they came from as `raw`.
+
+    For a replay it is also given the line that each row had in its file.
+    """
     compiled: dict[str, Mapping] = {}
     with duck.spilling(settings, threads=1) as connection:
 
-        def mapped(lines: Lines) -> Lines:
+        def mapped(lines: Lines, at_line: dict[int, str] | None = None) -> Lines:
             header = lines.header or ""
             if header not in compiled:
                 compiled[header] = Mapping(mapping, next(csv.reader([header])))
                 compiled[header].prepare(connection)
             try:
-                return replace(_events(compiled[header], connection, lines), format=f"{FORMAT}{mapping}")
+                return replace(_events(compiled[header], connection, lines, at_line), format=f"{FORMAT}{mapping}")
             except (duckdb.BinderException, duckdb.OutOfMemoryException) as error:
                 why = str(error).partition("\n")[0]
                 raise DeclarationError(f"{mapping}: is nested too deeply or makes too much of a row: {why}") from error
@@ -141,12 +143,14 @@ def _mapper(settings: Settings, mapping: str) -> Iterator[Callable[[Lines], Line
         yield mapped
 
 
-def _events(mapping: Mapping, connection: duckdb.DuckDBPyConnection, lines: Lines) -> Lines:
+def _events(
+    mapping: Mapping, connection: duckdb.DuckDBPyConnection, lines: Lines, at_line: dict[int, str] | None
+) -> Lines:
     numbers, raw = lines.table["line"].combine_chunks(), lines.table["raw"]
     rows, faults = cells(connection, lines, mapping.columns)
-    events, failed = mapping.apply(connection, _placed(lines, rows))
+    events, failed = mapping.apply(connection, _placed(lines, rows, at_line))
     faults |= failed
-    if "at_line" in lines.table.column_names:
+    if at_line is not None:
         events = _with_blanks(events, set(numbers.to_pylist()) - faults.keys())
     refused = pa.table({"line": pa.array(sorted(faults), pa.int64()), "json": pa.nulls(len(faults), pa.string())})
     table = pa.concat_tables([events, refused]).sort_by("line")
@@ -164,12 +168,9 @@ def _with_blanks(events: pa.Table, rows: set[int]) -> pa.Table:
     return pa.concat_tables([events, pa.table(blanks)])
 
 
-def _placed(lines: Lines, rows: pa.Table) -> pa.Table:
+def _placed(lines: Lines, rows: pa.Table, at_line: dict[int, str] | None) -> pa.Table:
     """`rows` with the line and file that each came from, which a replay keeps from the first time."""
-    if "at_line" in lines.table.column_names:
-        known = dict(zip(lines.table["line"].to_pylist(), lines.table["at_line"].to_pylist(), strict=True))
-        at_line = pa.array([known[line] for line in rows["line"].to_pylist()], pa.string())
-    else:
-        at_line = rows["line"].cast(pa.string())
+    own = rows["line"]
+    places = own.cast(pa.string()) if at_line is None else pa.array([at_line[n] for n in own.to_pylist()], pa.string())
     name = Path(lines.source).name.removesuffix(".gz").removesuffix(".zst")
-    return rows.append_column("at_line", at_line).append_column("at_file", pa.repeat(name, len(rows)))
+    return rows.append_column("at_line", places).append_column("at_file", pa.repeat(name, len(rows)))

@@ -83,7 +83,7 @@ def _from_file(spec: dict[str, Any], folder: Path) -> Lookup:
     layout = Layout.declared({name: value for name, value in spec.items() if name not in {"path", "key"}})
     path = folder / str(spec["path"])
     if not path.is_file():
-        raise Mistake(f"path {str(path)!r} is no file; a path is taken from the mapping's folder")
+        raise Mistake(f"path {str(path)!r} is not a file; a path is taken from the mapping's folder")
     tables, names = [], tuple[str, ...]()
     with duck.connect(threads=1) as connection:
         for lines in read(str(path), layout, _ROWS):

@@ -34,7 +34,7 @@ def _number(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     if point not in {".", ","} or thousands == point or not isinstance(thousands, str):
         raise Mistake('decimal is "." or ",", and thousands is another mark')
     whole = "[0-9]+"
-    if thousands:  # where groups are not of three, the mark is none: 1.5 is not 15
+    if thousands:  # a mark that does not part groups is refused: 1.5 is not 15
         mark = re.escape(thousands)
         whole = f"([0-9]+|[0-9]{{1,3}}({mark}[0-9]{{2,3}})*{mark}[0-9]{{3}})"
     shape = literal(f"[+-]?{whole}({re.escape(point)}[0-9]+)?")
@@ -98,10 +98,6 @@ def _quotient(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     return derived(parts, scope.computed(f"CAST({sql} AS {DECIMAL})"), "number", "out_of_range", "cannot be divided")
 
 
-def _whole(scope: Scope, spec: Mapping[str, Any]) -> Expression:
-    return as_whole(scope.inner(spec, "whole"))
-
-
 def _money(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     of, currency = as_number(scope.inner(spec, "money")), scope.inner(spec, "currency")
     exponent, unknown = _exponent(currency)
@@ -113,7 +109,7 @@ def _money(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     fine = Check(
         f"{of.sql} IS NOT NULL AND {currency.sql} IS NOT NULL AND ({sql}) IS NULL", of.text, "too_fine", of.label, says
     )
-    says = "comes to more minor units than can be kept; mend the amount or its currency at their source"
+    says = "comes to more minor units than can be kept; correct the amount or its currency at their source"
     much = Check(f"abs({minor}) >= {_MOST}", of.text, "out_of_range", of.label, says)
     return Expression(sql, "whole", of.label, checks_of([of, currency], *unknown, much, fine))
 
@@ -137,6 +133,6 @@ OPERATIONS = {
     "difference": Operation(_difference),
     "product": Operation(_product),
     "quotient": Operation(_quotient),
-    "whole": Operation(_whole),
+    "whole": Operation(lambda scope, spec: as_whole(scope.inner(spec, "whole"))),
     "money": Operation(_money, ("currency",), ("round",)),
 }

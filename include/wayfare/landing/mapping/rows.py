@@ -16,7 +16,7 @@ import pyarrow as pa
 from wayfare.errors import DataError, nearest
 from wayfare.landing import csv_lines, jsonl, sources
 from wayfare.landing.lines import NOT_UTF8, Fault, Lines, repeated
-from wayfare.landing.mapping.values import Mistake, at
+from wayfare.landing.mapping.values import Mistake, at, known_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,9 +35,9 @@ _ZIP = b"PK\x03\x04"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NOT_READABLE = Fault("not_utf8", 'is not UTF-8; say how it is encoded, like file.encoding = "cp1252"')
 _TOO_DEEP = Fault("bad_json", "is nested too deeply; flatten it at its source and import it again")
-_NO_OBJECT = Fault("bad_json", "is no JSON object; mend it at its source and import it again")
+_NO_OBJECT = Fault("bad_json", "is not a JSON object; correct it at its source and import it again")
 _TEXT = {"format": "csv, jsonl or parquet", "delimiter": "one character", "encoding": "like utf-8, cp1252 or utf-16"}
-KEYS = (*_TEXT, "skip", "columns")
+_KEYS = (*_TEXT, "skip", "columns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,7 @@ class Layout:
     @classmethod
     def declared(cls, spec: Any) -> Layout:
         """What a table of a mapping says; a `Mistake` where it makes no sense."""
-        if not isinstance(spec, dict):
-            raise Mistake("needs to be a table")
+        known_keys(spec, _KEYS, ())
         for key, value in spec.items():
             with at(key):
                 _check(key, value)
@@ -62,15 +61,10 @@ class Layout:
 
     def format_of(self, source: str) -> str:
         """The format of a source: as declared, else by its suffix; anything else is CSV."""
-        try:
-            return self.format or ("csv" if source == sources.STDIN else sources.format_of(source, None))
-        except DataError:
-            return "csv"
+        return self.format or sources.by_suffix(source) or "csv"
 
 
 def _check(key: str, value: Any) -> None:
-    if key not in KEYS:
-        raise Mistake(f"is not known{nearest(key, KEYS)}")
     if key in _TEXT and not isinstance(value, str):
         raise Mistake(f"{value!r} needs to be text: {_TEXT[key]}")
     if key == "format" and value not in sources.FORMATS:
@@ -98,7 +92,7 @@ def read(
     Raises
     ------
     DataError
-        The file is missing, damaged or not of its format; a CSV whose header names a column twice; or no JSON Lines.
+        The file is missing, damaged or not of its format; its CSV header names a column twice; or it is not JSON Lines.
     """
     form = layout.format_of(source)
     reader = partial(_text, layout, form) if form in _TEXTS else None
@@ -201,7 +195,7 @@ def _text(layout: Layout, form: str, stream: BinaryIO, source: str, rows: int) -
 
 
 def _as_it_came(lines: Lines, encoding: str | None) -> pa.Table:
-    """The lines; those that are none in the file's encoding as they came, so that another may be declared for them."""
+    """The lines' table, with the original bytes of lines that do not decode, for another encoding to be declared."""
     if not lines.faults or encoding is None or codecs.lookup(encoding).name.startswith("utf"):
         return lines.table
     raws = lines.table["raw"].to_pylist()
@@ -257,8 +251,8 @@ def _header(names: Sequence[str]) -> str:
 def _names(texts: pa.ChunkedArray) -> list[str]:
     """The names in the first rows of JSON; what is inside an object is named `guest.country`.
 
-    A name with a NUL character is none: the rows that are refused could not be kept with it. Nor is one with a dot of
-    its own in or around an object: it could not be told from the names of objects.
+    Left out are names with a NUL character, since refused rows could not be kept with them, and names with a dot of
+    their own in or around an object, which look like the names of what is inside objects.
     """
     names: dict[str, None] = {}
 
@@ -280,7 +274,7 @@ def _names(texts: pa.ChunkedArray) -> list[str]:
 
 
 class _Utf8(io.RawIOBase):
-    """A stream of text as UTF-8; a byte that is none in its encoding stays as it is."""
+    """A stream of text as UTF-8; a byte that its encoding does not have stays as it is."""
 
     def __init__(self, stream: BinaryIO, encoding: str) -> None:
         self._text = io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="")

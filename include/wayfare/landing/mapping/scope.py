@@ -1,10 +1,16 @@
-"""What a mapping's values may name, and how a value or a condition becomes an expression."""
+"""What a mapping's values may name, and how a value or a condition becomes an expression.
+
+Whatever the mapping says enters SQL as an escaped literal or as the generated name of a known column. Regular
+expressions are RE2's, which take time in proportion to the text.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import duckdb
 
 from wayfare.duck import literal
 from wayfare.errors import nearest
@@ -22,6 +28,7 @@ from wayfare.landing.mapping.values import (
     at,
     checks_of,
     guarded,
+    known_keys,
     label_of,
 )
 
@@ -83,13 +90,7 @@ class Scope:
             wrong = next(iter(spec), "")
             raise Mistake(f"{wrong!r} is not an operation{nearest(wrong, self.operations)}")
         operation = self.operations[name]
-        known = (name, *operation.needs, *operation.may_have)
-        for key in spec:
-            if key not in known:
-                raise Mistake(f"{name!r} takes no {key!r}{nearest(key, known)}")
-        for key in operation.needs:
-            if key not in spec:
-                raise Mistake(f"{name!r} needs {key!r}")
+        known_keys(spec, (name, *operation.needs, *operation.may_have), operation.needs)
         return operation.compile(self, spec)
 
     def inner(self, spec: Mapping[str, Any], key: str) -> Expression:
@@ -173,13 +174,13 @@ _ORDERED = {"date": as_date, "instant": as_instant}
 
 
 def _as_written(bound: Expression) -> Callable[[Expression], Expression]:
-    """How what a bound is of is read: as a date or an instant where the bound is one in the mapping, else a number."""
+    """How to read what is compared with a bound: as a date or instant if the mapping writes one, else as a number."""
     if not bound.is_constant:
         return as_number
     for shape, order in ((DATE, as_date), (INSTANT, as_instant), (NUMBER, as_number)):
         if re.fullmatch(shape, bound.label):
             return order
-    raise Mistake(f"{bound.label!r} is no number, nor a date like 2026-01-31, nor an instant like 2026-01-31T12:00:00Z")
+    raise Mistake(f"{bound.label!r} is not a number, a date like 2026-01-31 or an instant like 2026-01-31T12:00:00Z")
 
 
 def _constant(spec: float) -> Expression:
@@ -190,8 +191,6 @@ def _constant(spec: float) -> Expression:
 
 def pattern(spec: Any) -> str:
     """A SQL literal of a regular expression."""
-    import duckdb
-
     if not isinstance(spec, str):
         raise Mistake(f"{spec!r} is not a regular expression")
     try:

@@ -51,7 +51,7 @@ def _extract(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     if groups > 1:
         raise Mistake(f"{spec['extract']!r} has {groups} groups; mark the part to take with one, others are (?:...)")
     found = f"nullif(regexp_extract({of.text}, {searched}, {groups}), '')"
-    says = f"does not match {spec['extract']!r}; mend the pattern, or give the extract an `otherwise`"
+    says = f"does not match {spec['extract']!r}; fix the pattern, or give the extract an `otherwise`"
     return _or_otherwise(scope, spec, of, derived([of], found, "text", "no_match", says))
 
 

@@ -28,6 +28,8 @@ from wayfare.landing.mapping.values import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wayfare.landing.mapping.values import Type
+
 _MONTHS = [dt.date(2000, month, 1).strftime("%B").lower() for month in range(1, 13)]
 _TIME = "[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]{1,6})?)?"
 _LOCAL = "[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]{1,6})?)?)?"
@@ -36,7 +38,7 @@ _LOCAL = "[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]{1,
 def _strptime(of: Expression, formats: Any) -> str:
     """SQL of text read by the first format that fits, as TIMESTAMP: in UTC where it has an offset, else as written.
 
-    A year before 1000 is none: `%Y` takes the 26 of 2026 for the year 26.
+    A year before 1000 is refused: `%Y` takes the 26 of 2026 for the year 26.
     """
     listed = formats if isinstance(formats, list) else [formats]
     for form in listed:
@@ -90,10 +92,10 @@ def _shifted(scope: Scope, spec: Mapping[str, Any], key: str, sign: str) -> Expr
 
 def _days_from(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     start, end = as_date(scope.inner(spec, "days_from")), as_date(scope.inner(spec, "to"))
-    return derived([start, end], f"CAST({end.sql} - {start.sql} AS BIGINT)", "whole", "not_a_date", "are no two dates")
+    return derived([start, end], f"CAST({end.sql} - {start.sql} AS BIGINT)", "whole", "not_a_date", "are not two dates")
 
 
-def _at_zone(scope: Scope, spec: Mapping[str, Any], of: Expression, sql: str, type_: Any) -> Expression:
+def _at_zone(scope: Scope, spec: Mapping[str, Any], of: Expression, sql: str, type_: Type) -> Expression:
     """`of` turned by SQL with its `{of}` and `{zone}`: a zone of the mapping (default UTC), or one that rows name."""
     with at("zone"):
         zone = as_text(scope.value(spec.get("zone", "UTC")))
@@ -127,7 +129,7 @@ def _instant(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     of = scope.inner(spec, "instant")
     if "format" in spec:
         if "zone" in spec and "%z" in str(spec["format"]).lower():
-            raise Mistake("the format reads an offset, so that there is no zone to give; leave one out")
+            raise Mistake("the format reads an offset, so a zone has no effect; leave one out")
         says = f"is not an instant written {_written(spec['format'])}"
         local = derived([of], _strptime(of, spec["format"]), "instant", "not_an_instant", says)
     elif "zone" in spec:

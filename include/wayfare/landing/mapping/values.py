@@ -123,7 +123,7 @@ def read_as(kind: str, text: str, written: str) -> str:
 
 
 def decimal_of(sql: str) -> str:
-    """SQL that reads text as an exact decimal; NULL where it is none."""
+    """SQL that reads text as an exact decimal; NULL where it is not one."""
     return read_as(DECIMAL, sql, NUMBER)
 
 
