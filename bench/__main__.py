@@ -6,7 +6,6 @@ Each part is a program of its own in this folder, which prints its figures and r
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,10 +34,7 @@ def main() -> int:
     failed = 0
     for name, arguments in parts.items():
         print(f"\n== {name}", flush=True)
-        environment = os.environ | {"PYTHONPATH": str(FOLDER.parent / "include")}
-        failed = (
-            subprocess.run([sys.executable, FOLDER / f"{name}.py", *arguments], env=environment).returncode or failed
-        )
+        failed = subprocess.run([sys.executable, FOLDER / f"{name}.py", *arguments]).returncode or failed
     return failed
 
 

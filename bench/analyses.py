@@ -11,26 +11,17 @@ same models make of the histories of `sql/customer_value_histories.sql`.
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import narwhals as nw
-import psycopg
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
-
-import day_files
 from apart import in_process, peak
+from day_files import chunk_of, installation
 from wayfare import duck, engines, snapshots
 from wayfare.analyses import customer_value, purchases, registry
-from wayfare.analyses.chunk import Chunk
-from wayfare.local.postgres import EmbeddedPostgres, temporary_server
-from wayfare.settings import Settings
-from wayfare.staging import database
+from wayfare.local.postgres import temporary_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +29,8 @@ if TYPE_CHECKING:
     import duckdb
 
     from wayfare.analyses.api import Inputs
+    from wayfare.analyses.chunk import Chunk
+    from wayfare.settings import Settings
 
 ALLOWED_RATIO = 1.5
 SQL = Path(__file__).parent / "sql"
@@ -52,34 +45,10 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
     with temporary_server() as server:
-        settings = _installation(server, server.data.parent, arguments.events, arguments.days)
+        settings = installation(server, arguments.events, arguments.days)
         print(f"{'':24}{'engine':>10}{'peak':>10}{'SQL':>10}{'peak':>10}{'ratio':>8}  rows")
         for name in arguments.analyses or registry.analyses():
-            _report(settings, _chunk(name, arguments.days), arguments.repeat)
-
-
-def _installation(server: EmbeddedPostgres, folder: Path, events: int, days: int) -> Settings:
-    """A migrated database whose change log says what the day files hold."""
-    url = server.url("bench")
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE bench")
-    settings = Settings(home=folder / "home", database_url=url)  # type: ignore[arg-type]  # pydantic makes it a secret
-    database.migrate(settings)
-    database.engine(url).dispose()
-    started = time.monotonic()
-    files = in_process(day_files.write, settings.storage, events, days)
-    rows = sum(rows for _, _, rows in files)
-    print(f"{rows:,} events of {days} days in {len(files)} day files, made in {time.monotonic() - started:.0f} s")
-    with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("INSERT INTO control.batch VALUES (1, 'epoch', 'bench', 0, 0, 0, 0)")
-        insert = "INSERT INTO control.change (event_type, event_on, batch_id, rows) VALUES (%s, %s, 1, %s)"
-        cursor.executemany(insert, files)
-    return settings
-
-
-def _chunk(name: str, days: int) -> Chunk:
-    every = tuple(day_files.FIRST_DAY + dt.timedelta(n) for n in range(days))
-    return Chunk(name, every, 1, "bench")
+            _report(settings, chunk_of(name, arguments.days), arguments.repeat)
 
 
 def _report(settings: Settings, chunk: Chunk, repeat: int) -> None:

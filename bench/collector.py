@@ -1,6 +1,6 @@
 """Events over HTTP: a collector beside PostgreSQL, loaded by wrk (Debian's package) in requests of 100 events.
 
-    python bench/collector.py [--seconds 10] [--connections 16]
+    python bench/collector.py [--seconds 10] [--connections 32]
 
 Prints events a second, the latency of a request, and how much of a core collector and PostgreSQL take at 5,000 events a
 second: where others load the machine, that is the figure to go by. All events of a run are new. Fails where fewer than
@@ -19,12 +19,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import psycopg
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
 
 from wayfare.collector import producers
 from wayfare.contracts import EVENT_TYPES
@@ -32,7 +30,9 @@ from wayfare.local.postgres import EmbeddedPostgres, free_port, temporary_server
 from wayfare.settings import Settings
 from wayfare.staging import database
 
-INCLUDE = str(Path(__file__).resolve().parents[1] / "include")
+if TYPE_CHECKING:
+    from pathlib import Path
+
 WANTED = 5_000
 _BATCH = 100
 
@@ -75,18 +75,14 @@ def main() -> int:
 
 
 def _measure(server: EmbeddedPostgres, folder: Path, seconds: int, connections: int) -> int:
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE bench")
-    settings = Settings(database_url=server.url("bench"), home=folder / "home")
+    url = server.url("postgres")
+    settings = Settings(database_url=url, home=folder / "home")
     database.migrate(settings)
     token = producers.add(settings, "web", [e.type for e in EVENT_TYPES.values()], 1_000_000)
     (folder / "body").write_text("".join(json.dumps(e) + "\n" for e in _events()))
     (folder / "load.lua").write_text(_SCRIPT % {"body": folder / "body", "token": token})
     port = free_port()
-    environment = os.environ | {
-        "PYTHONPATH": INCLUDE, "WAYFARE_DATABASE_URL": server.url("bench"),
-        "WAYFARE_HOME": str(folder / "home"),
-    }  # fmt: skip
+    environment = os.environ | {"WAYFARE_DATABASE_URL": url, "WAYFARE_HOME": str(folder / "home")}
     command = [sys.executable, "-c", "from wayfare.cli import main; main()", "collect", "--port", str(port)]
     with subprocess.Popen(command, env=environment) as process:
         try:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
+import psycopg
 
+from apart import in_process
+from wayfare.analyses.chunk import Chunk
 from wayfare.contracts import reference
 from wayfare.contracts.events import EVENT_TYPES
+from wayfare.settings import Settings
 from wayfare.snapshots import DayFile, schema
+from wayfare.staging import database
+
+if TYPE_CHECKING:
+    from wayfare.local.postgres import EmbeddedPostgres
 
 FIRST_DAY = dt.date(2026, 1, 1)
 SHARES = {
@@ -107,8 +117,31 @@ ROWS = {
 }
 
 
+def installation(server: EmbeddedPostgres, events: int, days: int) -> Settings:
+    """About `events` events of `days` days as day files, and a migrated database whose change log says so."""
+    url = server.url("postgres")
+    settings = Settings(home=server.data.parent / "home", database_url=url)  # type: ignore[arg-type]  # pydantic makes it a secret
+    database.migrate(settings)
+    database.engine(url).dispose()
+    started = time.monotonic()
+    files = in_process(write, settings.storage, events, days)
+    rows = sum(rows for _, _, rows in files)
+    print(f"{rows:,} events of {days} days in {len(files)} day files, made in {time.monotonic() - started:.0f} s")
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO control.batch VALUES (1, 'epoch', 'bench', 0, 0, 0, 0)")
+        insert = "INSERT INTO control.change (event_type, event_on, batch_id, rows) VALUES (%s, %s, 1, %s)"
+        cursor.executemany(insert, files)
+    return settings
+
+
+def chunk_of(name: str, days: int) -> Chunk:
+    """All days of an analysis."""
+    every = tuple(FIRST_DAY + dt.timedelta(n) for n in range(days))
+    return Chunk(name, every, 1, "bench")
+
+
 def write(storage: str, events: int, days: int) -> list[tuple[str, dt.date, int]]:
-    """Write about `events` events of `days` days as day files of batch 1, landed in 1970, below `{storage}`.
+    """Write about `events` events of `days` days as day files of batch 1, landed in 1970, below `storage`.
 
     Returns
     -------

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
-
 from apart import peak
 from wayfare import snapshots
 from wayfare.analyses import registry

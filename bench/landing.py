@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pyarrow as pa
 from pydantic import SecretStr
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
 
 from apart import in_process, peak
 from wayfare.contracts import EVENT_TYPES, EventType
@@ -33,6 +29,7 @@ from wayfare.staging import database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 ALLOWED_RATIO = 3.0
 _ROUNDS = 3

@@ -12,8 +12,6 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from wayfare import landing
 from wayfare.local.postgres import EmbeddedPostgres, temporary_server
 from wayfare.pipeline import bring_up_to_date
@@ -40,9 +38,7 @@ def main() -> None:
 
 def measure(server: EmbeddedPostgres, folder: Path, days: int) -> float:
     """Seconds to publish one late event."""
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE bench")
-    settings = Settings(home=folder / "home", database_url=server.url("bench"))  # type: ignore[arg-type]  # made secret
+    settings = Settings(home=folder / "home", database_url=server.url("postgres"))  # type: ignore[arg-type]  # made secret
     database.migrate(settings)
     history = [(day, number) for day in range(days) for number in range(PER_DAY)]
     landing.land(settings, [write(folder / "history.jsonl", history)])

@@ -13,15 +13,12 @@ import datetime as dt
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "include"))
 
 from apart import peak
 from wayfare import engines, storage
@@ -37,6 +34,7 @@ from wayfare.staging.database import migrate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ROUNDS = 5
 DAYS = 30
 START = dt.date(2026, 6, 1)
 
@@ -123,12 +121,12 @@ CASES = {
 """How `net_minor` is computed, and the fingerprint of the analysis."""
 
 
-def compare(settings: Settings, analysis: BehaviorAnalysis, rows: int, rounds: int = 5) -> None:
+def compare(settings: Settings, analysis: BehaviorAnalysis, rows: int) -> None:
     """Every case in turn, each beside a bare COPY of its rows."""
     registry.analyses()[analysis.name] = analysis
     days = tuple(START + dt.timedelta(d) for d in range(DAYS))
     seconds: dict[str, list[float]] = {}
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         forget(settings, analysis)
         for what, (net, fingerprint) in CASES.items():
             chunk = Chunk(analysis.name, days, 1, fingerprint * 64)

@@ -43,7 +43,7 @@ _VALUES = {
 
 
 def write_days(connection: duckdb.DuckDBPyConnection, folder: Path, rows: int) -> list[str]:
-    """Day files of bookings; one of 100,000 has fewer units than none."""
+    """Day files of bookings; one row in 100,000 has a negative number of units."""
     empty = connection.from_arrow(schema(BOOKING).empty_table())
     special = {"product": "'hotel'", "units": "CASE WHEN i % 100_000 = 7 THEN -1 ELSE 1 + i % 9 END"}
     values = [f'{special.get(n, _VALUES[str(t)])} AS "{n}"' for n, t in zip(empty.columns, empty.types, strict=True)]

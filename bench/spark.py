@@ -17,15 +17,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 import psutil
 from pydantic import SecretStr
 
 import spark_server
-from analyses import _chunk, _installation, compared
+from analyses import compared
 from apart import in_process, peak
+from day_files import chunk_of, installation
 from wayfare import engines
 from wayfare.errors import ConfigurationError
 from wayfare.local.postgres import temporary_server
@@ -46,13 +46,13 @@ def main() -> None:
     parser.add_argument("--heap", default="4g")
     arguments = parser.parse_args()
     with temporary_server() as postgres, tempfile.TemporaryDirectory() as folder:
-        settings = _installation(postgres, postgres.data.parent, arguments.events, arguments.days)
+        settings = installation(postgres, arguments.events, arguments.days)
         with spark_server.running(Path(folder), arguments.heap, small=False) as server:
             told = {"engine": "spark", "spark_remote": SecretStr(server.url)}
             spark = settings.model_copy(update=told)
             print(f"{'':24}{'DuckDB cpu':>12}{'clock':>10}{'peak':>10}{'Spark cpu':>12}{'clock':>10}{'peak':>10}")
             for name in arguments.analyses:
-                _report(settings, spark, _chunk(name, arguments.days), psutil.Process(server.process.pid))
+                _report(settings, spark, chunk_of(name, arguments.days), psutil.Process(server.process.pid))
 
 
 def _report(settings: Settings, spark: Settings, chunk: Chunk, server: psutil.Process) -> None:
