@@ -49,7 +49,7 @@ lint: .venv/.ready lock-check docs-check  ## format, lint, types, lock and gener
 bench: .venv/.ready .venv-spark/.ready  ## measure the speed claims, ratios side by side (ARGS="--rows 1000000")
 	@$(BIN)/python -m bench $(ARGS)
 
-image: .venv/.ready  ## build the container image and run the compose file's services in it (root; Debian's podman, runc, mmdebstrap, iproute2, redis-server)
+image: .venv/.ready  ## build the container image and run the compose file's services in it (root; needs podman, runc and more: see scripts/check_image.py)
 	@$(BIN)/python scripts/check_image.py
 
 env:  ## write .env with generated secrets for docker-compose.yaml

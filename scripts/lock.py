@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -17,8 +18,11 @@ LOCKS: dict[str, list[str]] = {
 """Names of the locks, and what each is compiled with: what runs in production is what was tested."""
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Compile beside the lock, starting from it, and compare or replace."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
     stale = []
     for name, given in LOCKS.items():
         lock = PROJECT / f"{name}.txt"
@@ -36,14 +40,14 @@ def main(arguments: list[str]) -> int:
             )  # fmt: skip
             if lock.exists() and fresh.read_text() == lock.read_text():
                 continue
-            if "--check" in arguments:
+            if check:
                 stale.append(f"{lock.name} does not follow from {name}.in: run `make lock` and commit it")
             else:
                 shutil.copy(fresh, lock)
-    for told in stale:
-        print(told, file=sys.stderr)
+    for fault in stale:
+        print(fault, file=sys.stderr)
     return len(stale)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -51,7 +51,7 @@ def _demonstrate(settings: Settings, names: list[str]) -> None:
     database.migrate(settings)
     folder = settings.home / "demo"
     simulator.simulate(folder, days=DAYS, customers=CUSTOMERS, seed=SEED)
-    landing.land(settings, sorted(str(f) for f in folder.rglob("*") if f.is_file()))
+    landing.land(settings, sorted(map(str, folder.iterdir())))
     for name in names:
         for _ in bring_up_to_date(settings, name):
             print(f"{name}: published")

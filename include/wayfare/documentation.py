@@ -9,6 +9,7 @@ catalog of DAGs; `docs/analyses/` has a page for each analysis, as its docstring
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import sys
 from pathlib import Path
@@ -47,12 +48,15 @@ def main(arguments: Sequence[str]) -> int:
 
     The page of an analysis that is no more is removed, or named.
     """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args(arguments).check
     folder = PROJECT / "docs"
     wanted: dict[str, str | None] = {f"analyses/{page.name}": None for page in (folder / "analyses").glob("*.md")}
     drifted = 0
     for name, text in (wanted | pages()).items():
         page = folder / name
-        if "--check" in arguments:
+        if check:
             if text != (page.read_text(encoding="utf-8") if page.exists() else None):
                 drifted += 1
                 sys.stderr.write(f"docs/{name} is not what the contracts and analyses say: run `make docs`\n")
