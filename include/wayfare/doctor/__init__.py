@@ -1,7 +1,7 @@
-"""Whether this installation is sound, and what to mend where it is not.
+"""Whether this installation is sound, and what to fix where it is not.
 
-Belongs here: looking at what the other rooms need (database, roles, storage, engine, Airflow, versions, clock) and one
-sentence per fault that says what to do. Does not: mending it, or judging data (quality).
+Belongs here: looking at what the other packages need (database, roles, storage, engine, Airflow, versions, clock) and
+one sentence per fault that says what to do. Does not: fixing it, or judging data (quality).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = ["Finding", "examine"]
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding, as it is made. Raises nothing: what goes wrong is a finding."""
-    for room in (postgres, machine, spark, airflow):
+    for part in (postgres, machine, spark, airflow):
         try:
-            yield from room.examine(settings)
-        except Exception as error:  # noqa: BLE001  # an examination that breaks off is a finding, too
-            name = room.__name__.rpartition(".")[2]
-            yield failed(name, f"the examination broke off: {type(error).__name__}: {error}", "mend what it names")
+            yield from part.examine(settings)
+        except Exception as error:  # noqa: BLE001  # a check that fails to run is a finding, too
+            name = part.__name__.rpartition(".")[2]
+            yield failed(name, f"the check failed: {type(error).__name__}: {error}", "fix what it names")

@@ -33,7 +33,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Findings about the Airflow that the environment names, or that `wayfare up` started in this home."""
     base = _address(settings)
     if base is None:
-        yield info("airflow", "none is configured or running here (`wayfare up` starts one)")
+        yield info("airflow", "no Airflow is configured or running here (`wayfare up` starts one)")
         return
     try:
         health = _get(f"{base}/api/v2/monitor/health")
@@ -50,7 +50,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def _address(settings: Settings) -> str | None:
-    """The address that Airflow's own processes use, which a container reaches; else that of the local installation.
+    """The address that Airflow's own processes use, which a container reaches; otherwise the local installation's.
 
     Where that does not run, whoever has its port is a stranger, who would be sent a password.
     """
@@ -91,14 +91,14 @@ def _dags(base: str, settings: Settings) -> Iterator[Finding]:
         errors = _get(f"{base}/api/v2/importErrors", token=token)["import_errors"]
         dags = _dag_ids(base, token)
     except (OSError, ValueError, KeyError) as error:
-        yield failed("airflow.dags", f"Airflow did not tell: {error}", f"log in as {_USER} at {base}, and look there")
+        yield failed("airflow.dags", f"Airflow did not answer: {error}", f"log in as {_USER} at {base}, and look there")
         return
     for broken in errors:
         last = str(broken["stack_trace"]).strip().splitlines()[-1]
         yield failed(
             "airflow.dags",
             f"{broken['filename']} does not import: {last}",
-            "mend the file; `wayfare check` may say how",
+            "fix the file; `wayfare check` may say how",
         )
     missing = sorted(registry.analyses().keys() - dags)
     if missing:

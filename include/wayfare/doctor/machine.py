@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import secrets
 import shutil
-import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from wayfare import duck
 from wayfare import settings as configuration
@@ -75,7 +76,7 @@ def _storage(settings: Settings) -> Finding:
         free = shutil.disk_usage(folder).free if folder else None
     except Exception as error:  # noqa: BLE001  # every kind of storage has errors of its own
         fix = "give this account the right to write there, or correct WAYFARE_STORAGE_URL"
-        return failed("storage", f"{settings.storage}: {_told(error)}", fix)
+        return failed("storage", f"{settings.storage}: {_first_line(error)}", fix)
     if not is_kept:
         return failed("storage", f"{settings.storage} gives back other bytes than were written", "use another storage")
     if free is not None and free < LOW_DISK:
@@ -96,7 +97,7 @@ def _spill(folder: Path) -> Finding:
         free = shutil.disk_usage(_nearest(folder)).free
     except OSError as error:
         fix = "give this account the right to write there, or set WAYFARE_DUCKDB_SPILL to another folder"
-        return failed("folder.spill", f"{folder}: {_told(error)}", fix)
+        return failed("folder.spill", f"{folder}: {_first_line(error)}", fix)
     if free < LOW_DISK:
         return failed("folder.spill", f"{folder}: {gigabytes(free)} are free", _room(folder))
     return ok("folder.spill", f"{folder} can be written, {gigabytes(free)} are free")
@@ -112,12 +113,12 @@ def _engine(settings: Settings) -> Finding:
             connection.execute("SELECT now() AT TIME ZONE $zone", {"zone": settings.timezone})
             ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
     except Exception as error:  # noqa: BLE001  # DuckDB's errors have no common base but this
-        return failed("engine", f"DuckDB: {_told(error)}", "write WAYFARE_DUCKDB_MEMORY_LIMIT like 2GB")
+        return failed("engine", f"DuckDB: {_first_line(error)}", "write WAYFARE_DUCKDB_MEMORY_LIMIT like 2GB")
     number, unit = str(limit).split()
     size, memory = float(number) * _UNITS[unit], _memory()
     found = f"DuckDB may take {gigabytes(size)} of this machine's {gigabytes(memory)}"
     if size > memory * MEMORY_SHARE:
-        most = f"{int(memory * MEMORY_SHARE / 1e6):,}MB".replace(",", "")
+        most = f"{int(memory * MEMORY_SHARE / 1e6)}MB"
         return failed("engine", found, f"set WAYFARE_DUCKDB_MEMORY_LIMIT to {most} or less: past it DuckDB spills")
     return ok("engine", found)
 
@@ -138,10 +139,10 @@ def _memory() -> int:
 
 
 def _python() -> Finding:
-    wanted, version = ((3, 11), (3, 14)), ".".join(map(str, sys.version_info[:3]))
-    if wanted[0] <= sys.version_info[:2] < wanted[1]:
+    wanted, version = metadata.metadata("wayfare")["Requires-Python"], platform.python_version()
+    if SpecifierSet(wanted).contains(version, prereleases=True):
         return ok("versions.python", f"Python {version}")
-    return failed("versions.python", f"Python {version}", "install Wayfare with Python 3.11, 3.12 or 3.13")
+    return failed("versions.python", f"Python {version}", f"install Wayfare with Python {wanted}")
 
 
 def _packages() -> Finding:
@@ -162,7 +163,7 @@ def _packages() -> Finding:
 
 def _analyses() -> Finding:
     if left_out := registry.broken():
-        fix = "mend what `wayfare check` says of them: until then their marts stay as they are"
+        fix = "fix what `wayfare check` reports; until then their marts are not updated"
         return failed("analyses", f"left out: {', '.join(left_out)}", fix)
     return ok("analyses", f"{len(registry.analyses())} are found, none is left out")
 
@@ -174,5 +175,5 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _told(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -34,7 +34,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     configured = (settings.database_url, settings.pipeline_url, settings.landing_url)
     url = next((secret.get_secret_value() for secret in configured if secret), None)
     if url is None:
-        yield failed("database", "none is configured", "run `wayfare up`, or set WAYFARE_DATABASE_URL")
+        yield failed("database", "no database is configured", "run `wayfare up`, or set WAYFARE_DATABASE_URL")
         return
     server = make_url(url)
     place = f"{server.host or 'the local socket'}:{server.port or 5432}/{server.database}"
@@ -98,7 +98,7 @@ def _clock(connection: Connection) -> Finding:
 def _schema(connection: Connection) -> Finding:
     at, head = migrations.revision(connection), migrations.head()
     if at is None:
-        return failed("database.schema", "it has no schema of Wayfare's", _MIGRATE)
+        return failed("database.schema", "Wayfare's schema is missing", _MIGRATE)
     if at not in migrations.known():
         return failed("database.schema", f"it is at revision {at}, later than this version's {head}", "upgrade Wayfare")
     if at != head:
@@ -117,7 +117,8 @@ def _zone(connection: Connection, settings: Settings) -> Finding:
     if pinned == settings.timezone:
         return ok("database.timezone", f"days begin by {pinned}")
     fix = f"set WAYFARE_TIMEZONE={pinned}, or land into a new database"
-    return failed("database.timezone", f"it was filled with days of {pinned}, settings say {settings.timezone}", fix)
+    found = f"the database holds days of {pinned}, but WAYFARE_TIMEZONE is {settings.timezone}"
+    return failed("database.timezone", found, fix)
 
 
 def _left_out(connection: Connection) -> Iterator[Finding]:
