@@ -1,6 +1,6 @@
 """The `wayfare` command.
 
-Belongs here: arguments, output and exit statuses. Does not: work; every command calls the room that does it.
+Belongs here: arguments, output and exit statuses. Does not: work; every command calls the package that does it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wayfare.errors import WayfareError
 
 
 def printable(text: str) -> str:
-    """One line for a terminal: what is no printable character is written as JSON escapes it.
+    """One line for a terminal: characters that cannot be printed are written as JSON escapes.
 
     Names of files and values of events are anybody's, and may hold ends of lines and what moves a terminal's cursor.
     """
@@ -53,7 +53,7 @@ def main() -> None:
         with contextlib.suppress(OSError):  # standard error takes no more, either
             code = _ended(error)
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError):  # closed before we began; what it did not take is told
+        with contextlib.suppress(AttributeError, OSError):  # closed before we began, or full, which was reported
             stream.flush()
     os._exit(code)
 

@@ -6,7 +6,7 @@ from rich.console import Console
 
 
 def wide(*, highlight: bool = True) -> Console:
-    """Standard output as wide as the terminal, or wide enough for any table where it is none."""
+    """Standard output as wide as the terminal, or wide enough for any table where it is not one."""
     console = Console(highlight=highlight)
     if not console.is_terminal:
         console.width = 160

@@ -17,7 +17,10 @@ _COLORS = {"ok": typer.colors.GREEN, "info": typer.colors.BLUE, "failed": typer.
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array, one object per finding.")] = False,
 ) -> None:
-    """Check database, roles, storage, engine, Airflow, versions, clock; say what to mend. Status 1 if something is."""
+    """Check database, roles, storage, engine, Airflow, versions and clock; say what to fix.
+
+    Exit status 1 if anything is wrong.
+    """
     from wayfare import doctor as examining
     from wayfare.settings import get_settings
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wayfare.cli import printable
-from wayfare.cli.landing import Json, Quiet, close, progress_bar
+from wayfare.cli.landing import Json, Quiet, conclude, progress_bar
 
 if TYPE_CHECKING:
     from wayfare.landing.mapping.preview import Preview
@@ -19,14 +19,14 @@ app = typer.Typer()
 @app.command(name="import")
 def import_(
     files: Annotated[list[str], typer.Argument(help="CSV, JSON Lines or Parquet, plain, .gz or .zst; - is CSV.")],
-    mapping: Annotated[str, typer.Option(help="TOML file, or the name of a mapping that ships.")],
+    mapping: Annotated[str, typer.Option(help="TOML file, or the name of a mapping that ships with Wayfare.")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the first events and what would be refused; land nothing.")
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn rows into events as a mapping says, and land them; importing the same again changes nothing.
+    """Turn rows into events as a mapping says, and land them; importing the same file again changes nothing.
 
     Exit status: 0 all events are staged, 1 some rows or events were rejected or conflict, 2 a fault stopped the import.
     """
@@ -42,7 +42,7 @@ def import_(
     if dry_run:
         _show(shown, as_json=as_json)
     else:
-        close(landed, "events and unmapped rows", as_json=as_json, quiet=quiet)
+        conclude(landed, "events and unmapped rows", as_json=as_json, quiet=quiet)
 
 
 def _show(shown: Preview, *, as_json: bool) -> None:
@@ -62,6 +62,6 @@ def _show(shown: Preview, *, as_json: bool) -> None:
             for message in problem.examples:
                 typer.echo(f"  {printable(message)}")
         if shown.repeated:
-            typer.echo(f"{shown.repeated:,} events have the id of another; give their `key` what tells them apart")
+            typer.echo(f"{shown.repeated:,} events have the id of another event; make their `key` unique")
     if shown.problems or shown.repeated:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`wayfare land`, `wayfare rejections`, `wayfare replay`: events in, and what became of the lines that are none."""
+"""`wayfare land`, `wayfare rejections`, `wayfare replay`: events in, and what became of lines that are not events."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def land(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Land events from JSON Lines, CSV (header = field names) or Parquet; landing the same again changes nothing.
+    """Land events from JSON Lines, CSV (header = field names) or Parquet; landing the same input again changes nothing.
 
     Exit status: 0 all lines are staged, 1 some were rejected or conflict, 2 a fault stopped the landing.
     """
@@ -55,16 +55,16 @@ def land(
 
     with progress_bar(files, shown=not (quiet or as_json)) as progress:
         landed = landing.land(get_settings(), files, format=format.value if format else None, progress=progress)
-    close(landed, "lines read", as_json=as_json, quiet=quiet)
+    conclude(landed, "lines read", as_json=as_json, quiet=quiet)
 
 
 @app.command()
 def replay(reason: _Reason = None, source: _Source = None, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Land the lines of open rejections again, after a mapping, contract, clock or the reference data was mended."""
+    """Land the lines of open rejections again, after fixing a mapping, a contract, a clock or the reference data."""
     from wayfare import landing
     from wayfare.settings import get_settings
 
-    close(landing.replay(get_settings(), reason=reason, source=source), "lines read", as_json=as_json, quiet=quiet)
+    conclude(landing.replay(get_settings(), reason=reason, source=source), "lines read", as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -122,7 +122,7 @@ def progress_bar(files: list[str], *, shown: bool) -> Iterator[Callable[[int], N
         yield lambda size: bar.advance(task, size)
 
 
-def close(landed: Landed, read: str, *, as_json: bool, quiet: bool) -> None:
+def conclude(landed: Landed, read: str, *, as_json: bool, quiet: bool) -> None:
     """Print the closing line (`read` names what was counted) or its JSON; exit status 1 where something was refused."""
     if as_json:
         typer.echo(json.dumps(asdict(landed)))

@@ -39,5 +39,5 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Problems as a JS
     if as_json:
         typer.echo(json.dumps(found))
     else:
-        typer.echo("\n".join(found) or f"{len(analyses())} analyses, nothing to mend")
+        typer.echo("\n".join(found) or f"{len(analyses())} analyses, no problems")
     raise typer.Exit(1 if found else 0)

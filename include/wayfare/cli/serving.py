@@ -1,4 +1,4 @@
-"""`wayfare land-queue`, `wayfare collect`, `wayfare producer`: the ways in that stay open until told to stop."""
+"""`wayfare land-queue`, `wayfare collect`, `wayfare producer`: the ways in that stay open until they are stopped."""
 
 from __future__ import annotations
 

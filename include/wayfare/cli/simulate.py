@@ -32,8 +32,8 @@ def simulate(
     format: Annotated[Format, typer.Option(help="How events are written.")] = Format.parquet,  # noqa: A002 - the option's name
     late_share: Annotated[float, typer.Option(min=0, max=1, help="Share delivered one to six days late.")] = 0.02,
     duplicate_share: Annotated[float, typer.Option(min=0, max=1, help="Share delivered twice.")] = 0.01,
-    broken_share: Annotated[float, typer.Option(min=0, max=1, help="Broken events beside, as a share.")] = 0.001,
-    bots: Annotated[int, typer.Option(min=0, help="Visitors that are machines.")] = 2,
+    broken_share: Annotated[float, typer.Option(min=0, max=1, help="Broken events in addition, as a share.")] = 0.001,
+    bots: Annotated[int, typer.Option(min=0, help="Number of bots.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Write a believable agency's events, one file per day of delivery and event type, for `wayfare land OUT/*`."""
@@ -56,7 +56,7 @@ def simulate(
             duplicate_share=duplicate_share,
             broken_share=broken_share,
             bots=bots,
-            progress=lambda: bar.advance(task),
+            on_day=lambda: bar.advance(task),
         )
     if as_json:
         typer.echo(json.dumps(counts))

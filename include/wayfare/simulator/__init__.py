@@ -11,7 +11,7 @@ Planted, so that analyses have something to find:
 - `SHORT_MEALS` (a share of departures): fewer meals are loaded than were sold.
 - `RISKY_PRODUCT` (hotel): its items are cancelled twice as often as flights.
 - `PAIRED` (baggage, seat): who checks in a bag chooses a seat far more often than others do.
-- `SURGE` (the ninth day before the end): two and a half times the visits of a usual day.
+- `SURGE` (the ninth-last day): two and a half times the visits of a usual day.
 - bots: visitors that search for one route hundreds of times a day, 20 seconds apart, and never buy.
 """
 

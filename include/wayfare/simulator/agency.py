@@ -45,7 +45,7 @@ def simulate(
     duplicate_share: float = 0.01,
     broken_share: float = 0.001,
     bots: int = 2,
-    progress: Callable[[], None] | None = None,
+    on_day: Callable[[], None] | None = None,
 ) -> dict[str, int]:
     """Write an agency's events to `folder`: `<day of delivery>-<event type>.parquet` (or `.jsonl`), and the broken
     ones to `<day of delivery>-broken.jsonl`. The same arguments write the same bytes; other ones write events, bookings
@@ -62,8 +62,8 @@ def simulate(
     late_share, duplicate_share, broken_share
         Shares of all events that arrive one to six days late, arrive twice, or come broken in addition.
     bots
-        Visitors that are machines.
-    progress
+        How many bots there are.
+    on_day
         Called after each day.
 
     Returns
@@ -77,11 +77,11 @@ def simulate(
         An argument is out of range.
     """  # noqa: D205 - the file names belong to the first sentence
     if days < 1 or customers < 1 or bots < 0:
-        raise ConfigurationError("a simulation takes at least one day, one customer and no less than no bots")
+        raise ConfigurationError("a simulation needs at least one day and one customer, and bots cannot be negative")
     if any(not 0 <= share <= 1 for share in (late_share, duplicate_share, broken_share)):
-        raise ConfigurationError("a share lies between 0 and 1")
+        raise ConfigurationError("a share must be between 0 and 1")
     if (dt.date.max - start).days < days + HORIZON + 60:
-        raise ConfigurationError("a simulation and what it sells end before the year 10000")
+        raise ConfigurationError("a simulation and what it sells must end before the year 10000")
     folder.mkdir(parents=True, exist_ok=True)
     given = (days, customers, seed, start, *map(float, (late_share, duplicate_share, broken_share)), bots)
     mark = hashlib.sha256(repr(given).encode()).digest()[:16]
@@ -94,8 +94,8 @@ def simulate(
     bot_searches = 0
     for day in range(first, first + days):
         left = first + days - 1 - day
-        progress_made = 1 - left / max(days - 1, 1)
-        today = Today(mark.hex()[:6], day, progress_made, left, rates.on(day), rng, world, stock, mail, counters)
+        progress = 1 - left / max(days - 1, 1)
+        today = Today(mark.hex()[:6], day, progress, left, rates.on(day), rng, world, stock, mail, counters)
         stock.begin(day)
         snapshot(today)
         arrived = visits(today, people)
@@ -104,8 +104,8 @@ def simulate(
         follow(today, buy(today, arrived, looked))
         bot_searches += crawl(today, bots)
         _write(mail, day, folder, form)
-        if progress:
-            progress()
+        if on_day:
+            on_day()
     return {name: mail.counts[name] for name in (*EVENT_TYPES, "late", "duplicate", "broken")} | {
         "bot_searches": bot_searches
     }

@@ -1,4 +1,4 @@
-"""Visitors that are machines: one route, hundreds of searches a day, at even gaps, nothing bought."""
+"""Bots: one route, hundreds of searches a day, at even gaps, nothing bought."""
 
 from __future__ import annotations
 

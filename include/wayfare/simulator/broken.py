@@ -1,4 +1,4 @@
-"""Events that are none: what producers get wrong, as JSON Lines, since Parquet could not hold them."""
+"""Broken events: what producers get wrong, as JSON Lines, since Parquet could not hold them."""
 
 from __future__ import annotations
 

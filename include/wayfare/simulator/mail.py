@@ -102,11 +102,11 @@ class Mail:
             self.counts["broken"] += len(broken)
             twice = self._some(table, self._noise.duplicate)
             self.counts["duplicate"] += len(twice)
-            today = len(twice) if day == self._last else len(twice) // 2
+            at_once = len(twice) if day == self._last else len(twice) // 2
             yesterdays = self._again.pop(event_type, [])
-            if today < len(twice):
-                self._again[event_type] = [twice.slice(today)]
-            yield event_type, _together([table, twice.slice(0, today), *yesterdays]), broken
+            if at_once < len(twice):
+                self._again[event_type] = [twice.slice(at_once)]
+            yield event_type, _together([table, twice.slice(0, at_once), *yesterdays]), broken
 
     def _some(self, table: pa.Table, share: float) -> pa.Table:
         chosen = np.flatnonzero(self._rng.random(len(table)) < share)

@@ -32,11 +32,10 @@ class Counters:
 class Today:
     """A day (in days since 1970), `progress` (0 to 1) into the simulation, with `left` days to come.
 
-    `rates` are minor units of each market's currency in a euro; `mark` is a text that no other simulation has.
+    `rates` are minor units of each market's currency in a euro; `prefix` is a text that no other simulation has.
     """
 
-    mark: str
-
+    prefix: str
     day: int
     progress: float
     left: int
@@ -49,4 +48,4 @@ class Today:
 
     def ids(self, kind: str, numbers: npt.NDArray[Any]) -> pa.Array:
         """Ids like `s1f09c2-17`, which no other simulation has: what happens in one happens once."""
-        return columns.numbered(f"{kind}{self.mark}-", numbers)
+        return columns.numbered(f"{kind}{self.prefix}-", numbers)
