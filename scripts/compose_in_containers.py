@@ -32,7 +32,7 @@ HERE = ["--network=host", "--pull=never", "--ulimit=nofile=4096:4096", "--ulimit
 """What makes a container start where the machine's limits cannot be raised."""
 REFUSED = re.compile(r"Read-only file system|Permission denied|Operation not permitted", re.IGNORECASE)
 CLONE_NEWNET = 0x40000000
-PATIENCE = 600
+MOST_SECONDS = 600
 """Seconds that any one thing may take."""
 ANALYSIS = "destination_demand"
 """The one that runs; the others stay paused, to be done sooner."""
@@ -56,7 +56,7 @@ def run(podman: Podman, tell: Callable[[str], None]) -> None:
         stack.work()
         tell(f"events landed, a worker published {ANALYSIS}")
         stack.check()
-        tell("doctor has nothing to mend, nobody was refused a write")
+        tell("doctor found no fault, nobody was refused a write")
 
 
 class Stack:
@@ -121,7 +121,7 @@ class Stack:
 
     def finish(self, name: str, *command: str) -> None:
         """Run a one-shot service, or another command in its place, to its end; SystemExit with its log if it fails."""
-        if self.start(name, *command).wait(PATIENCE):
+        if self.start(name, *command).wait(MOST_SECONDS):
             sys.exit(f"{name} failed:\n{self.log(name)}")
 
     def log(self, name: str) -> str:
@@ -139,7 +139,7 @@ class Stack:
 
     def until(self, name: str, holds: Callable[[], bool]) -> None:
         """Wait for something of a service; SystemExit with the end of its log if it takes longer."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + MOST_SECONDS
         while not holds():
             if time.monotonic() > deadline:
                 sys.exit(f"{name} failed:\n{self.log(name)}")

@@ -1,6 +1,6 @@
 """The generated pages: `python -m wayfare.documentation` writes them, `--check` refuses pages that drifted.
 
-They are about the analyses of this package; those of other packages, which are installed here or not, have none.
+They are about the analyses of this package; those of other packages, installed or not, have no page.
 
 `docs/data-dictionary.md` has every field of every event and every column of every mart; `docs/analyses.md` has the
 catalog of DAGs; `docs/analyses/` has a page for each analysis, as its docstring defines it, with its picture;
@@ -46,7 +46,7 @@ def pages() -> dict[str, str]:
 def main(arguments: Sequence[str]) -> int:
     """Write the pages, or with `--check` name the ones that drifted; returns the exit status.
 
-    The page of an analysis that is no more is removed, or named.
+    The page of an analysis that no longer exists is removed, or named.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
@@ -113,10 +113,10 @@ def _marts() -> Iterator[str]:
     yield "Money is in minor units (cents of EUR, yen of JPY) and ends in `_minor`; `value`, `numerator`, `median` and"
     yield "`mad` of `traffic_anomalies` are money of the reporting currency where `series` is `revenue`. The comment on"
     yield "each view in the database names the reporting currency; amounts are converted to it at the last rate that"
-    yield "the European Central Bank published up to the day, however old: of RUB there is none after 2022-03-01."
+    yield "the European Central Bank published up to the day, however old: for RUB there is none after 2022-03-01."
     yield ""
     yield "Additive columns may be summed over everything, semi-additive ones over everything but time, the others over"
-    yield "nothing; but for what a column or key says of itself."
+    yield "nothing, unless a column's or key's description says otherwise."
     yield ""
     yield "The last `as_of_on` of a mart is the day of the last event of the types that it reads: join"
     yield "`customer_behavior` and `customer_value` on the same `as_of_on`, not on the last one of each."
@@ -200,8 +200,8 @@ def _catalog_row(analysis: BehaviorAnalysis) -> tuple[str, ...]:
 
 def _settings() -> Iterator[str]:
     yield from (GENERATED, "", "# Settings", "")
-    yield "Read from the environment, else from `.env` in the project's folder, else from `secrets.env` in the home"
-    yield "folder, where `wayfare up` keeps what it generated. A relative path is below the project's folder."
+    yield "Read from the environment, otherwise from `.env` in the project's folder, otherwise from `secrets.env` in"
+    yield "the home folder, where `wayfare up` keeps what it generated. A relative path is below the project's folder."
     yield ""
     rows = (
         (f"`WAYFARE_{name.upper()}`", _default(field.default), field.description)

@@ -48,7 +48,7 @@ def _legible(file: Path) -> Path:
         if file.is_file():
             file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}; mend it, or restore it from a backup") from None
+        raise ConfigurationError(f"{file} cannot be read: {error}; fix it, or restore it from a backup") from None
     return file
 
 
@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     customer_key: SecretStr | None = Field(
         None,
         description="Key that pseudonymizes customer_id at landing (HMAC-SHA256) and seals refused lines (AES-GCM); "
-        "empty: kept as they came.",
+        "empty: ids and lines are kept as they came.",
     )
     landing_rows: int = Field(200_000, ge=1, description="Lines per landed batch (one transaction each).")
     queue_url: SecretStr | None = Field(
@@ -98,10 +98,11 @@ class Settings(BaseSettings):
     queue_name: str = Field("wayfare.events", min_length=1, description="The queue of events on the broker.")
     chunk_rows: int = Field(5_000_000, ge=1, description="Input rows that one chunk of output days may read.")
     quarantine_share: float = Field(
-        0.05, ge=0, le=1, description="Share of input rows that validation may set aside before it refuses."
+        0.05, ge=0, le=1, description="Share of input rows that validation may set aside before it refuses the chunk."
     )
     engine: Literal["duckdb", "spark"] = Field(
-        "duckdb", description="What computes the analyses: duckdb, or spark. The gates and publishing are DuckDB's."
+        "duckdb",
+        description="What computes the analyses: duckdb, or spark. The gates and publishing always use DuckDB.",
     )
     spark_remote: SecretStr | None = Field(
         None, description="Spark Connect server, sc://host:15002, with `/;token=...` after it where it wants a token."
@@ -126,12 +127,12 @@ class Settings(BaseSettings):
     def _storage_anywhere_the_same(cls, value: str) -> str:
         if value and "://" not in value:
             return str(_absolute(Path(value)))
-        if re.search("://[^/]*:[^/]*@", value):  # it is told in messages, and to every task
+        if re.search("://[^/]*:[^/]*@", value):  # messages show it, and every task has it
             raise ValueError(
                 "there is a password in this URL; give it to the storage's own settings, such as AWS_* for s3:// or "
                 "FSSPEC_SFTP_PASSWORD for sftp://, in the environment of every process"
             )
-        if value.endswith("/"):  # docker-compose.yaml tells Airflow of `URL/xcom`; to an object store, // is a folder
+        if value.endswith("/"):  # docker-compose.yaml gives Airflow `URL/xcom`; to an object store, // is a folder
             raise ValueError(f"{value!r} ends in a slash; write it without")
         return value
 
@@ -140,8 +141,8 @@ class Settings(BaseSettings):
     def _of_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not _is_postgresql(value.get_secret_value()):
             raise ValueError(
-                "this is no URL of PostgreSQL; write one like postgresql://user:password@host:5432/wayfare, and "
-                "what is neither letter nor digit in its password as %23 for # or %2F for /"
+                "not a PostgreSQL URL; write postgresql://user:password@host:5432/wayfare and percent-encode special "
+                "characters in the password (%23 for #, %2F for /)"
             )
         return value
 
@@ -163,7 +164,7 @@ class Settings(BaseSettings):
     @classmethod
     def _known_size(cls, value: str) -> str:
         if not re.fullmatch(r"(?i)\d+(\.\d+)? ?([KMGT](i?B)?|%)", value):
-            raise ValueError(f"{value!r} is no size; write one like 2GB, or a share of the memory like 40%")
+            raise ValueError(f"{value!r} is not a size; write one like 2GB, or a share of the memory like 40%")
         return value
 
     def url(self, role: Role) -> str:
@@ -199,7 +200,7 @@ class Settings(BaseSettings):
 def _is_postgresql(url: str) -> bool:
     try:
         port = urlsplit(url).port
-    except ValueError:  # it is none, or an odd character in the password made it so
+    except ValueError:  # it is not one, or an odd character in the password broke it
         return False
     return port != 0 and url.startswith(("postgresql://", "postgres://"))
 

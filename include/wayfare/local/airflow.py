@@ -30,7 +30,7 @@ _METADATA = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 
 
 def environment(home: Path, database_url: str, port: int, secrets: Secrets) -> dict[str, str]:
-    """Environment of every Airflow process: this process's own, with what Airflow must be told.
+    """Environment of every Airflow process: this process's own, with Airflow's settings.
 
     `database_url` is the `postgresql://` URL of Airflow's own metadata database.
     """

@@ -84,7 +84,7 @@ class EmbeddedPostgres:
         return started_once and self._run("pg_ctl", "-D", str(self.data), "status").returncode == 0
 
     def recovering(self) -> bool:
-        """Whether the server is up and takes no connections yet: it makes good what a crash left."""
+        """Whether the server is up but takes no connections yet, because it recovers from a crash."""
         if not self.running():
             return False
         with suppress(FileNotFoundError):  # it has just ended

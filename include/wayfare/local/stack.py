@@ -54,7 +54,7 @@ class Stack:
 
 
 def start(settings: Settings, say: Callable[[str], None]) -> Stack:
-    """Start everything and wait until Airflow answers; `say` is told what happens.
+    """Start everything and wait until Airflow answers; `say` gets a sentence for each step.
 
     Raises
     ------

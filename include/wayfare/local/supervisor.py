@@ -41,7 +41,7 @@ class Supervisor:
         on_restart: Callable[[str, int], None],
         keep_alive: Callable[[], None],
     ) -> None:
-        """`on_restart(name, exit code)` is told of every restart; `keep_alive` is called once a second."""
+        """`on_restart(name, exit code)` is called on every restart; `keep_alive` is called once a second."""
         self._commands = commands
         self._environment = environment
         self._logs = logs
@@ -155,13 +155,13 @@ def remembered(file: Path) -> psutil.Process | None:
 
 
 def _began(process: psutil.Process) -> float:
-    """When it began: in ticks since the boot on Linux, which no clock that is set moves, else in seconds since 1970."""
+    """When it began: in ticks since the boot on Linux, where the clock may be set, otherwise in seconds since 1970."""
     stat = Path(f"/proc/{process.pid}/stat")
     return float(stat.read_text().rpartition(")")[2].split()[19]) if stat.exists() else process.create_time()
 
 
 def _boot() -> str:
-    """Which boot of this machine it is, as far as it tells."""
+    """Id of this machine's boot, on Linux."""
     return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "-"
 
 
