@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 def main() -> None:
     """Add a secret for every `${NAME:?...}` that the compose file asks for and .env lacks or leaves empty.
 
-    Another file takes the place of one that is there: others may have that open, if they were let.
+    An existing file is replaced, not written to: others may have it open.
     """
     wanted = sorted(set(re.findall(r"\$\{(\w+):\?", (PROJECT / "docker-compose.yaml").read_text())))
     file = (PROJECT / ".env").resolve()

@@ -30,14 +30,14 @@ def main(arguments: list[str]) -> int:
         folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         beside = []
         for number, part in enumerate((SERVERS, ANSWERS)):
-            told = stack.enter_context(tempfile.TemporaryFile())
+            output = stack.enter_context(tempfile.TemporaryFile())
             command = [*pytest, f"--basetemp={folder}/{number}", *part]
-            beside.append((subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT), told))
+            beside.append((subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT), output))
         statuses = [subprocess.run([*pytest, f"--basetemp={folder}/rest", *rest], check=False).returncode]
-        for process, told in beside:
+        for process, output in beside:
             statuses.append(process.wait())
-            told.seek(0)
-            sys.stdout.buffer.write(told.read())
+            output.seek(0)
+            sys.stdout.buffer.write(output.read())
             sys.stdout.flush()
     return next(filter(None, statuses), 0)
 

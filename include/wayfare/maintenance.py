@@ -1,7 +1,7 @@
 """Removes what the pipeline no longer needs: hand-over folders, superseded day files, XComs, leftovers, old verdicts.
 
 Everything removed can be made again from staging, except verdicts (`control.validation`) and XComs, which are only old;
-what each gate of an analysis said last is kept. The change log is folded.
+the last verdict of each gate of an analysis is kept. The change log is folded.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ given up. Superseded day files go then; each run on a day in progress leaves one
 def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
     """Remove what has not been needed for `keep_days` days, and fold the change log up to `RUN_DAYS` ago.
 
-    Returns `files` and `verdicts` removed, and `changes`, the rows that the change log has less.
+    Returns `files` and `verdicts` removed, and `changes`, the rows by which the change log is shorter.
 
     Superseded day files are kept for `RUN_DAYS` at most. A run must not last longer than `keep_days`: its files would
     go while it works. Airflow removes an XCom's file when the task runs again, and forgets it with the run.
@@ -88,7 +88,7 @@ def _prune_superseded(storage: str, before: dt.datetime) -> int:
 
 
 def _prune_xcoms(storage: str, before: dt.datetime) -> int:
-    """What Airflow's XCom backend keeps out of its database, where it is told to (docker-compose.yaml)."""
+    """What Airflow's XCom backend keeps out of its database, where it is configured to (docker-compose.yaml)."""
     return remove_files(storage, [path for path, at in files(f"{storage}/xcom").items() if at < before])
 
 

@@ -32,7 +32,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     """
     # other processes write there too, and a kept listing would hide it
     fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
-    if "file" not in fs.protocol and set(path) & set("*?["):  # which DuckDB and fsspec would match, or remove by
+    if "file" not in fs.protocol and set(path) & set("*?["):  # DuckDB and fsspec take it for a pattern
         raise ConfigurationError(f"{url}: WAYFARE_STORAGE_URL of an object store must not contain *, ? or [")
     return fs, path
 
@@ -187,7 +187,7 @@ def _move(fs: Any, path: str, to: str) -> None:
         fs.cp_file(path, to)
         fs.rm_file(path)
         return
-    if "file" in fs.protocol:  # else a machine that loses power may keep the name and not the content
+    if "file" in fs.protocol:  # otherwise a machine that loses power may keep the name and not the content
         with open(path, "rb") as file:  # noqa: PTH123  # fsspec's own path
             os.fsync(file.fileno())
     fs.mv(path, to)

@@ -29,7 +29,7 @@ def up(
     console = wide(highlight=False)
 
     def say(line: str) -> None:
-        with contextlib.suppress(OSError, SystemExit):  # as rich ends the caller where nobody reads any more
+        with contextlib.suppress(OSError, SystemExit):  # rich exits where nobody reads any more
             console.print(line)
 
     try:

@@ -35,8 +35,8 @@ _COLUMNS_SHOWN = 8
 def land_and_wait(settings: Settings, console: Console, *, timeout: float = 1_200.0) -> None:
     """Simulate and land the demo, then wait until the scheduler has published every analysis.
 
-    Events that were landed by an earlier run are duplicates and change nothing. Where there are other events and no
-    demo, none is landed among them.
+    Events that an earlier run landed are duplicates and change nothing. Where there are other events, no demo is landed
+    among them.
 
     Raises
     ------

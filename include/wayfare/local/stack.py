@@ -149,7 +149,7 @@ def _claim(settings: Settings, undo: contextlib.ExitStack) -> None:
             f"Wayfare already runs here: {ui(settings.port)}; stop it with `wayfare down`"
         ) from None
     made = settings.home.stat()
-    if made.st_uid == os.geteuid() and not made.st_mode & stat.S_ISVTX:  # which a folder of everybody's has, like /tmp
+    if made.st_uid == os.geteuid() and not made.st_mode & stat.S_ISVTX:  # set on shared folders, like /tmp
         settings.home.chmod(0o700)
     stop_leftovers(logs(settings.home))
     _require_free(settings.port, "WAYFARE_PORT")
@@ -175,7 +175,7 @@ def _prepare_databases(settings: Settings, postgres: EmbeddedPostgres, secrets: 
         "pipeline_url": postgres.url(user="wayfare_pipeline", password=secrets.pipeline),
         "bi_url": postgres.url(user="wayfare_bi", password=secrets.bi),
     }
-    # Whoever has the port while this is down may ask for a password as it is: these are for libpq, which then refuses.
+    # Whoever takes the port while this is down might ask for a password in clear text: with these, libpq refuses.
     urls = {name: f"{url}?require_auth=scram-sha-256" for name, url in urls.items()}
     remember_urls(settings.home, {f"WAYFARE_{name.upper()}": url for name, url in urls.items()})
     get_settings.cache_clear()
@@ -183,8 +183,8 @@ def _prepare_databases(settings: Settings, postgres: EmbeddedPostgres, secrets: 
     if elsewhere := [name for name, url in urls.items() if getattr(settings, name).get_secret_value() != url]:
         names = ", ".join(f"WAYFARE_{name.upper()}" for name in elsewhere)
         raise ConfigurationError(
-            f"{names}: another server than the one `wayfare up` starts; take it out of the environment and .env, or "
-            "run Airflow on that server yourself (docs/operations.md, On servers of your own)"
+            f"{names}: not the server that `wayfare up` starts; remove it from the environment and .env, or run "
+            "Airflow on that server yourself (docs/operations.md, On servers of your own)"
         )
     database.migrate(settings)
     passwords = {role: getattr(secrets, role.removeprefix("wayfare_")) for role in accounts.ROLES}

@@ -23,7 +23,7 @@ def great_expectations() -> Any:
     An installed pyspark is hidden while it is imported: Great Expectations would load all of it, and no gate uses it.
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    # it tells of every function it registers, and warns on every query that it knows no dialect of ours
+    # it logs every function it registers, and warns on each query that it does not know our dialect
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     hidden = "pyspark" not in sys.modules
     if hidden:

@@ -84,7 +84,7 @@ class Mapping:
                 self._events.append(compile_event(scope, spec, event))
                 ids = repr((event["type"], event["key"]))
                 if ids in seen:
-                    raise Mistake(f"another {event['type']} has the key {event['key']!r}; add what tells them apart")
+                    raise Mistake(f"another {event['type']} has the key {event['key']!r}; add what makes them differ")
                 seen.add(ids)
         self._computed = scope.columns
         self._checks = list(dict.fromkeys(check for event in self._events for _, check in event.checks))
@@ -107,14 +107,14 @@ class Mapping:
         connection
             One that `prepare` was called with.
         rows
-            Columns `line` (int64, of which none is there twice), c<n> (text) for each n of `columns`, and `at_line`,
+            Columns `line` (int64, each once), c<n> (text) for each n of `columns`, and `at_line`,
             `at_file` (text), where the row comes from.
 
         Returns
         -------
         tuple
-            The events (`line`, `json` as a producer would write it), in order of line; and by its line what is wrong
-            with each row that could not be turned into its events, of which none is there.
+            The events (`line`, `json` as a producer would write it), in order of line; and, by line, what is wrong with
+            each row that could not be turned into its events, none of which is among them.
         """
         connection.register("source_rows", rows)
         connection.execute(f"CREATE OR REPLACE TEMP TABLE mapped AS {self._mapped()}")

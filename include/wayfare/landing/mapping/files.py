@@ -57,7 +57,7 @@ def import_files(
     DataError
         A file is missing, damaged or not of its format; batches before that are staged.
     ServiceError
-        PostgreSQL does not answer; import the same again to go on.
+        PostgreSQL does not answer; import the same files again to continue.
     """
     with (
         decoders(settings) as decoding,
@@ -84,7 +84,7 @@ def mapped_runs(
 
 
 def _of_its_file(mapped: Callable[[Lines], Lines], lines: Lines) -> Lines:
-    """The lines mapped; what is wrong with the mapping may be only so for the columns of this file."""
+    """The lines mapped; an error of the mapping names the file, whose columns alone may cause it."""
     try:
         return mapped(lines)
     except DeclarationError as error:
@@ -162,7 +162,7 @@ def _events(
 
 
 def _with_blanks(events: pa.Table, rows: set[int]) -> pa.Table:
-    """The events of a replay's rows; a row that gives none any more is a blank line, with which it is resolved."""
+    """The events of a replay's rows; a row that no longer gives any becomes a blank line, which resolves it."""
     without = sorted(rows - set(events["line"].to_pylist()))
     blanks = {"line": pa.array(without, pa.int64()), "json": pa.repeat("", len(without))}
     return pa.concat_tables([events, pa.table(blanks)])

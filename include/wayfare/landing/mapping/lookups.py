@@ -73,7 +73,7 @@ def lookup(spec: Any, folder: Path) -> Lookup:
         pairs |= _BUILTIN[builtin]()
     entries = spec.get("entries", {})
     if not isinstance(entries, dict) or not all(isinstance(value, str) for value in entries.values()):
-        raise Mistake("entries lead from text to text")
+        raise Mistake("entries must map text to text")
     pairs |= entries
     table = {"key": pa.array(pairs.keys(), pa.string()), "value_0": pa.array(pairs.values(), pa.string())}
     return Lookup(pa.table(table), ("value",))
@@ -104,5 +104,7 @@ def _from_file(spec: dict[str, Any], folder: Path) -> Lookup:
         several = "SELECT key FROM kept GROUP BY key HAVING count(*) > 1 LIMIT 1"
         twice = duck.select(connection, several, kept=table)["key"].to_pylist()
     if twice:
-        raise Mistake(f"{path.name} has several rows for {spec['key']} {twice[0]!r}; a lookup needs one of each")
+        raise Mistake(
+            f"{path.name} has several rows for {spec['key']} {twice[0]!r}; a lookup needs one row for each key"
+        )
     return Lookup(table, names)

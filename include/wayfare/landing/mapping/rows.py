@@ -101,8 +101,8 @@ def read(
         header = lines.header or header or _header(layout.columns or _names(lines.table["json"]))
         if form == "jsonl" and not header:
             raise DataError(
-                f"{source}: none of its first lines is a JSON object with names; write one object a line, as"
-                " `jq -c '.[]'` does of an array"
+                f"{source}: none of its first lines is a JSON object with names; write one object per line, as"
+                " `jq -c '.[]'` makes of an array"
             )
         yield replace(lines, header=header)
 
@@ -231,13 +231,11 @@ def _tidy(source: str, found: list[str] | Fault) -> list[str]:
         )
     names = [name.strip() or f"column {i}" for i, name in enumerate(found, start=1)]
     if len(names) == 1 and (mark := next((m for m in _DELIMITERS if m in names[0]), None)):
-        raise DataError(
-            f"{source}: has one column, {names[0][:60]!r}; say what parts them by file.delimiter = {mark!r}"
-        )
+        raise DataError(f"{source}: has one column, {names[0][:60]!r}; set file.delimiter = {mark!r}")
     if twice := repeated(names):
         raise DataError(
             f"{source}: the header names {', '.join(map(repr, twice))} more than once; name the columns by "
-            "file.columns of the mapping, and pass over the header with file.skip = 1"
+            "file.columns of the mapping, and skip the header with file.skip = 1"
         )
     return names
 
