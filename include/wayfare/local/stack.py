@@ -28,6 +28,9 @@ from wayfare.staging import database
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_START_SECONDS = 180
+_STOP_SECONDS = 60
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -104,13 +107,13 @@ def _supervisor(
     )
 
 
-def stop_running(settings: Settings, *, timeout: float = 60.0) -> bool:
+def stop_running(settings: Settings) -> bool:
     """Stop the installation that runs in this home, or what is left of one; False if there is nothing.
 
     Raises
     ------
     ServiceError
-        It does not end within `timeout` seconds.
+        It does not end within `_STOP_SECONDS`.
     """
     process = remembered(pid_file(settings.home))
     if process is None:
@@ -120,9 +123,9 @@ def stop_running(settings: Settings, *, timeout: float = 60.0) -> bool:
         return stop_leftovers(logs(settings.home)) > 0 or was_running
     process.terminate()
     try:
-        process.wait(timeout)
+        process.wait(_STOP_SECONDS)
     except psutil.TimeoutExpired:
-        raise ServiceError(f"process {process.pid} did not stop within {timeout:.0f} s") from None
+        raise ServiceError(f"process {process.pid} did not stop within {_STOP_SECONDS} s") from None
     return True
 
 
@@ -192,9 +195,9 @@ def _prepare_databases(settings: Settings, postgres: EmbeddedPostgres, secrets: 
     return settings
 
 
-def _wait_for_airflow(settings: Settings, *, timeout: float = 180.0) -> None:
+def _wait_for_airflow(settings: Settings) -> None:
     """Wait until every component reports itself healthy, by the body of the health page."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + _START_SECONDS
     waiting = "api-server"
     while time.monotonic() < deadline:
         try:
@@ -208,4 +211,4 @@ def _wait_for_airflow(settings: Settings, *, timeout: float = 180.0) -> None:
             return
         waiting = ", ".join(ill)
         time.sleep(0.5)
-    raise ServiceError(f"Airflow is not healthy after {timeout:.0f} s ({waiting}): read {logs(settings.home)}")
+    raise ServiceError(f"Airflow is not healthy after {_START_SECONDS} s ({waiting}): read {logs(settings.home)}")

@@ -48,8 +48,8 @@ def simulate(
     on_day: Callable[[], None] | None = None,
 ) -> dict[str, int]:
     """Write an agency's events to `folder`: `<day of delivery>-<event type>.parquet` (or `.jsonl`), and the broken
-    ones to `<day of delivery>-broken.jsonl`. The same arguments write the same bytes; other ones write events, bookings
-    and searches of other ids, by customers of the same ids.
+    ones to `<day of delivery>-broken.jsonl`. The same arguments write the same bytes; others give events, bookings and
+    searches other ids, but customers the same.
 
     Parameters
     ----------
