@@ -1,4 +1,8 @@
-"""Removes what the pipeline no longer needs: hand-over folders, superseded day files, XComs, leftovers, verdicts."""
+"""Removes what the pipeline no longer needs, and folds the change log of old batches.
+
+Removed are hand-over folders, superseded day files, XComs, leftovers and verdicts. After that, an old run may
+no longer find what it was planned for: clear it from task `plan` onwards.
+"""
 
 from __future__ import annotations
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
+    from wayfare.analyses.chunk import Chunk
+
 PREFIX = "/wayfare"
 """Where the UI app is mounted."""
 
@@ -34,9 +36,7 @@ class DataDocsLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's face
         """Address of the page of the chunk's validation."""
-        from wayfare_airflow.operators.chunk import read_chunk
-
-        chunk = read_chunk(operator.chunk)  # type: ignore[attr-defined]  # only chunk operators carry this link
+        chunk = _chunk_of(operator)
         return page(f"docs/validations/{chunk.analysis}/{self.gate}/{chunk.key}/index.html")
 
 
@@ -47,7 +47,11 @@ class MartLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's face
         """Address of the mart."""
-        from wayfare_airflow.operators.chunk import read_chunk
-
-        chunk = read_chunk(operator.chunk)  # type: ignore[attr-defined]  # only chunk operators carry this link
+        chunk = _chunk_of(operator)
         return page(f"marts/{chunk.analysis}")
+
+
+def _chunk_of(operator: BaseOperator) -> Chunk:
+    from wayfare_airflow.operators.chunk import read_chunk  # imported late: the operators import their links from here
+
+    return read_chunk(operator.chunk)  # type: ignore[attr-defined]  # only chunk operators carry these links

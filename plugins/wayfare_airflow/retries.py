@@ -34,7 +34,6 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=20),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),
-    "retry_policy": RETRY_POLICY,
     "execution_timeout": timedelta(hours=2),
 }
-"""How tasks of Wayfare's own DAGs retry and when they are given up."""
+"""How often tasks of Wayfare's own DAGs are retried, and when they are given up; every operator has the policy."""

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 POLL_SECONDS = 2.0
-PATIENCE = 10
-"""Steady landing is announced every PATIENCE quiet times, although it never is quiet."""
+MAX_QUIET_TIMES = 10
+"""Landing that never pauses is announced after this many times the quiet time."""
 
 
 @dataclass
 class Debounce:
-    """Decides when a new batch is announced: after `quiet` seconds without another, or `PATIENCE` times that.
+    """Decides when a new batch is announced: after `quiet` seconds without another, or `MAX_QUIET_TIMES` that long.
 
     >>> landing = Debounce(quiet=20)
     >>> [landing.due(1, now=0), landing.due(2, now=10), landing.due(2, now=29), landing.due(2, now=30)]
@@ -48,7 +48,7 @@ class Debounce:
             if self.newest <= self.announced:
                 self.since = now
             self.newest, self.changed = batch, now
-        if now - self.changed < self.quiet and now - self.since < self.quiet * PATIENCE:
+        if now - self.changed < self.quiet and now - self.since < self.quiet * MAX_QUIET_TIMES:
             return False
         self.announced = batch
         return True
@@ -59,9 +59,6 @@ class StagingTrigger(BaseEventTrigger):
 
     A PostgreSQL that does not answer is asked again, for as long as it takes.
     """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class path; it has no arguments, so that no database password gets into Airflow's metadata."""

@@ -38,7 +38,7 @@ def test_anything_else_is_refused_with_what_to_do(value: object) -> None:
     from wayfare_airflow.operators.chunk import read_chunk
 
     with pytest.raises(
-        ConfigurationError, match=r"give it what PlanOperator returned.*clear the run from its task plan"
+        ConfigurationError, match=r"give it what PlanOperator returned.*clear the run from task `plan` onwards"
     ):
         read_chunk(value)
 
@@ -104,10 +104,13 @@ def test_data_docs_are_where_the_link_leads() -> None:
     assert link.get_link(task, ti_key=None).endswith(page.removeprefix("s3://bucket/data_"))
 
 
-@pytest.mark.parametrize("operator", ["ValidateOperator", "AnalyzeOperator", "AuditOperator", "PublishOperator"])
-def test_other_code_than_was_planned_with_does_nothing(settings: Settings, operator: str) -> None:
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    "operator", ["ExtractOperator", "ValidateOperator", "AnalyzeOperator", "AuditOperator", "PublishOperator"]
+)
+def test_other_code_than_was_planned_with_does_nothing(operator: str) -> None:
     with pytest.raises(ConfigurationError, match="economic_results: this worker has other code or settings"):
-        _operator(operator).step(settings, CHUNK, {})
+        _operator(operator).execute({"run_id": "manual"})
 
 
 def test_publish_is_skipped_where_it_changes_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +125,7 @@ def test_publish_is_skipped_where_it_changes_nothing(settings: Settings, monkeyp
     tiny.publish_days(settings, "sales", [0], 2, late.fingerprint)
     tiny.write_result(settings, late, [("LIS", tiny.day(0), 5, 1.0)])
     publish = PublishOperator(task_id="publish", chunk=late.to_json())
-    with pytest.raises(AirflowSkipException, match="every day of the chunk stands on a later batch"):
+    with pytest.raises(AirflowSkipException, match="every day of the chunk is already published from a later batch"):
         publish.execute({"run_id": "late"})
 
 
@@ -137,7 +140,7 @@ def test_analyze_computes_on_the_engine_of_the_settings(
     stage(settings, 1, [event("booking", "2026-03-01")])
     (chunk,) = PlanOperator(task_id="plan", analysis="economic_results").execute({"params": {}})
     with pytest.raises(ServiceError, match=f"the Spark Connect server 127.0.0.1:{free_port} does not answer"):
-        AnalyzeOperator(task_id="analyze", chunk=chunk).execute({})
+        AnalyzeOperator(task_id="analyze", chunk=chunk).execute({"run_id": "manual"})
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -230,7 +230,7 @@ def test_a_database_that_takes_too_long_or_is_not_migrated_is_said_so(
 ) -> None:
     from wayfare_airflow.ui import data
 
-    monkeypatch.setattr(data, "PATIENCE", "200ms")
+    monkeypatch.setattr(data, "STATEMENT_TIMEOUT", "200ms")
     with psycopg.connect(settings.url("owner"), autocommit=True) as connection:
         connection.execute(
             "CREATE VIEW bi.economic_results AS SELECT DATE '2026-03-01' AS booked_on, 'X' AS line, 'Y' AS product,"

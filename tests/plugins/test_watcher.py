@@ -151,7 +151,7 @@ _LANDINGS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 3)), min_size=
 @hypothesis_settings(max_examples=100, deadline=None)
 @given(_LANDINGS)
 def test_debounce_announces_the_last_batch_and_paces_itself(landings: list[tuple[int, int]]) -> None:
-    from wayfare_airflow.watcher import PATIENCE, Debounce
+    from wayfare_airflow.watcher import MAX_QUIET_TIMES, Debounce
 
     debounce, now, batch = Debounce(quiet=20), 0, 0
     unseen_since: int | None = None
@@ -162,14 +162,14 @@ def test_debounce_announces_the_last_batch_and_paces_itself(landings: list[tuple
         batch += batches
         arrivals[now] = batch
     newest = 0
-    for second in range(now + 20 * PATIENCE + 1):
+    for second in range(now + 20 * MAX_QUIET_TIMES + 1):
         if arrivals.get(second, newest) > newest:
             newest = arrivals[second]
             unseen_since = second if unseen_since is None else unseen_since
         if debounce.due(newest, now=second):
             announced.append((second, newest))
             unseen_since = None
-        assert unseen_since is None or second - unseen_since < 20 * PATIENCE
+        assert unseen_since is None or second - unseen_since < 20 * MAX_QUIET_TIMES
     assert (announced[-1][1] if announced else 0) == batch
     times = [second for second, _ in announced]
     assert all(later - earlier >= 20 for earlier, later in itertools.pairwise(times))

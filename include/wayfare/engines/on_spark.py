@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PORT = 15002
 """Where a Spark Connect server listens unless told otherwise."""
-PATIENCE = 10.0
+CONNECT_SECONDS = 10.0
 """Seconds in which a server must take a connection; the client itself would try for ten minutes."""
 _SESSION = {
     "spark.sql.session.timeZone": "UTC",
@@ -70,7 +70,7 @@ def spark_session(settings: Settings) -> Iterator[SparkSession]:
     place = urlsplit(remote)
     where = f"the Spark Connect server {place.hostname}:{place.port or PORT}"
     try:
-        socket.create_connection((place.hostname or "", place.port or PORT), PATIENCE).close()
+        socket.create_connection((place.hostname or "", place.port or PORT), CONNECT_SECONDS).close()
     except OSError as error:
         raise ServiceError(f"{where} does not answer: {error}; start it, or correct WAYFARE_SPARK_REMOTE") from error
     with warnings.catch_warnings():

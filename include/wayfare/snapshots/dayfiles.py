@@ -74,7 +74,7 @@ def day_files(settings: Settings, chunk: Chunk) -> list[DayFile]:
     Raises
     ------
     DataError
-        What a day was as of the chunk's batch is not known any more: the change log was folded since.
+        What a day was as of the chunk's batch is no longer known: the change log was folded since.
     ServiceError
         PostgreSQL does not answer.
     """
@@ -91,8 +91,8 @@ def day_files(settings: Settings, chunk: Chunk) -> list[DayFile]:
     if later := next((file for file in found if file.batch_id > chunk.through_batch), None):
         raise DataError(
             f"{chunk.analysis}, chunk {chunk.key}: planned through batch {chunk.through_batch}, and what "
-            f"{later.event_type} was on {later.event_on} by then is not known any more; clear the run from its task "
-            "plan on, or start another"
+            f"{later.event_type} was on {later.event_on} by then is no longer known; clear the run from task `plan` "
+            "onwards, or start a new one"
         )
     return found
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wayfare_airflow.operators.chunk import ChunkOperator, refuse_other_code
+from wayfare_airflow.operators.chunk import ChunkOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from wayfare.analyses.chunk import Chunk
     from wayfare.settings import Settings
 
@@ -16,13 +14,11 @@ if TYPE_CHECKING:
 class AnalyzeOperator(ChunkOperator):
     """Computes the chunk's rows of the mart from the day files, into a file beside the chunk's others.
 
-    Needs `extract` and `validate` of the same chunk to have run. Refuses a chunk that was planned with other code or
-    settings than this worker has: its rows would be published as what they are not.
+    Needs `extract` and `validate` of the same chunk to have run.
     """
 
-    def step(self, settings: Settings, chunk: Chunk, context: Context) -> dict[str, Any]:  # noqa: ARG002 - the step's face
+    def step(self, settings: Settings, chunk: Chunk, _run_id: str) -> dict[str, Any]:
         """Analyze; returns the number of rows."""
         from wayfare import engines
 
-        refuse_other_code(settings, chunk)
         return engines.analyze(settings, chunk)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class ChunkOperator(BaseOperator):
     """Does one step of the pipeline on a chunk of output days, and returns the step's summary.
 
+    Refuses a chunk that was planned with other code or settings than this worker has: it would be published as what it
+    is not, in place of what a corrected analysis has published since.
+
     Parameters
     ----------
     chunk
@@ -50,30 +53,25 @@ class ChunkOperator(BaseOperator):
         chunk = read_chunk(self.chunk)
         # the name that the UI shows for this chunk's tasks
         context["days"] = f"{chunk.days[0]} to {chunk.days[-1]}"  # type: ignore[typeddict-unknown-key]
-        summary = self.step(get_settings(), chunk, context)
+        settings = get_settings()
+        _refuse_other_code(settings, chunk)
+        summary = self.step(settings, chunk, context["run_id"])
         self.log.info("%s %s: %s", self.task_id, chunk.analysis, summary)
         return summary
 
-    def step(self, settings: Settings, chunk: Chunk, context: Context) -> dict[str, Any]:
+    def step(self, settings: Settings, chunk: Chunk, run_id: str) -> dict[str, Any]:
         """The step itself; returns a summary that is small and JSON-able."""
         raise NotImplementedError
 
 
-def refuse_other_code(settings: Settings, chunk: Chunk) -> None:
-    """Refuse a chunk that was planned with other code or settings: it would be published as what it is not.
-
-    Raises
-    ------
-    ConfigurationError
-        This worker's analysis is not the plan's.
-    """
+def _refuse_other_code(settings: Settings, chunk: Chunk) -> None:
     from wayfare.analyses import registry
     from wayfare.marts.fingerprint import fingerprint
 
     if fingerprint(settings, registry.get(chunk.analysis)) != chunk.fingerprint:
         raise ConfigurationError(
             f"analysis {chunk.analysis}: this worker has other code or settings than the plan was made with; once "
-            "all workers have the same, clear the run from its task plan on, or start another"
+            "all workers have the same, clear the run from task `plan` onwards, or start a new one"
         )
 
 
@@ -90,5 +88,5 @@ def read_chunk(value: Any) -> Chunk:
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
             f"chunk is {value!r}; give it what PlanOperator returned: .partial(task_id=...).expand(chunk=plan.output); "
-            "if that is what it has, plan's XCom was pruned since: clear the run from its task plan on"
+            "if that is what it has, plan's XCom was pruned since: clear the run from task `plan` onwards"
         ) from error

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 from wayfare_airflow.operators.chunk import ChunkOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from wayfare.analyses.chunk import Chunk
     from wayfare.settings import Settings
 
@@ -19,7 +17,7 @@ class ExtractOperator(ChunkOperator):
     Running it again writes nothing. Faults of PostgreSQL and of the storage are retried.
     """
 
-    def step(self, settings: Settings, chunk: Chunk, context: Context) -> dict[str, Any]:  # noqa: ARG002 - the step's face
+    def step(self, settings: Settings, chunk: Chunk, _run_id: str) -> dict[str, Any]:
         """Extract; returns files written, files reused and rows."""
         from wayfare import snapshots
 

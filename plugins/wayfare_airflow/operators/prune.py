@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class PruneOperator(BaseOperator):
-    """Removes hand-over folders, superseded day files, XComs, leftovers and verdicts that nothing needs any more.
+    """Removes what nothing needs any more, and folds the change log of old batches.
+
+    Removed are hand-over folders, superseded day files, XComs, leftovers and verdicts.
 
     Parameters
     ----------
@@ -31,7 +33,7 @@ class PruneOperator(BaseOperator):
         self.keep_days = keep_days
 
     def execute(self, context: Context) -> dict[str, int]:  # noqa: ARG002 - Airflow's face
-        """Prune; returns files and verdicts removed."""
+        """Prune; returns files and verdicts removed, and rows of the change log folded away."""
         from wayfare import maintenance
 
         return maintenance.prune(get_settings(), keep_days=int(self.keep_days))

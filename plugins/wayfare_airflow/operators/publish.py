@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from wayfare_airflow.links import MartLink
-from wayfare_airflow.operators.chunk import ChunkOperator, refuse_other_code
+from wayfare_airflow.operators.chunk import ChunkOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from wayfare.analyses.chunk import Chunk
     from wayfare.settings import Settings
 
@@ -19,19 +17,17 @@ if TYPE_CHECKING:
 class PublishOperator(ChunkOperator):
     """Replaces the chunk's days in the mart by the audited result, in one transaction.
 
-    Refuses a chunk that was planned with other code or settings: what a mended analysis published since would be
-    replaced by what it said before. Skipped, and its mart's asset not updated, where every day stands on a later batch.
-    Its link leads to the mart.
+    Skipped, and its mart's asset not updated, where every day is already published from a later batch. Its link
+    leads to the mart.
     """
 
     operator_extra_links = (MartLink(),)
 
-    def step(self, settings: Settings, chunk: Chunk, context: Context) -> dict[str, Any]:
-        """Publish; returns rows and the publication's id."""
+    def step(self, settings: Settings, chunk: Chunk, run_id: str) -> dict[str, Any]:
+        """Publish; returns the mart, the publication's id, rows, days, and days left as they are."""
         from wayfare import marts
 
-        refuse_other_code(settings, chunk)
-        summary = marts.publish(settings, chunk, run_id=context["run_id"])
+        summary = marts.publish(settings, chunk, run_id=run_id)
         if summary["publication_id"] is None:
-            raise AirflowSkipException(f"every day of the chunk stands on a later batch and is left so: {summary}")
+            raise AirflowSkipException(f"every day of the chunk is already published from a later batch: {summary}")
         return summary

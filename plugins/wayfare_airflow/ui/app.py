@@ -53,7 +53,7 @@ def _no_database(_request: Request, _error: Exception) -> Response:
 
 @app.exception_handler(psycopg.errors.QueryCanceled)
 def _too_slow(_request: Request, _error: Exception) -> Response:
-    sentence = f"PostgreSQL took longer than {data.PATIENCE}; try again, or ask it by a program for BI"
+    sentence = f"PostgreSQL took longer than {data.STATEMENT_TIMEOUT}; try again, or query the view from a BI tool"
     return PlainTextResponse(sentence, status_code=503)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 ROWS_SHOWN = 200
-PATIENCE = "15s"
+STATEMENT_TIMEOUT = "15s"
 
 _COLUMNS = """
 SELECT attname AS name, format_type(atttypid, atttypmod) AS type, col_description(attrelid, attnum) AS comment
@@ -68,7 +68,7 @@ def rows(settings: Settings, view: str, analysis: BehaviorAnalysis) -> list[dict
 @contextmanager
 def _reading(settings: Settings) -> Iterator[psycopg.Cursor[dict[str, Any]]]:
     place = arguments(settings.url("pipeline")) | {
-        "options": f"-c default_transaction_read_only=on -c statement_timeout={PATIENCE} -c timezone=UTC",
+        "options": f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_TIMEOUT} -c timezone=UTC",
         "connect_timeout": 5,
     }
     try:
