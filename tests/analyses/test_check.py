@@ -75,7 +75,7 @@ class Wrong(BehaviorAnalysis):
         "tags holds 'ttt",
         "reads has booking 2 times",
         "mart.ahead needs window.before",
-        "mart.day is 'bookd_on'; did you mean 'booked_on'?",
+        "mart.day 'bookd_on' is not in mart.grain; did you mean 'booked_on'?",
         "mart column 'Channel' is not snake_case",
         "mart column 'net_minor' ends in _minor",
         "mart column 'items' has no description",

@@ -14,7 +14,7 @@ from wayfare.contracts.events import BOOKING, CANCELLATION, PURCHASE
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
 
-LEAST = 30
+LEAST_ITEMS = 30
 OTHER = "other"
 _MONTH = ("service_month", "product")
 _ITEM = (*_MONTH, "booking_id", "item_id")
@@ -114,7 +114,7 @@ class AncillaryAffinity(BehaviorAnalysis):
         rows = nw.concat([_alone(bought), _pairs(bought.filter(nw.col("units") > 0))], how="diagonal")
         a, b, both = nw.col("items_with_a"), nw.col("items_with_b"), nw.col("items_with_both")
         have = nw.coalesce("items_with_both", "items_with_a")
-        is_enough, is_pair = have >= LEAST, nw.col("ancillary_b") != ""
+        is_enough, is_pair = have >= LEAST_ITEMS, nw.col("ancillary_b") != ""
         return (
             rows.join(size, on=list(_MONTH))
             .with_columns(

@@ -20,8 +20,8 @@ POINTS = (0, 1, 3, 5, 7, 14, 21, 28, 42, 56, 84, 112, 140, 182, 273, 364)
 YEAR = 364
 LATE = 7
 """Days after service in which its book still changes."""
-COMPARABLES, LEAST = 8, 3
-_FURTHEST = (POINTS[-1] + LATE) // 7 * 7 + 7 * COMPARABLES
+MOST_COMPARABLES, LEAST_COMPARABLES = 8, 3
+_FURTHEST = (POINTS[-1] + LATE) // 7 * 7 + 7 * MOST_COMPARABLES
 """Days from the earliest comparable departure to the one it is compared with."""
 _DEPARTURE = ("service_on", "product", "market")
 _DAY_0 = dt.date(1970, 1, 1)
@@ -88,7 +88,9 @@ class BookingCurve(BehaviorAnalysis):
             Expect("ExpectColumnValuesToBeBetween", {"column": column, "min_value": 0})
             for column in ("on_the_books", "final_units", "last_year_on_the_books")
         ),
-        Expect("ExpectColumnValuesToBeBetween", {"column": "comparables", "min_value": 0, "max_value": COMPARABLES}),
+        Expect(
+            "ExpectColumnValuesToBeBetween", {"column": "comparables", "min_value": 0, "max_value": MOST_COMPARABLES}
+        ),
         Expect("ExpectColumnValuesToBeInSet", {"column": "days_out", "value_set": list(POINTS)}),
     )
     picture = Picture(
@@ -177,12 +179,12 @@ def _expected(curve: Frame) -> Frame:
     pickup = nw.col("final_units") - nw.col("on_the_books")
     served = [
         curve.select("product", "market", "days_out", service_n=first_n + 7 * week, pickup=pickup)
-        for week in range(COMPARABLES)
+        for week in range(MOST_COMPARABLES)
     ]
     n = nw.col("comparables")
     return (
         nw.concat(served)
         .group_by("product", "market", "days_out", "service_n")
         .agg(comparables=nw.len().cast(nw.Int64()), picked_up=total("pickup"))
-        .with_columns(expected_pickup=nw.when(n >= LEAST).then(nw.col("picked_up") / n))
+        .with_columns(expected_pickup=nw.when(n >= LEAST_COMPARABLES).then(nw.col("picked_up") / n))
     )

@@ -36,8 +36,8 @@ from wayfare.contracts.events import BOOKING, CANCELLATION, TRAVEL
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
 
-EARLY, TOLD = 1, 30
-"""Days before its sale that a cancellation may be dated, and days after service until what became of it is told."""
+EARLY_DAYS, LATE_DAYS = 1, 30
+"""Days before its sale that a cancellation may be dated, and days after the last possible service that are seen."""
 AGES = LONGEST_LEAD // 7 + 1
 _COHORT = ("booked_week_on", "product")
 _CAUSES = ("cancelled", "no_shows", "censored", "still_ahead")
@@ -74,7 +74,7 @@ class CancellationRisk(BehaviorAnalysis):
     owner = "operations"
     tags = ("cancellations", "risk", "weekly")
     reads = (BOOKING, CANCELLATION, TRAVEL)
-    window = Window(before=EARLY, after=LONGEST_LEAD + TOLD)
+    window = Window(before=EARLY_DAYS, after=LONGEST_LEAD + LATE_DAYS)
     mart = Mart(
         day="booked_week_on",
         every=Every.WEEK,
@@ -169,7 +169,7 @@ def _of_items(events: Frame) -> Frame:
     """Events that do something to an item and are dated in the time it is seen, with the id of its sale."""
     after, does = days_between("item_booked_on", "event_on"), nw.col("reversed_units") > 0
     return events.filter(
-        nw.col("item_kind") == "booking", does, after >= -EARLY, after <= LONGEST_LEAD + TOLD
+        nw.col("item_kind") == "booking", does, after >= -EARLY_DAYS, after <= LONGEST_LEAD + LATE_DAYS
     ).with_columns(sale_id="item_event_id")
 
 

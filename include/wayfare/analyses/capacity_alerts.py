@@ -18,9 +18,9 @@ from wayfare.contracts.events import BOOKING, CANCELLATION, INVENTORY
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
 
-HISTORY, REBUILT = 49, 7
+HISTORY_DAYS, REBUILT_DAYS = 49, 7
 """Days of sales behind the numbers of one day, and days before it that its alert level remembers."""
-COMPARABLES = 3
+LEAST_COMPARABLES = 3
 ASSUMED_K = 0.3
 _DEPARTURE = ("as_of_on", "resource_id", "service_on")
 
@@ -54,7 +54,7 @@ class CapacityAlerts(BehaviorAnalysis):
     owner = "operations"
     tags = ("capacity", "alerts", "daily")
     reads = (BOOKING, CANCELLATION, INVENTORY)
-    window = Window(before=HISTORY + REBUILT)
+    window = Window(before=HISTORY_DAYS + REBUILT_DAYS)
     mart = Mart(
         day="as_of_on",
         vintage=True,
@@ -128,17 +128,17 @@ class CapacityAlerts(BehaviorAnalysis):
     def analyze(self, given: Inputs) -> Frame:
         """One row per as-of day and departure to come."""
         looks = nw.concat(
-            [given.days.select(output_on=plus_days("output_on", -back)) for back in range(REBUILT + 1)]
+            [given.days.select(output_on=plus_days("output_on", -back)) for back in range(REBUILT_DAYS + 1)]
         ).unique()
         sold = given.keep(_sold(given))
         snapshots, heard = given.keep(_snapshots(given)), given.keep(last_heard(given, sold))
         states = replace(given, days=looks).by_days(lambda some: _states(some, sold, snapshots, heard))
-        levels = alert_levels(states, given.days, REBUILT)
+        levels = alert_levels(states, given.days, REBUILT_DAYS)
         return states.join(levels, on=list(_DEPARTURE)).select(*self.mart.all_columns)
 
     def totals(self, given: Inputs) -> Frame:
         """Units on the books of departures to come that have a snapshot."""
-        days = given.days.with_columns(opens_on=plus_days("output_on", -HISTORY))
+        days = given.days.with_columns(opens_on=plus_days("output_on", -HISTORY_DAYS))
         is_ahead = nw.col("service_on") >= nw.col("output_on")
         departures = (
             given["inventory"]
@@ -166,7 +166,7 @@ def _states(given: Inputs, sold: Frame, snapshots: Frame, heard: Frame) -> Frame
     """Every departure to come on each day looked from: what is sold, what is expected, and how likely it fills up."""
     looks = given.days.select(as_of_on="output_on")
     booked = (
-        sold.with_columns(until_on=nw.min_horizontal(plus_days("since_on", HISTORY), "service_on"))
+        sold.with_columns(until_on=nw.min_horizontal(plus_days("since_on", HISTORY_DAYS), "service_on"))
         .join(looks, how="cross")
         .filter(nw.col("as_of_on") >= nw.col("changed_on"), nw.col("as_of_on") <= nw.col("until_on"))
         .group_by(*_DEPARTURE)
@@ -178,7 +178,7 @@ def _states(given: Inputs, sold: Frame, snapshots: Frame, heard: Frame) -> Frame
         .with_columns(nw.col("on_the_books").fill_null(0), days_out=days_between("as_of_on", "service_on"))
     )
     departures = given.keep(departures)
-    sales, over = (given.keep(frame) for frame in completed(sold, heard, looks, HISTORY))
+    sales, over = (given.keep(frame) for frame in completed(sold, heard, looks, HISTORY_DAYS))
     for by in ("resource_id", "product"):
         departures = departures.join(pickup(sales, over, departures, by), how="left", on=["as_of_on", by, "days_out"])
     return _demand(departures)
@@ -203,7 +203,7 @@ def _snapshots(given: Inputs) -> Frame:
             "product",
             "event_on",
             "revised_on",
-            until_on=nw.min_horizontal(plus_days("next_on", -1), plus_days("event_on", HISTORY), "service_on"),
+            until_on=nw.min_horizontal(plus_days("next_on", -1), plus_days("event_on", HISTORY_DAYS), "service_on"),
             capacity=nw.when(is_allotted).then(nw.col("on_hand")).otherwise(nw.col("capacity")),
             allotted=is_allotted.cast(nw.Int64()),
         )
@@ -229,7 +229,7 @@ def _capacities(snapshots: Frame, looks: Frame) -> Frame:
 
 def _demand(departures: Frame) -> Frame:
     """Demand until service against capacity."""
-    is_own, is_last_day = nw.col("resource_id_n") >= COMPARABLES, nw.col("days_out") == 0
+    is_own, is_last_day = nw.col("resource_id_n") >= LEAST_COMPARABLES, nw.col("days_out") == 0
     is_known = (nw.col("product_n") > 0) | is_own
     capacity, mu, sigma = nw.col("capacity"), nw.col("demand_mean"), nw.col("demand_deviation")
     z, sells = (capacity - mu) / sigma, capacity > 0
@@ -248,7 +248,7 @@ def _demand(departures: Frame) -> Frame:
         .with_columns(demand_mean=rounded(nw.col("on_the_books") + nw.col("expected_pickup"), 9))
         .with_columns(
             demand_deviation=rounded(
-                nw.when((nw.col("comparables") >= COMPARABLES) | is_last_day)
+                nw.when((nw.col("comparables") >= LEAST_COMPARABLES) | is_last_day)
                 .then(fitted)
                 .otherwise(nw.when(~mu.is_null()).then(nw.max_horizontal(mu * ASSUMED_K, nw.lit(0.0)))),
                 9,

@@ -24,7 +24,7 @@ from wayfare.contracts.events import BOOKING, CANCELLATION, OFFER, REFUND, SEARC
 if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
 
-TOUCHED = 30
+TOUCHED_DAYS = 30
 MODELS = ("first_touch", "last_touch", "linear", "position_based")
 UNTIED, UNNAMED = "(none)", "(unknown)"
 WHOLE = 1_000_000
@@ -98,7 +98,7 @@ class ChannelAttribution(BehaviorAnalysis):
     owner = "marketing"
     tags = ("attribution", "daily")
     reads = (BOOKING, SEARCH, VIEW, OFFER, CANCELLATION, REFUND)
-    window = Window(before=LONGEST_LEAD + TOUCHED)
+    window = Window(before=LONGEST_LEAD + TOUCHED_DAYS)
     mart = MART
     expect_input: ClassVar = {
         "booking": (
@@ -222,7 +222,7 @@ def _touches(given: Inputs, sales: Frame) -> Frame:
     daily = touches.group_by(*_WHO.values(), "event_on", *_CHANNEL)
     by_day = given.keep(daily.agg(touches=nw.len().cast(nw.Int64()), first_at=at.min(), last_at=at.max()))
     each = touches.with_columns(touches=integer(1), first_at=at, last_at=at)
-    is_before = (nw.col("event_on") < nw.col("sold_on")) & (nw.col("event_on") >= plus_days("sold_on", -TOUCHED))
+    is_before = (nw.col("event_on") < nw.col("sold_on")) & (nw.col("event_on") >= plus_days("sold_on", -TOUCHED_DAYS))
     is_other = (nw.col("visitor") != nw.col("visitor_id")).fill_null(value=True)
     found = []
     for buyer, toucher in _WHO.items():

@@ -29,8 +29,8 @@ _SNAKE = re.compile(r"[a-z][a-z0-9_]*")
 _SUFFIX_TYPES = {"_minor": "bigint", "_on": "date", "_at": "timestamptz"}
 _LONGEST_TAG = 100
 """Characters of a tag that Airflow stores."""
-LONGEST = 63
-"""Characters of a name that PostgreSQL keeps; it cuts off the rest, and what is cut may be what tells two apart."""
+MAX_IDENTIFIER = 63
+"""Characters of a name that PostgreSQL keeps; the rest is cut off, and names that differ only there are one."""
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 """How a value is told: of an event type, all of its fields would follow."""
@@ -64,8 +64,8 @@ def misnamed(analysis: BehaviorAnalysis) -> Iterator[str]:
     longest = max(names(analysis), key=len)
     if not _SNAKE.fullmatch(longest):
         yield f"its class and version make the name {analysis.relation!r}, which is not snake_case; rename the class"
-    if len(longest) > LONGEST:
-        yield f"takes the name {longest!r} in PostgreSQL, which keeps {LONGEST} characters; shorten the class's name"
+    if len(longest) > MAX_IDENTIFIER:
+        yield f"takes the name {longest!r} in PostgreSQL, which keeps {MAX_IDENTIFIER} characters; use a shorter one"
     if analysis.name in _OF_DAGS:
         yield f"takes the name {analysis.name}, which is a DAG of Wayfare's own; rename the class"
 
@@ -150,7 +150,7 @@ def _mart(analysis: BehaviorAnalysis) -> Iterator[str]:
     if not mart.columns:
         yield "mart.columns is empty; name at least a count, which totals can check"
     if mart.day not in mart.grain:
-        yield f"mart.day is {mart.day!r}{nearest(mart.day, mart.grain)}"
+        yield f"mart.day {mart.day!r} is not in mart.grain{nearest(mart.day, mart.grain)}"
     elif mart.grain[mart.day].type != "date":
         yield f"mart.grain[{mart.day!r}] is the output day; declare it as key(..., 'date')"
     if mart.ahead and analysis.window.before == 0:
@@ -178,8 +178,8 @@ def _mart_columns(analysis: BehaviorAnalysis) -> Iterator[str]:
 def _column_name(name: str, mart: Mart) -> Iterator[str]:
     if not _SNAKE.fullmatch(name):
         yield f"mart column {name!r} is not snake_case"
-    if len(name) > LONGEST:
-        yield f"mart column {name!r} is longer than the {LONGEST} characters that PostgreSQL keeps; shorten it"
+    if len(name) > MAX_IDENTIFIER:
+        yield f"mart column {name!r} is longer than the {MAX_IDENTIFIER} characters that PostgreSQL keeps; shorten it"
     if name in (*_OF_VIEWS, *_OF_POSTGRESQL, *(_OF_VINTAGES if mart.vintage else ())):
         yield f"mart column {name!r} is a column that the mart has without it; choose another name"
 

@@ -9,6 +9,7 @@ import narwhals as nw
 from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, key, measure, stock
 from wayfare.analyses.bookings import booking_changes, bookings, known_on
 from wayfare.analyses.expressions import (
+    UNUSUAL,
     Frame,
     converted,
     days_between,
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
 
 BEFORE = 365
-SEARCHED = 30
-REGULAR = 2
-HISTORY = 5
-UNUSUAL = 3.5
+SEARCHED_DAYS = 30
+"""Days before a booking whose searches are counted for it."""
+REGULAR_BOOKINGS = 2
+LEAST_EARLIER_BOOKINGS = 5
+"""Net bookings without which the latest one is not judged."""
 _CUSTOMER = ("as_of_on", "customer_id")
 
 
@@ -155,7 +157,7 @@ class CustomerBehavior(BehaviorAnalysis):
 
 def _bookings(given: Inputs, known: Frame) -> Frame:
     """What each as-of day knows of each customer's bookings; offers and loose ancillaries have a row without items."""
-    days = given.days.select(as_of_on="output_on").with_columns(whole_on=plus_days("as_of_on", SEARCHED - BEFORE))
+    days = given.days.select(as_of_on="output_on").with_columns(whole_on=plus_days("as_of_on", SEARCHED_DAYS - BEFORE))
     is_searched = nw.col("booked_on") >= nw.col("whole_on")
     one_product = nw.col("first_product") == nw.col("last_product")
     return bookings(
@@ -192,7 +194,7 @@ def _searches(given: Inputs) -> Frame:
     return (
         given["booking"]
         .select("customer_id", "booking_id", "event_id", "occurred_at", booked_on="event_on")
-        .with_columns(from_on=plus_days("booked_on", -SEARCHED))
+        .with_columns(from_on=plus_days("booked_on", -SEARCHED_DAYS))
         .join(searches, on="customer_id")
         .filter(nw.col("searched_at") < nw.col("occurred_at"), nw.col("searched_on") >= nw.col("from_on"))
         .group_by("customer_id", "booking_id", "event_id", "booked_on")
@@ -240,7 +242,7 @@ def _customers(made: Frame) -> Frame:
         )
         .filter(nw.col("bookings") > 0)
         .with_columns(
-            is_regular=net >= REGULAR,
+            is_regular=net >= REGULAR_BOOKINGS,
             frequency=net * BEFORE / (BEFORE + 1),
             mean_days_between_bookings=nw.when(net > 1).then(days_between("first_net_on", "as_of_on") / (net - 1)),
         )
@@ -261,7 +263,7 @@ def _usual(net: Frame, column: str) -> Frame:
 
 def _history(net: Frame, customers: Frame) -> Frame:
     """Net bookings in order, with price and days since the one before, of customers with enough of them to judge."""
-    enough = customers.filter(nw.col("net_bookings") > HISTORY).select(*_CUSTOMER, "net_bookings")
+    enough = customers.filter(nw.col("net_bookings") > LEAST_EARLIER_BOOKINGS).select(*_CUSTOMER, "net_bookings")
     order = ["booked_at", "booking_id"]
     return (
         net.join(enough, on=list(_CUSTOMER))
@@ -280,4 +282,6 @@ def _history(net: Frame, customers: Frame) -> Frame:
 
 
 def _z(history: Frame, x: str) -> Frame:
-    return robust_z(history, list(_CUSTOMER), x, least=HISTORY).select(*_CUSTOMER, nw.col("z").alias(f"latest_{x}_z"))
+    return robust_z(history, list(_CUSTOMER), x, least=LEAST_EARLIER_BOOKINGS).select(
+        *_CUSTOMER, nw.col("z").alias(f"latest_{x}_z")
+    )

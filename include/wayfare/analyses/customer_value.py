@@ -9,7 +9,7 @@ import narwhals as nw
 from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, key, measure, stock
 from wayfare.analyses.bookings import booking_changes, known_on
 from wayfare.analyses.expressions import Frame, converted, rounded_quotient, sum_if_complete, with_rate
-from wayfare.analyses.purchases import HISTORY, expected, histories
+from wayfare.analyses.purchases import HISTORY_COLUMNS, expected, histories
 from wayfare.contracts.events import BOOKING, CANCELLATION, PURCHASE, REFUND
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class CustomerValue(BehaviorAnalysis):
     def _values(self, given: Inputs, changes: Frame) -> Frame:
         customers = given.keep(histories(given, changes, BEFORE))
         forecasts, holdouts = expected(customers, given, AHEAD)
-        rows = _scored(customers).join(forecasts, how="left", on=list(HISTORY))
+        rows = _scored(customers).join(forecasts, how="left", on=list(HISTORY_COLUMNS))
         margin = nw.col("expected_purchase_margin")
         return (
             nw.concat([rows, _unknown(changes, given)], how="diagonal")

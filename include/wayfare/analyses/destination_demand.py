@@ -45,6 +45,7 @@ MART = Mart(
     },
 )
 _SUMS = ("searches", "intents", "unique_searchers", "zero_result_intents", "bookings", "matured_bookings")
+_WHO_WANTS_WHERE = ["person", "city", "product"]
 
 
 class DestinationDemand(BehaviorAnalysis):
@@ -173,7 +174,7 @@ def _intents(searches: Frame, given: Inputs) -> Frame:
     """One row per intent: the grain, `intent_id`, who, `started_at`, `searches` and the most results it saw."""
     wish = ["searched_on", "searcher", "product", "origin_market", "origin", "destination", "start_on", "end_on"]
     intents = (
-        with_session(searches, wish, gap="30m")
+        with_session(searches, wish)
         .group_by(*wish, "session")
         .agg(
             intent_id=nw.col("event_id").min(),
@@ -194,7 +195,7 @@ def _matured(intents: Frame, bookings: Frame) -> Frame:
     whatever their number; of a visitor's and a customer's last intent the later one counts.
     """
     begun = by_person(intents.with_columns(step=integer(0), at="started_at")).select(
-        *_WISH, "step", "at", "intent_id", "searched_on", "started_at"
+        *_WHO_WANTS_WHERE, "step", "at", "intent_id", "searched_on", "started_at"
     )
     booking = ["booking_id", "city", "product", "booked_on"]
     made = by_person(
@@ -202,18 +203,15 @@ def _matured(intents: Frame, bookings: Frame) -> Frame:
         .group_by(*booking)
         .agg(nw.col("visitor_id", "customer_id").max(), at=nw.col("occurred_at").min())
         .with_columns(step=integer(1))
-    ).select(*_WISH, "step", "at", "booking_id", "booked_on")
+    ).select(*_WHO_WANTS_WHERE, "step", "at", "booking_id", "booked_on")
     order = ["at", "step", "intent_id"]
     last_intent = nw.col("intent_id", "searched_on", "started_at").fill_null(strategy="forward")
     return (
-        nw.concat([begun.join(made, how="semi", on=_WISH), made], how="diagonal")
-        .with_columns(last_intent.over(*_WISH, order_by=order))
+        nw.concat([begun.join(made, how="semi", on=_WHO_WANTS_WHERE), made], how="diagonal")
+        .with_columns(last_intent.over(*_WHO_WANTS_WHERE, order_by=order))
         .filter(nw.col("step") == 1, days_between("searched_on", "booked_on") <= MATURES_AFTER_DAYS)
         .unique(subset=booking, keep="last", order_by=["started_at", "intent_id"])
         .select("intent_id")
         .unique()
         .with_columns(matured=integer(1))
     )
-
-
-_WISH = ["person", "city", "product"]

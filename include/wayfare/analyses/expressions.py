@@ -175,15 +175,15 @@ def count_distinct(column: str) -> nw.Expr:
     return nw.col(column).n_unique() - nw.col(column).is_null().any().cast(nw.Int64())
 
 
-def with_city(frame: Frame, places: Frame, place: str = "destination") -> Frame:
-    """The frame with `city`, the IATA city of the airport or city in column `place`; the place itself if unlisted.
+def with_city(frame: Frame, places: Frame) -> Frame:
+    """The frame with `city`, the IATA city of its `destination`; the destination itself if unlisted.
 
     >>> places = frame("SELECT 'LHR' AS place, 'LON' AS city, 'GB' AS country")
     >>> rows(with_city(frame("SELECT unnest(['LHR', 'QQQ']) AS destination"), places))
     [('LHR', 'LON'), ('QQQ', 'QQQ')]
     """
-    cities = places.select(nw.col("place").alias(place), "city")
-    return frame.join(cities, how="left", on=place).with_columns(city=nw.coalesce("city", place))
+    cities = places.select("city", destination="place")
+    return frame.join(cities, how="left", on="destination").with_columns(city=nw.coalesce("city", "destination"))
 
 
 def with_origin_market(frame: Frame, places: Frame) -> Frame:
@@ -244,6 +244,10 @@ def median(frame: Frame, by: list[str], column: str) -> Frame:
         .group_by(*by)
         .agg(nw.col(column).mean())
     )
+
+
+UNUSUAL = 3.5
+"""A robust z beyond it is unusual (Iglewicz & Hoaglin, How to Detect and Handle Outliers, 1993)."""
 
 
 def robust_z(frame: Frame, by: list[str], column: str, least: int) -> Frame:

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import narwhals as nw
 
 from wayfare.analyses.api import (
-    Additivity,
     BehaviorAnalysis,
-    Column,
     Expect,
     Mart,
     Picture,
@@ -30,10 +28,6 @@ if TYPE_CHECKING:
 
 BEFORE = 56
 _THING = ("service_on", "resource_id", "sku")
-
-
-def _short(doc: str) -> Column:
-    return Column(doc, "bigint", Additivity.ADDITIVE)
 
 
 class InventoryRequirements(BehaviorAnalysis):
@@ -78,12 +72,12 @@ class InventoryRequirements(BehaviorAnalysis):
             "on_hand": stock(
                 "Units in the latest stock snapshot from 56 days before service up to the as-of day; null without one"
             ),
-            "backorder": _short("Units committed beyond what is on hand; null without a snapshot"),
+            "backorder": count("Units committed beyond what is on hand; null without a snapshot", nullable=True),
             "comparable_days": measure("Service days that further demand is estimated from", "bigint"),
             "expected_further_demand": measure("Units expected to be bought, less cancelled, until service"),
             "further_demand_deviation": measure("Standard deviation of further demand, units"),
             "shortage_probability": measure("Probability that demand until service exceeds what is on hand, 0 to 1"),
-            "order_quantity": _short("Units to add to reach the service level; null without a snapshot"),
+            "order_quantity": count("Units to add to reach the service level; null without a snapshot", nullable=True),
         },
     )
     expect_input: ClassVar = {

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from wayfare.analyses.api import Inputs
 
-HISTORY = ("as_of_on", "repeat_purchases", "first_to_last_days", "first_to_now_days", "repeat_margin")
-HOLDOUT = (
+HISTORY_COLUMNS = ("as_of_on", "repeat_purchases", "first_to_last_days", "first_to_now_days", "repeat_margin")
+HOLDOUT_COLUMNS = (
     "holdout_days",
     "holdout_purchases",
     "holdout_expected_purchases",
@@ -30,7 +30,13 @@ HOLDOUT = (
     "holdout_expected_margin_minor",
 )
 _CUSTOMER = ("as_of_on", "customer_id")
-_BEFORE = ("purchases_before", "first_to_last_before", "repeat_margin_before", "holdout_days", "purchases_after")
+_HELD_OUT_COLUMNS = (
+    "purchases_before",
+    "first_to_last_before",
+    "repeat_margin_before",
+    "holdout_days",
+    "purchases_after",
+)
 
 
 def histories(given: Inputs, changes: Frame, before: int) -> Frame:
@@ -71,14 +77,14 @@ def expected(customers: Frame, given: Inputs, ahead: int) -> tuple[Frame, Frame]
     Returns
     -------
     tuple
-        Histories (the columns `HISTORY`) with alive_probability, expected_purchases and expected_purchase_margin;
-        as-of days with the columns `HOLDOUT`, of all customers who had bought before it together.
+        Histories (`HISTORY_COLUMNS`) with alive_probability, expected_purchases and expected_purchase_margin; as-of
+        days with `HOLDOUT_COLUMNS`, of all customers together who had bought before the hold-out.
     """
     import pyarrow as pa
 
     seen = given.keep(
         customers.filter(~nw.col("repeat_purchases").is_null())
-        .group_by(*HISTORY, *_BEFORE)
+        .group_by(*HISTORY_COLUMNS, *_HELD_OUT_COLUMNS)
         .agg(sum_if_complete("margin_after"), n=nw.len())
     )
     fitted = [_fitted(_of_day(seen, day), day, ahead) for day in given.output_days()]
@@ -90,7 +96,7 @@ def _of_day(seen: Frame, day: dt.date) -> pd.DataFrame:
     """The histories of an as-of day, in order: sums of floats depend on it."""
     rows: pa.Table = seen.filter(nw.col("as_of_on") == nw.lit(day)).collect(backend="pyarrow").to_native()
     frame: pd.DataFrame = rows.drop_columns("as_of_on").to_pandas()
-    return frame.sort_values([*HISTORY[1:], *_BEFORE])
+    return frame.sort_values([*HISTORY_COLUMNS[1:], *_HELD_OUT_COLUMNS])
 
 
 def _with_holdout(known: Frame, days: Frame, before: int) -> Frame:
@@ -146,17 +152,17 @@ def _fitted(seen: pd.DataFrame, day: dt.date, ahead: int) -> tuple[pa.Table, pa.
 
     from wayfare.analyses.models import btyd
 
-    on, keys = ("as_of_on", pa.date32()), [(name, pa.int64()) for name in HISTORY[1:]]
+    on, keys = ("as_of_on", pa.date32()), [(name, pa.int64()) for name in HISTORY_COLUMNS[1:]]
     forecasts = pa.schema([on, *keys, *((name, pa.float64()) for name in btyd.FORECAST)])
-    holdouts = pa.schema([on, *((name, pa.float64()) for name in HOLDOUT)])
+    holdouts = pa.schema([on, *((name, pa.float64()) for name in HOLDOUT_COLUMNS)])
     if seen.empty:
         return forecasts.empty_table(), holdouts.empty_table()
     outcome = _held_out(seen)
     found: dict[str, Any] = dict.fromkeys(btyd.FORECAST, np.nan)
     if np.isfinite(outcome["holdout_expected_purchases"]):
-        history = btyd.Histories(*(seen[name].to_numpy(float) for name in (*HISTORY[1:], "n")))
+        history = btyd.Histories(*(seen[name].to_numpy(float) for name in (*HISTORY_COLUMNS[1:], "n")))
         found = btyd.forecast(history, ahead)
-    forecast = seen[list(HISTORY[1:])].assign(as_of_on=day, **found).drop_duplicates(list(HISTORY[1:]))
+    forecast = seen[list(HISTORY_COLUMNS[1:])].assign(as_of_on=day, **found).drop_duplicates(list(HISTORY_COLUMNS[1:]))
     return (
         pa.Table.from_pandas(forecast, forecasts, preserve_index=False),
         pa.Table.from_pandas(pd.DataFrame([{"as_of_on": day, **outcome}]), holdouts, preserve_index=False),
@@ -180,7 +186,7 @@ def _held_out(day: pd.DataFrame) -> dict[str, float]:
     )
     found = btyd.forecast(history, length)
     purchases, margin = found["expected_purchases"], found["expected_purchase_margin"]
-    outcome = dict.fromkeys(HOLDOUT, np.nan) | {"holdout_days": length}
+    outcome = dict.fromkeys(HOLDOUT_COLUMNS, np.nan) | {"holdout_days": length}
     if len(known) and np.isfinite(purchases).all():
         outcome["holdout_purchases"] = (n * came).sum()
         outcome["holdout_expected_purchases"] = round((n * purchases).sum(), 2)

@@ -8,6 +8,7 @@ import narwhals as nw
 
 from wayfare.analyses.api import BehaviorAnalysis, Expect, Mart, Picture, Window, count, key, measure
 from wayfare.analyses.expressions import (
+    UNUSUAL,
     Frame,
     converted,
     integer,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from wayfare.analyses.api import Inputs
 
 WEEKS, LEAST_WEEKS = 8, 4
-UNUSUAL = 3.5
 SERIES = {
     "searches": ("searches", None),
     "bookings": ("bookings", None),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 AUTOMATED_SECONDS, AUTOMATED_EVENTS = 24 * 60 * 60, 5_000
 """No person goes on for longer, or does more in one go."""
+PAUSE = "30m"
+"""A longer time without an event ends a session."""
 _TEXTS = (
     "visitor_id",
     "customer_id",
@@ -76,8 +78,8 @@ def searcher() -> nw.Expr:
     )
 
 
-def with_start(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
-    """The frame with `starts`: 1 for an event that follows a longer pause than `gap`, or none, within its `by`; else 0.
+def with_start(frame: Frame, by: list[str]) -> Frame:
+    """The frame with `starts`: 1 for the first event of its `by` and one after a pause of over 30 minutes, else 0.
 
     Null is a value like any other in `by`. Events are in order of `occurred_at`, then `event_id`.
 
@@ -87,7 +89,7 @@ def with_start(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
     [(1, 1), (2, 0), (3, 1)]
     """
     previous = nw.col("occurred_at").shift(1).over(*by, order_by=["occurred_at", "event_id"])
-    is_pause = nw.col("occurred_at") > nw.col("previous_at").dt.offset_by(gap)
+    is_pause = nw.col("occurred_at") > nw.col("previous_at").dt.offset_by(PAUSE)
     return (
         frame.with_columns(previous_at=previous)
         .with_columns(starts=when_or_zero(nw.col("previous_at").is_null() | is_pause, integer(1)))
@@ -95,7 +97,7 @@ def with_start(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
     )
 
 
-def with_session(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
+def with_session(frame: Frame, by: list[str]) -> Frame:
     """The frame with `session`, counting up from 1 within each value of `by`; `with_start` says where one starts.
 
     >>> at = "('2026-03-01 ' || unnest(['10:00', '10:30', '11:01']))::TIMESTAMP AS occurred_at"
@@ -104,7 +106,7 @@ def with_session(frame: Frame, by: list[str], gap: str = "30m") -> Frame:
     [(1, 1), (2, 1), (3, 2)]
     """
     number = nw.col("starts").cum_sum().over(*by, order_by=["occurred_at", "event_id"])
-    return with_start(frame, by, gap).with_columns(session=number.cast(nw.Int64())).drop("starts")
+    return with_start(frame, by).with_columns(session=number.cast(nw.Int64())).drop("starts")
 
 
 def by_person(frame: Frame) -> Frame:
