@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from marts import tiny
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 def test_the_committed_pages_are_what_the_code_says() -> None:
     assert registry.analyses()
     assert documentation.main(["--check"]) == 0
+
+
+def test_the_readme_asks_what_the_analyses_ask() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+\?) \|$", (documentation.PROJECT / "README.md").read_text(), re.MULTILINE)
+    committed = {n: a for n, a in registry.analyses().items() if type(a).__module__.startswith(documentation.PACKAGE)}
+    assert dict(rows) == {name: analysis.question for name, analysis in committed.items()}
 
 
 def _install(monkeypatch: pytest.MonkeyPatch, *found: BehaviorAnalysis) -> None:

@@ -55,7 +55,7 @@ for window in (Window(), Window(before=28)):
 
 @pytest.mark.parametrize("name", ["RepeatBookers", "9lives", "a__b", "", "top_10_routes", "class"])
 def test_a_bad_name_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="name of a module and of a class"):
+    with pytest.raises(ConfigurationError, match="not a name for a module and a class"):
         scaffold.write(name, tmp_path)
 
 
@@ -78,7 +78,7 @@ def test_the_name_of_a_module_or_a_package_is_refused(there: str, tmp_path: Path
     taken = tmp_path / "include" / "wayfare" / "analyses" / there
     taken.parent.mkdir(parents=True)
     taken.touch()
-    with pytest.raises(ConfigurationError, match="is there already"):
+    with pytest.raises(ConfigurationError, match="exists already"):
         scaffold.write("models", tmp_path)
 
 

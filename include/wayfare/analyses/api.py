@@ -81,11 +81,12 @@ def measure(doc: str, type: SqlType = "double precision") -> Column:  # noqa: A0
 
 
 _IS_COMPLETE = Column(
-    "False while events still to come, or landed and not published yet, may change the row; late ones may change any.",
+    "False while expected events, or events landed but not yet published, may still change the row; late events can"
+    " change any row",
     "boolean",
 )
-_PUBLISHED_AT = Column("When the row was published.", "timestamptz")
-_SUPERSEDED_AT = Column("When a later row took its place; null while it is current.", "timestamptz")
+_PUBLISHED_AT = Column("When the row was published", "timestamptz")
+_SUPERSEDED_AT = Column("When a later row took its place; null while it is current", "timestamptz")
 
 EVER = 36_525
 """A century of days: a window that is all there is."""

@@ -36,9 +36,9 @@ class BookingCurve(BehaviorAnalysis):
 
     - An item counts on its `start_on`: a stay of several nights once. A market is a point of sale, ZZ where unknown.
     - On the books at d are the units booked up to the end of the d-th day before service, less those cancelled by then.
-      At 0 it is the final: what is booked or cancelled in the 7 days after service counts there too. So the finals are
-      the units less cancelled units that `economic_results` has of the same departures; only what is sold more than
-      740 days ahead, or changes later than that week, is outside.
+      At 0 it is the final: what is booked or cancelled in the 7 days after service counts there too. The finals
+      therefore equal units less cancelled_units of the same departures in `economic_results`, but for what is sold
+      more than 740 days ahead or changes later than that week.
     - Pickup is the final less what is on the books, net of cancellations: it can be negative. Pickup, final and share
       are null until the service day is reached.
     - The same time last year is the departure 364 days before, on the same weekday, at as many days out; null where

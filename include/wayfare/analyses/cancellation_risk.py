@@ -51,12 +51,13 @@ class CancellationRisk(BehaviorAnalysis):
     """How much of what was sold will not travel?
 
     The items sold in a week (from Monday), by product, in the weeks of their age: age 0 is the first seven days from
-    an item's own day of sale. All that becomes of an item is told in the row of its booking week.
+    an item's own day of sale. All that becomes of an item is in the rows of its booking week.
 
     - At risk at an age are the items that reach it: neither cancelled nor at their service day in an earlier week.
-    - An item is cancelled when all of its units are, in the week of the last of these cancellations; of one after the
-      service day, in the week of service. A no-show is one in the week of its service day. Every other item leaves
-      there as censored: it can no longer be cancelled. An item that is both cancelled and a no-show is cancelled.
+    - An item is cancelled when all of its units are, in the week of the last of these cancellations; a cancellation
+      after the service day counts in the week of service. A no-show is one in the week of its service day. Every other
+      item leaves there as censored: it can no longer be cancelled. An item that is both cancelled and a no-show is
+      cancelled.
     - Items whose service day lies after the last day of events are still ahead, at the age they have reached. Rates of
       an age that any of them has not lived through are null, not too low.
     - Cancellation and no-show are competing risks, each with its own rate: of the items at risk, the share that it
@@ -67,7 +68,7 @@ class CancellationRisk(BehaviorAnalysis):
     - By value the same of the price paid: part of an item's units cancelled takes its part of the price at its own
       age, and the rest stays at risk. Prices are converted at the last rate published up to the day of the sale; a
       credit, whose price is negative, has no value.
-    - Seen are the 740 days from each sale, and what is told up to 30 days later; a cancellation dated before its sale
+    - Seen are the 740 days from each sale, and what happens up to 30 days later; a cancellation dated before its sale
       counts at the sale, one dated more than a day before it does not.
     """
 

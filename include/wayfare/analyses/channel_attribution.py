@@ -89,7 +89,7 @@ class ChannelAttribution(BehaviorAnalysis):
       the net of the products in `economic_results`.
     - Each amount is split into whole minor units by running totals, in the order of each channel's first touch: what
       is credited adds up to the amount. What is given back as a whole, on one day, leaves 0 to every channel; in parts
-      over several days it may leave one channel a minor unit that another lacks.
+      over several days it may leave one channel a minor unit too much and another one too little.
     - What no touch is known for is credited to the channel (none): a booking without touches, and what is given back
       of a sale that is unknown, more than 740 days before, or, by a clock that is off, on a later day.
     - Bookings are counted when they are made, whatever becomes of them, once for each currency they are paid in.

@@ -33,7 +33,7 @@ MAX_IDENTIFIER = 63
 """Characters of a name that PostgreSQL keeps; the rest is cut off, and names that differ only there are one."""
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
-"""How a value is told: of an event type, all of its fields would follow."""
+"""How a value is shown: an event type would otherwise come with all of its fields."""
 _OF_DAGS = ("wayfare_maintenance",)
 """DAGs that are of no analysis."""
 _OF_VIEWS = ("is_complete",)

@@ -20,16 +20,17 @@ _ROW = ("entered_on", "channel", "product")
 
 
 class ConversionFunnel(BehaviorAnalysis):
-    """Where do we lose them?
+    """Where do we lose visitors?
 
-    A closed funnel of four steps in this order, as behavioral analytics draws it (Amplitude, Mixpanel): who reached a
-    step reached those before it, the first event of each step counts, and conversion has a deadline.
+    A closed funnel of four steps in this order, as behavioral analytics draws it (Amplitude, Mixpanel): whoever reached
+    a step also reached those before it, the first event of each step counts, and conversion has a deadline.
 
     - Entry: the first search of a searcher (a visitor, else a customer, else the search alone) for a product on a day.
       Whoever searches on another day or for another product enters again, so entries add up over rows; channel is
       that of the search, `unknown` where it names none.
     - View: the first look at something of that product, not before the entry. Booking: the first item of that product,
-      not before the view. Purchase: the first ancillary, not before the booking. At the same instant is not before.
+      not before the view. Purchase: the first ancillary, not before the booking. At the same instant counts as
+      not before.
     - All by the same visitor or customer: an event of the visitor of the entry or of its customer. Where the entry
       names only one of the two, the steps that follow name the other: a visitor who searched, signed in at the view
       and booked on another device went all the way.

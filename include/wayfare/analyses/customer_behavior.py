@@ -50,7 +50,7 @@ class CustomerBehavior(BehaviorAnalysis):
       under right censoring (Lawless, Statistical Models and Methods for Lifetime Data, 2003, ch. 4.1).
     - Searches before a booking: those of the same customer from 30 days before the day of an item up to the instant it
       was sold, of the item with the most; mean over the net bookings of which those 30 days are in the window.
-    - Usual product and market: of most net bookings; of equals the first by alphabet.
+    - Usual product and market: those of most net bookings; ties go to the first in alphabetical order.
     - Spend: bookings and ancillaries sold in the window less what cancellations and refunds give back, penalties kept,
       each converted at the last rate published up to the day of the sale; null where one has none.
     - Unusual against the customer's own history: robust z = 0.6745 (x - median) / MAD above 3.5 (Iglewicz & Hoaglin,

@@ -25,7 +25,7 @@ MART = Mart(
     vintage=True,
     grain={
         "as_of_on": key("Day at whose end this was known, in the agency's time zone", "date"),
-        "customer_id": key("Known customer; (unknown) for all that was sold to nobody known"),
+        "customer_id": key("Known customer; (unknown) for all that was sold to no known customer"),
     },
     columns={
         "bookings": stock("Bookings made in the window, cancelled or not; null for (unknown)"),
@@ -59,7 +59,7 @@ class CustomerValue(BehaviorAnalysis):
     """What is a customer worth?
 
     For every as-of day, each known customer who was sold something in the 730 days before it or on it, and one row for
-    what was sold to nobody known. Everything is as known at the end of the as-of day and within those days: a
+    what was sold to no known customer. Everything is as known at the end of the as-of day and within those days: a
     cancellation or refund of something sold before them is left out. Amounts are converted at the last rate published
     up to the day of the sale. Discounting is left to the reader.
 
@@ -79,8 +79,8 @@ class CustomerValue(BehaviorAnalysis):
       what they expect of the last third beside what came; all customers of the as-of day together. What was cancelled
       by the as-of day is out of both. With less than a year of history, 365 days is far beyond what could be tried.
     - Nothing is expected (null) with fewer than 30 customers with a repeat purchase before the hold-out (for the
-      margin: and a positive margin of them), where a fit does not settle or has no mean, or of whose repeat purchases
-      lost money.
+      margin, 30 whose repeat purchases also earned a positive margin), where a fit does not settle or has no mean, or
+      of customers whose repeat purchases lost money.
     """
 
     owner = "marketing"
@@ -127,7 +127,7 @@ class CustomerValue(BehaviorAnalysis):
     )
 
     def analyze(self, given: Inputs) -> Frame:
-        """One row per as-of day and customer who was sold something in its window, and one for nobody known."""
+        """One row per as-of day and customer who was sold something in its window, and one for no known customer."""
         changes = given.keep(_changes(given))
         return given.by_days(lambda few: self._values(few, changes))
 
@@ -167,7 +167,7 @@ class CustomerValue(BehaviorAnalysis):
 
 
 _IS_KNOWN = nw.col("customer_id") != UNKNOWN
-"""Not where it is null; a customer who goes by the name of nobody known is none."""
+"""Not where it is null, nor for a customer whose id is the one that stands for no known customer."""
 
 
 def _sums(*columns: str) -> list[nw.Expr]:
@@ -207,7 +207,7 @@ def _scored(customers: Frame) -> Frame:
 
 
 def _unknown(changes: Frame, given: Inputs) -> Frame:
-    """What was sold to nobody known, by as-of day."""
+    """What was sold to no known customer, by as-of day."""
     unknown = changes.filter(nw.col("customer_id").is_null())
     by_change = unknown.group_by("changed_on", "since_on").agg(*_sums("net", "margin"))
     return (

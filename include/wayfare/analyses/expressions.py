@@ -17,7 +17,7 @@ from wayfare.analyses.api import Every
 Frame: TypeAlias = nw.LazyFrame[Any]
 
 UNKNOWN_COUNTRY = "ZZ"
-"""ISO 3166-1 leaves ZZ to the user: the market nobody told us."""
+"""ISO 3166-1 leaves ZZ to the user: the market that is not known."""
 UNKNOWN_CURRENCY = "XXX"
 """ISO 4217's code for no currency."""
 

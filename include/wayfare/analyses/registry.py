@@ -1,8 +1,8 @@
 """Finding the analyses: every module of this package, and every entry point `wayfare.analyses` of other packages.
 
 An analysis that cannot be imported, whose declaration has problems, or which takes a name that another one takes, is
-left out and told by `broken()`, so that one bad file does not stop the rest. Of those that take a name, the one of this
-package whose module is called as it is keeps it: a copy whose class was not renamed takes nothing away.
+left out and reported by `broken()`, so that one bad file does not stop the rest. If several take a name, the one in
+this package whose module has that name keeps it, so a copied file whose class was not renamed breaks nothing.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _found() -> tuple[dict[str, BehaviorAnalysis], dict[str, str]]:
 def _without_twins(
     found: list[tuple[str, BehaviorAnalysis]], failed: dict[str, list[str]]
 ) -> dict[str, BehaviorAnalysis]:
-    """Those that take no name which another one takes, or come first; of the others, `failed` tells."""
+    """Those that take no name which another one takes, or may keep it; why the others are left out goes to `failed`."""
     takers: dict[str, list[tuple[str, BehaviorAnalysis]]] = defaultdict(list)
     for where, analysis in found:
         for name in names(analysis):
@@ -94,7 +94,7 @@ def _without_twins(
 
 
 def _keeper(takers: list[tuple[str, BehaviorAnalysis]]) -> BehaviorAnalysis | None:
-    """The only one that takes a name, or the only one of this package in a module called as it is, where there is."""
+    """The only one that takes a name, else the only one of this package whose module has its name, else None."""
     home = [(where, analysis) for where, analysis in takers if where == f"wayfare.analyses.{analysis.name}"]
     for alone in (takers, home):
         if len(alone) == 1:

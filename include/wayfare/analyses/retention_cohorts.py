@@ -57,7 +57,7 @@ class RetentionCohorts(BehaviorAnalysis):
         },
         columns={
             "first_bookings": count("Customers who booked for the first time; 0 but in month 0, so that it sums"),
-            "unknown_bookings": count("Bookings of the month by nobody known; 0 but in month 0"),
+            "unknown_bookings": count("Bookings of the month by no known customer; 0 but in month 0"),
             "cohort_size": distinct("Customers of the cohort, the same in each of its months"),
             "returned": distinct(
                 "Customers of the cohort with a net booking made in this month; null until it is over"
@@ -125,7 +125,7 @@ class RetentionCohorts(BehaviorAnalysis):
         )
 
     def totals(self, given: Inputs) -> Frame:
-        """Distinct customers, and bookings of nobody known, whose first item was booked in the months."""
+        """Distinct customers, and bookings of no known customer, whose first item was booked in the months."""
 
         def begun(items: Frame, what: str) -> Frame:
             return (

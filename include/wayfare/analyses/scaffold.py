@@ -14,11 +14,11 @@ from wayfare.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_ANALYSIS = '''"""{title}: bookings by channel."""
+_ANALYSIS = '''"""{name}: what is sold, by channel."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import narwhals as nw
 
@@ -39,17 +39,15 @@ class {class_name}(BehaviorAnalysis):
     mart = Mart(
         day="booked_on",
         grain={{
-            "booked_on": key("Day of the booking.", "date"),
-            "channel": key("Channel it was sold through."),
+            "booked_on": key("Day of the booking, in the agency's time zone", "date"),
+            "channel": key("Channel it was sold through; unknown where none is named"),
         }},
         columns={{
-            "items": count("Items sold."),
-            "units": count("Seats, rooms or vehicles sold."),
+            "items": count("Items sold"),
+            "units": count("Seats, rooms or vehicles sold"),
         }},
     )
-    expect_output: ClassVar[tuple[Expect, ...]] = (
-        Expect("ExpectColumnValuesToBeBetween", {{"column": "units", "min_value": 1}}),
-    )
+    expect_output = (Expect("ExpectColumnValuesToBeBetween", {{"column": "units", "min_value": 1}}),)
 
     def analyze(self, given: Inputs) -> nw.LazyFrame[Any]:
         """One row per day and channel."""
@@ -66,7 +64,7 @@ class {class_name}(BehaviorAnalysis):
         return asked.select(items=nw.len(), units=nw.col("units").sum())
 '''
 
-_TEST = '''"""{title} on plain rows."""
+_TEST = '''"""{name} on plain rows."""
 
 from __future__ import annotations
 
@@ -100,7 +98,7 @@ def write(name: str, root: Path) -> list[Path]:
     """
     class_name = "".join(word.capitalize() for word in name.split("_"))
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*", name) or keyword.iskeyword(name):
-        raise ConfigurationError(f"{name!r} is no name of a module and of a class; write one like repeat_bookers")
+        raise ConfigurationError(f"{name!r} is not a name for a module and a class; write one like repeat_bookers")
     wanted = type(class_name, (BehaviorAnalysis,), {"mart": Mart(day="", grain={}, columns={})})()
     for problem in misnamed(wanted):
         raise ConfigurationError(f"{name}: {problem}")
@@ -109,10 +107,9 @@ def write(name: str, root: Path) -> list[Path]:
             raise ConfigurationError(f"{analysis.name} takes the name {both[0]} already; choose another one")
     folder = root / "include" / "wayfare" / "analyses"
     if not folder.is_dir():
-        raise ConfigurationError(f"{folder} is not there; run this in the project's folder, or give --root")
+        raise ConfigurationError(f"{folder} is missing; run this in the project's folder, or give --root")
     values = {
         "name": name,
-        "title": name.replace("_", " ").capitalize(),
         "class_name": class_name,
     }
     files = {
@@ -121,7 +118,7 @@ def write(name: str, root: Path) -> list[Path]:
     }
     for taken in (folder / name, *files):
         if taken.exists():
-            raise ConfigurationError(f"{taken} is there already; choose another name")
+            raise ConfigurationError(f"{taken} exists already; choose another name")
     for file, template in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(template.format(**values))

@@ -38,16 +38,16 @@ _SOLD = ("booking", "purchase")
 
 
 class Sessions(BehaviorAnalysis):
-    """How do visits run?
+    """What happens in a visit?
 
     A session is what one searcher (a visitor, else a customer; an event with neither is a session of its own) does
     without a pause of more than 30 minutes: searches, views, offers, bookings and ancillaries bought.
 
     - It counts as a whole on the day of its first event, whose id is its `session_id`; midnight does not split it (the
       30 minutes of inactivity of web analytics; Google Analytics splits at midnight, which cuts evening visits in two).
-    - Who has been active without a pause since before yesterday starts a new session every midnight: a crawler that
-      never rests has a row on each of its days, and no session reaches further than the day after its start. So every
-      event belongs to one session.
+    - A searcher who has been active without a pause since before yesterday starts a new session every midnight: a
+      crawler that never rests has a row on each of its days, and no session reaches further than the day after its
+      start. So every event belongs to one session.
     - Automated: more than 24 hours, more than 5,000 events, or such a continuation (`is_continued`). Flagged, not left
       out; `traffic_anomalies` looks at the rhythm as well.
     - Channel, campaign and market are those of the first event. A session of a single event is a bounce.
@@ -68,7 +68,7 @@ class Sessions(BehaviorAnalysis):
         },
         columns={
             "searcher": measure("v: and the visitor, c: and the customer, or e: and the event", "text"),
-            "customer_id": measure("Customer known in the session; of several the last by alphabet", "text"),
+            "customer_id": measure("Customer known in the session; of several the last in alphabetical order", "text"),
             "channel": measure("Channel of the first event", "text"),
             "campaign_source": measure("Campaign source of the first event", "text"),
             "campaign_medium": measure("Campaign medium of the first event", "text"),

@@ -45,7 +45,7 @@ _FLAGS = ("is_too_long", "is_too_deep", "is_too_fast", "is_too_regular")
 
 
 class TrafficAnomalies(BehaviorAnalysis):
-    """Is this traffic real, is today odd?
+    """Is this traffic real, and is today unusual?
 
     Every day has a row of each of five series: searches, bookings (distinct on the day), revenue (price of items and
     ancillaries sold, converted at the last rate published up to their day), zero_result_rate (searches without a

@@ -110,7 +110,7 @@ def with_session(frame: Frame, by: list[str]) -> Frame:
 
 
 def by_person(frame: Frame) -> Frame:
-    """The rows once for each known visitor or customer behind them, as `person`; of nobody known there are none.
+    """The rows once for each known visitor or customer behind them, as `person`; without one, never.
 
     Two events are of the same visitor or customer where a `person` of one is a `person` of the other: a visitor who
     signs in has both, and what a customer did elsewhere is found through the customer.

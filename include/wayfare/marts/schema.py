@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 READER = "wayfare_bi"
 
-_PUBLISHED_IN = Column("The publication that brought the row.", "bigint", Additivity.KEY, nullable=False)
-_SUPERSEDED_IN = Column("The publication that closed the row.", "bigint", Additivity.KEY, nullable=False)
+_PUBLISHED_IN = Column("The publication that brought the row", "bigint", Additivity.KEY, nullable=False)
+_SUPERSEDED_IN = Column("The publication that closed the row", "bigint", Additivity.KEY, nullable=False)
 
 
 def quoted(names: Iterable[str]) -> str:

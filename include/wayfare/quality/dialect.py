@@ -3,8 +3,8 @@
 Great Expectations fetches rows after it has given the connection back; DuckDB's open result is gone by then. So each
 result is buffered as soon as it is there. Results of expectations are aggregates or at most 200 rows.
 
-It asks for the columns of every table it judges, twice. DuckDB's catalog tells them by looking into the files of all
-views there are, so one table is described by itself.
+It asks for the columns of every table it judges, twice. DuckDB's catalog would look into the files of all views for
+that, so one table is described by itself.
 """
 
 # ruff: noqa: ARG002 - SQLAlchemy says what its methods take

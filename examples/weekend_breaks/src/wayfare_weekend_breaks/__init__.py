@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import narwhals as nw
 
@@ -41,7 +41,7 @@ class WeekendBreaks(BehaviorAnalysis):
             "weekend_share": measure("weekend_breaks / trips"),
         },
     )
-    expect_output: ClassVar = (
+    expect_output = (
         Expect(
             "ExpectColumnPairValuesAToBeGreaterThanB",
             {"column_A": "trips", "column_B": "weekend_breaks", "or_equal": True},
