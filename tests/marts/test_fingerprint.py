@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wayfare.analyses.api import BehaviorAnalysis, Expect
-from wayfare.contracts import Field, Kind, Rule
+from wayfare.contracts import Field, Kind, Rule, sizes
 from wayfare.contracts.events import BOOKING, REFUND, SEARCH, VIEW
 from wayfare.errors import DeclarationError
 from wayfare.marts.fingerprint import canonical, fingerprint
-from wayfare.quality import suites
 from wayfare.settings import Settings
 from wayfare.snapshots import settlement
 
@@ -177,10 +176,10 @@ def test_a_contract_moves_it_by_the_fields_the_code_names(
 @pytest.mark.parametrize(
     ("bound", "event_type", "moves"),
     [
-        ("MOST_UNITS", BOOKING, True),
-        ("MOST_UNITS", REFUND, True),
-        ("MOST_UNITS", VIEW, False),
-        ("MOST_MINOR", VIEW, True),
+        ("MAX_UNITS", BOOKING, True),
+        ("MAX_UNITS", REFUND, True),
+        ("MAX_UNITS", VIEW, False),
+        ("MAX_MINOR", VIEW, True),
     ],
 )
 def test_what_sizes_are_an_error_moves_what_reads_them(
@@ -195,7 +194,7 @@ def test_what_sizes_are_an_error_moves_what_reads_them(
     found = analysis(tmp_path, monkeypatch)
     monkeypatch.setattr(type(found), "reads", (event_type,))
     before = fingerprint(settings, found)
-    monkeypatch.setattr(suites, bound, 7)
+    monkeypatch.setattr(sizes, bound, 7)
     assert (fingerprint(settings, found) != before) is moves
 
 

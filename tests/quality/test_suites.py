@@ -48,13 +48,6 @@ def test_a_wrong_declaration_names_itself_and_the_nearest_right(expect: Expect, 
         assert part in str(refusal.value)
 
 
-def test_an_event_type_that_is_not_read() -> None:
-    analysis = Sold()
-    analysis.expect_input = {"bookings": ()}
-    with pytest.raises(DeclarationError, match=r"'bookings'.*did you mean 'booking'"):
-        check(analysis)
-
-
 def test_output_expectations_know_the_mart() -> None:
     analysis = Sold()
     analysis.expect_output = (Expect(NOT_NULL, {"column": "itmes"}),)

@@ -16,6 +16,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wayfare.contracts.sizes import sizes
 from wayfare.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -130,14 +131,8 @@ def _sizes(event_type: EventType, names: set[str]) -> set[tuple[Any, ...]]:
 
     A bound on an optional field that is not named is held without the field's name, as a new one may be.
     """
-    from wayfare.quality.suites import contract_expects
-
     unnamed = {f.name for f in event_type.fields if not f.required} - names
-    return {
-        ("" if (column := a["column"]) in unnamed else column, a.get("min_value"), a.get("max_value"), e.severity)
-        for e in contract_expects(event_type)
-        if e.expectation == "ExpectColumnValuesToBeBetween" and (a := e.arguments)
-    }
+    return {("" if column in unnamed else column, *bounds) for column, *bounds in sizes(event_type)}
 
 
 def _settings(settings: Settings, names: set[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wayfare.analyses.api import Expect
 from wayfare.contracts import EVENT_TYPES, Kind
+from wayfare.contracts.sizes import sizes
 from wayfare.errors import DeclarationError, nearest
 from wayfare.quality.context import great_expectations
 
@@ -63,16 +64,6 @@ VOLUME = Suite(
 usually has (a warning): the median of the 8 weeks before, where at least 4 of them have events."""
 
 
-MOST_UNITS, MOST_MINOR = 100_000, 10**13
-"""Units of one sale and minor units of one amount, of either sign: what is beyond is an error, in any currency.
-
-It has landed and stays; squared, or in a currency of many units, it would overflow what analyses compute with, and
-each would be stuck for as long as its window sees the event.
-"""
-_REVERSED = ("reversed_price", "reversed_cost", "reversed_commission", "reversed_fee")
-"""Amounts of a sale in an event that takes it back: set aside with the sale, it takes nothing off the others."""
-
-
 def contract_expects(event_type: EventType) -> tuple[Expect, ...]:
     """What the contract itself says of every event of a type."""
     required = [f.name for f in event_type.fields if f.required] + ["event_on", "landed_at", "batch_id"]
@@ -82,22 +73,10 @@ def contract_expects(event_type: EventType) -> tuple[Expect, ...]:
         if field.kind is Kind.CHOICE:
             allowed = {"column": field.name, "value_set": list(field.choices)}
             expects.append(Expect("ExpectColumnValuesToBeInSet", allowed))
-        elif field.signed:
-            expects += [_between(field.name, 0, severity="warning"), _between(field.name, -MOST_MINOR, MOST_MINOR)]
-        elif field.kind is Kind.MONEY:
-            expects.append(_between(field.name, 0, MOST_MINOR))
-        elif field.kind is Kind.COUNT:
-            is_sold = field.name in {"units", "quantity"} and not event_type.refers
-            expects.append(_between(field.name, 0, MOST_UNITS if is_sold else None))
-    if event_type.refers:
-        expects.append(_between("item_units", 0, MOST_UNITS))
-        expects += [_between(name, -MOST_MINOR, MOST_MINOR) for name in _REVERSED]
+    for column, least, most, severity in sizes(event_type):
+        sides = {"min_value": least} if most is None else {"min_value": least, "max_value": most}
+        expects.append(Expect("ExpectColumnValuesToBeBetween", {"column": column, **sides}, severity))
     return tuple(expects)
-
-
-def _between(column: str, least: int, most: int | None = None, severity: Severity = "critical") -> Expect:
-    sides = {"min_value": least} if most is None else {"min_value": least, "max_value": most}
-    return Expect("ExpectColumnValuesToBeBetween", {"column": column, **sides}, severity)
 
 
 def input_suite(analysis: BehaviorAnalysis, event_type: EventType) -> Suite:
@@ -122,24 +101,18 @@ def mart_expects(mart: Mart) -> tuple[Expect, ...]:
 
 
 def check(analysis: BehaviorAnalysis) -> None:
-    """Build every expectation that an analysis declares, without data.
+    """Build every expectation that a registered analysis declares, without data.
 
     Raises
     ------
     DeclarationError
-        An expectation, an argument, a column or an event type that does not exist, and the nearest one that does; an
-        argument of another type; an expectation that Great Expectations cannot compute in SQL.
+        An expectation, an argument or a column does not exist; names the nearest one that does. Or an argument is of
+        another type, or Great Expectations cannot compute the expectation in SQL.
     """
     from wayfare.snapshots import schema  # imported late: it brings Arrow along
 
-    read = {e.name for e in analysis.reads}
     for name, expects in analysis.expect_input.items():
-        if name not in read:
-            raise DeclarationError(
-                f"analysis {analysis.name}: expect_input names {name!r}, which it does not read{nearest(name, read)}"
-            )
-        event_type = EVENT_TYPES[name]
-        columns = schema(event_type).names
+        columns = schema(EVENT_TYPES[name]).names
         for expect in expects:
             build(expect, columns, f"{analysis.name}.expect_input[{name!r}]")
     for expect in analysis.expect_output:
