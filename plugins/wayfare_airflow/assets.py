@@ -9,7 +9,7 @@ from wayfare_airflow.watcher import StagingTrigger
 STAGING = Asset(
     name="staging",
     uri="wayfare://staging",
-    watchers=[AssetWatcher(name="new_batches", trigger=StagingTrigger())],
+    watchers=[AssetWatcher(name="new_batches", trigger=StagingTrigger())],  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 )
 """The staged events; updated by its watcher, however a batch landed."""
 
