@@ -58,7 +58,7 @@ def test_a_disk_that_is_full_is_told_and_not_taken_for_too_little_memory(setting
         connection.execute("SET max_temp_directory_size = '1MB'")
         connection.execute("CREATE TABLE ordered AS SELECT hash(range) AS h FROM range(5000000) ORDER BY h")
     with (
-        pytest.raises(ServiceError, match=f"a disk is full, of {settings.storage} or"),
+        pytest.raises(ServiceError, match=f"no space left on the disk of {settings.storage} or"),
         session(settings) as connection,
     ):
         connection.sql("SELECT unnest(range(1000000)) AS n").write_parquet("/dev/full")
@@ -103,7 +103,7 @@ def test_a_file_that_another_replaces_is_not_read_on(settings: Settings, s3: str
         made = connection.sql(f"SELECT range AS a, 2 * range AS b FROM range(400000) ORDER BY hash(range + {seed})")
         storage.write_atomic(url, partial(made.write_parquet, compression="uncompressed"))
 
-    told = pytest.raises(ServiceError, match=r"s3://wayfare cannot be read .* start again: FileExpired")
+    told = pytest.raises(ServiceError, match=r"s3://wayfare can no longer be read .* run the task again: FileExpired")
     with told, session(settings.model_copy(update={"storage_url": s3})) as connection:
         write(seed=1)
         assert connection.read_parquet(url).aggregate("count(DISTINCT a)").fetchall() == [(400_000,)]

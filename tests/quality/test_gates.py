@@ -153,9 +153,9 @@ def test_no_input_at_all_is_fine(settings: Settings, sold: Sold) -> None:
 def test_test_events_are_not_judged(settings: Settings) -> None:
     tried = bookings([5000], is_test=True, item_id="t")
     gone = event("cancellation", "2026-06-01T10:00", booking_id="B0", item_id="t")
-    chunk = staged(settings, [*bookings([100]), *tried, gone])
+    chunk = staged(settings, [*bookings([100]), *bookings([100], is_test=None, item_id="n"), *tried, gone])
     summary = quality.validate(settings, chunk)
-    assert (summary["rows"], summary["quarantined"]) == (1, 0)
+    assert (summary["rows"], summary["quarantined"]) == (2, 0)
 
 
 def test_a_row_condition_bounds_what_is_set_aside(settings: Settings, sold: Sold) -> None:

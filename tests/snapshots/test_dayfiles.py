@@ -16,10 +16,9 @@ from snapshots.staged_events import event, stage
 from wayfare import snapshots
 from wayfare.analyses import registry
 from wayfare.analyses.api import Window
-from wayfare.analyses.chunk import Chunk
+from wayfare.analyses.chunk import Chunk, spans
 from wayfare.contracts import EVENT_TYPES
 from wayfare.snapshots import settlement
-from wayfare.snapshots.dayfiles import _input_spans
 from wayfare.staging.database import engine
 from wayfare.staging.tables import batch
 
@@ -39,13 +38,13 @@ def _days(n: int) -> dt.date:
 
 
 @given(st.sets(st.integers(-40, 40), min_size=1), st.integers(0, 5), st.integers(0, 5))
-def test_input_spans_hold_every_input_day_once(offsets: set[int], before: int, after: int) -> None:
+def test_spans_hold_every_input_day_once(offsets: set[int], before: int, after: int) -> None:
     analysis = Demand()
     analysis.window = Window(before, after)  # type: ignore[misc]  # of this one instance
-    spans = _input_spans(analysis, map(_days, offsets))
-    held = [first + dt.timedelta(n) for first, last in spans for n in range((last - first).days + 1)]
+    found = spans(map(analysis.reads_of, sorted(map(_days, offsets))))
+    held = [first + dt.timedelta(n) for first, last in found for n in range((last - first).days + 1)]
     assert held == sorted({_days(o + n) for o in offsets for n in range(-before, after + 1)})
-    assert all(right[0] - left[1] > dt.timedelta(1) for left, right in itertools.pairwise(spans))
+    assert all(right[0] - left[1] > dt.timedelta(1) for left, right in itertools.pairwise(found))
 
 
 def test_a_day_file_is_named_after_the_last_batch_that_touched_its_day(settings: Settings) -> None:

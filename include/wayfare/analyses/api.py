@@ -197,22 +197,24 @@ class Picture:
 class Inputs:
     """What one chunk of output days may read; every frame is lazy and of the same engine.
 
-    `events[name]` has the staged columns of that type (tests and quarantined events left out). Types that refer to a
-    sold item also carry the columns of `wayfare.snapshots.references`. `days` has one column, `output_on`: the output
-    days asked for. `rates` has `currency, rate_on, to_reporting` (one row a day; factor from minor units to the
-    reporting currency's minor units). `places` is the reference table of places. `horizon` is the last day on which
-    any event it reads has occurred.
+    `given["search"]` are the events of a type.
     """
 
     events: Mapping[str, nw.LazyFrame[Any]]
+    """By type, with their staged columns, tests and quarantined events left out; of types that refer to a sold item
+    also with the columns of `wayfare.snapshots.references`."""
     days: nw.LazyFrame[Any]
+    """The output days asked for, as `output_on`."""
     rates: nw.LazyFrame[Any]
+    """`currency`, `rate_on`, `to_reporting`: one row a day, the factor to minor units of the reporting currency."""
     places: nw.LazyFrame[Any]
+    """`wayfare.contracts.reference.places`: airports and cities."""
     first_on: dt.date
     last_on: dt.date
     horizon: dt.date
+    """The last day on which any event of the types read has occurred."""
     service_level: float
-    """First and last output day, horizon, and the shortage target."""
+    """Probability of no shortage that an order quantity must reach, from the settings."""
     frame: Callable[[pa.Table], nw.LazyFrame[Any]]
     """A lazy frame of the same engine over an Arrow table: for what was computed outside of it."""
     keep_all: Keep = lambda frames: nw.concat(list(frames))

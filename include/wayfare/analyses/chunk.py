@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def spans(days: Iterable[dt.date]) -> list[tuple[dt.date, dt.date]]:
-    """First and last of the days, in order, that follow each other."""
+def spans(ranges: Iterable[tuple[dt.date, dt.date]]) -> list[tuple[dt.date, dt.date]]:
+    """First and last days of ranges, which come in order; those that overlap or follow each other are one."""
     found: list[tuple[dt.date, dt.date]] = []
-    for day in days:
-        if found and day - found[-1][1] == dt.timedelta(1):
-            found[-1] = (found[-1][0], day)
+    for first, last in ranges:
+        if found and first - found[-1][1] <= dt.timedelta(1):
+            found[-1] = (found[-1][0], max(last, found[-1][1]))
         else:
-            found.append((day, day))
+            found.append((first, last))
     return found
 
 
@@ -61,7 +61,7 @@ class Chunk:
         """
         return {
             "analysis": self.analysis,
-            "days": [[first.isoformat(), last.isoformat()] for first, last in spans(self.days)],
+            "days": [[first.isoformat(), last.isoformat()] for first, last in spans((day, day) for day in self.days)],
             "through_batch": self.through_batch,
             "fingerprint": self.fingerprint,
         }

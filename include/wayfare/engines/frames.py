@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 REPEATED_ROWS = 100_000_000
-"""Rows that an analysis may repeat at once, for one output day after the other, within a gigabyte of memory."""
+"""Input rows times output days that an analysis may hold at once: about a gigabyte."""
 
 
 class Frames(Protocol):
@@ -50,7 +50,7 @@ class Frames(Protocol):
         """The rows of all the frames as one, each computed once, when it comes; kept under a new name."""
 
     def forget(self, names: Collection[str]) -> None:
-        """Give back the room of what was kept under these names."""
+        """Free what was kept under these names."""
 
     def to_relation(self, frame: nw.LazyFrame[Any] | nw.DataFrame[Any]) -> duckdb.DuckDBPyRelation:
         """The frame as a DuckDB relation."""
@@ -98,9 +98,9 @@ def answer(
     Raises
     ------
     DeclarationError
-        It returns no frame, asks for what is not there, or is no query.
+        It returns no frame, asks for what is not there, or is not a query.
     DataError
-        A value does not fit where it is put, or is none that can be computed with.
+        A value does not fit where it is put, or cannot be computed with.
     """
     where = f"analysis {analysis.name}: {function}"
     try:
@@ -110,13 +110,12 @@ def answer(
         yield nw.maybe_reset_index(frame)  # pandas' would come along as a column
     except (duckdb.BinderException, duckdb.CatalogException) as error:
         raise DeclarationError(f"{where} asks for what is not there: {error}") from error
-    except nw.exceptions.NarwhalsError as error:  # of a column that is not there, it names the others
+    except nw.exceptions.NarwhalsError as error:  # of a column that is not there; it names the others
         raise DeclarationError(f"{where} asks for what is not there: {error.__context__ or error}") from error
     except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
         raise DataError(f"{where}: a value does not fit its column: {error}") from error
-    except duckdb.InvalidInputException as error:  # a text that is no date, or a pattern that is none
-        says = "correct it, or let it say what becomes of such a value"
-        raise DataError(f"{where} cannot be computed: {error}; {says}") from error
+    except duckdb.InvalidInputException as error:  # a text that is not a date, or a pattern that is not one
+        raise DataError(f"{where} cannot be computed: {error}; correct it, or make it handle such values") from error
     except (duckdb.ProgrammingError, duckdb.NotSupportedError) as error:
         raise DeclarationError(f"{where} cannot be computed: {error}") from error
 
@@ -157,7 +156,9 @@ def _set_aside(settings: Settings, chunk: Chunk) -> str | None:
     here = quarantine.c.event_on.between(*_window(chunk)) & (quarantine.c.through_batch == chunk.through_batch)
     with transaction(settings.url("pipeline")) as connection:
         if connection.scalar(select(exists().where(quarantine.c.analysis == chunk.analysis, here))):
-            raise DataError(f"{url} is missing, and events were set aside: run the validate step of this chunk again")
+            raise DataError(
+                f"{url} is missing, though events were set aside: run the validate step of this chunk again"
+            )
     return None
 
 

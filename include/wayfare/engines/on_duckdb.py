@@ -42,9 +42,7 @@ class DuckFrames:
             f'CAST("{name}" AS {kind}) AS "{name}"' if name in present else f'CAST(NULL AS {kind}) AS "{name}"'
             for name, kind in zip(empty.columns, empty.types, strict=True)
         )
-        events = source.project(", ".join(typed)).filter("is_test IS NOT TRUE")
-        if event_type.refers:
-            events = events.filter("item_is_test IS NOT TRUE")
+        events = source.project(", ".join(typed)).filter(snapshots.real(event_type))
         if quarantine is not None:
             is_of_type = duckdb.ColumnExpression("event_type") == duckdb.ConstantExpression(event_type.name)
             left_out = self._connection.read_parquet(quarantine).filter(is_of_type).project("event_id")

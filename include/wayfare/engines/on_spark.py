@@ -130,9 +130,7 @@ class SparkFrames:
         """
         schema = snapshots.schema(event_type)
         events = self._read(files, ", ".join(f"`{f.name}` {_KINDS[f.type]}" for f in schema))
-        events = events.where("is_test IS NOT TRUE")
-        if event_type.refers:
-            events = events.where("item_is_test IS NOT TRUE")
+        events = events.where(snapshots.real(event_type))
         if quarantine is not None:
             left_out = self._read([quarantine], "event_type string, event_id binary")
             left_out = left_out.where(f"event_type = '{event_type.name}'").select("event_id")

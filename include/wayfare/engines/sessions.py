@@ -43,8 +43,12 @@ def session(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
             raise duck.out_of_memory("this step", error, settings.spill_dir) from error
         except duckdb.Error as error:
             if "No space left on device" in str(error):
-                raise ServiceError(f"a disk is full, of {settings.storage} or {settings.spill_dir}: {error}") from error
+                raise ServiceError(
+                    f"no space left on the disk of {settings.storage} or {settings.spill_dir}: {error}"
+                ) from error
             if type(error) is not duckdb.Error:  # one of no kind of DuckDB's own is of the storage, which is Python
                 raise
             why = str(error).strip().splitlines()[-1]
-            raise ServiceError(f"{settings.storage} cannot be read or written any more, start again: {why}") from error
+            raise ServiceError(
+                f"{settings.storage} can no longer be read or written; run the task again: {why}"
+            ) from error

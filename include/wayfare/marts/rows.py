@@ -70,7 +70,8 @@ class Publication:
 
         Dates are literals, because COPY takes no parameters.
         """
-        ranges = (f"\"{self.mart.day}\" BETWEEN DATE '{first}' AND DATE '{last}'" for first, last in spans(self.days))
+        days = spans((day, day) for day in self.days)
+        ranges = (f"\"{self.mart.day}\" BETWEEN DATE '{first}' AND DATE '{last}'" for first, last in days)
         return f"({' OR '.join(ranges)})"
 
 
@@ -125,7 +126,7 @@ def _twin(keys: pa.RecordBatch) -> dict[str, object] | None:
 def replace(cursor: Any, publication: Publication, result: Result) -> None:
     """Put the result in place of all rows of the days."""
     _take_away(cursor, publication, publication.standing)
-    _append(cursor, publication, result.stream())
+    bulk.copy_in(cursor, publication.table, result.stream())
 
 
 def revise(settings: Settings, cursor: Any, publication: Publication, result: Result) -> None:
@@ -136,21 +137,21 @@ def revise(settings: Settings, cursor: Any, publication: Publication, result: Re
     table, standing = publication.table, publication.standing
     cursor.execute(f"SELECT EXISTS (SELECT FROM {table} WHERE {standing})")  # noqa: S608 - declared names
     if cursor.fetchone() == (False,):
-        _append(cursor, publication, result.stream())
+        bulk.copy_in(cursor, publication.table, result.stream())
         return
     columns = schema.quoted(publication.mart.all_columns)
     select = f"SELECT ctid, {columns} FROM {table} WHERE {standing}"  # noqa: S608 - declared names
-    with session(settings) as duck:
+    with session(settings) as connection:
         with bulk.copy_out(cursor, select, result.stored.insert(0, pa.field(_PLACE, pa.string()))) as rows:
-            duck.register("standing", rows)
-            duck.register("result", result.stream())
-            duck.execute(f"CREATE TEMP TABLE difference AS {_difference(publication.mart)}")
+            connection.register("standing", rows)
+            connection.register("result", result.stream())
+            connection.execute(f"CREATE TEMP TABLE difference AS {_difference(publication.mart)}")
         taken = f'"{_PLACE}" FROM difference WHERE "{_PLACE}" IS NOT NULL ORDER BY {_BLOCK_AND_LINE}'
-        for places in _read(duck, taken):
+        for places in _read(connection, taken):
             _take_away(cursor, publication, _AT, **_bounds(places[_PLACE].to_pylist()))
         grain, fresh = schema.quoted(publication.mart.grain), f'"{publication.mart.day}" IS NOT NULL'
         appended = f'* EXCLUDE ("{_PLACE}") FROM difference WHERE {fresh} ORDER BY {grain}'
-        _append(cursor, publication, _read(duck, appended))
+        bulk.copy_in(cursor, publication.table, _read(connection, appended))
 
 
 def _difference(mart: Mart) -> str:
@@ -165,8 +166,8 @@ def _difference(mart: Mart) -> str:
     """  # noqa: S608 - declared names
 
 
-def _read(duck: duckdb.DuckDBPyConnection, select: str) -> pa.RecordBatchReader:
-    return duck.sql(f"SELECT {select}").to_arrow_reader(ROWS_AT_ONCE)
+def _read(connection: duckdb.DuckDBPyConnection, select: str) -> pa.RecordBatchReader:
+    return connection.sql(f"SELECT {select}").to_arrow_reader(ROWS_AT_ONCE)
 
 
 def _bounds(places: list[str]) -> dict[str, str]:
@@ -190,7 +191,3 @@ def _take_away(cursor: Any, publication: Publication, condition: str, **paramete
         cursor.execute(close, {**parameters, "id": publication.id})
     delete = f"DELETE FROM {publication.table} WHERE {condition}"  # noqa: S608 - declared names and days
     cursor.execute(delete, parameters)
-
-
-def _append(cursor: Any, publication: Publication, rows: pa.RecordBatchReader) -> None:
-    bulk.copy_in(cursor, publication.table, rows)

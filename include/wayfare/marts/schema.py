@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg2 import errors
 
 from wayfare.analyses.api import Additivity, Column, Every
+from wayfare.duck import literal
 from wayfare.errors import ConfigurationError, DeclarationError
 
 if TYPE_CHECKING:
@@ -221,13 +222,13 @@ def _complete(analysis: BehaviorAnalysis) -> str:
 
     def latest(known: str = "") -> str:
         of_type = "(SELECT max(event_on) FROM control.change WHERE event_type = {}{})"
-        return f"GREATEST({', '.join(of_type.format(_literal(e.name), known) for e in analysis.reads)})"
+        return f"GREATEST({', '.join(of_type.format(literal(e.name), known) for e in analysis.reads)})"
 
     last = f"(mart.\"{analysis.mart.day}\" + interval '1 {analysis.mart.every.value}')::date - 1"
     known = latest(" AND coalesce(first_batch_id, batch_id) <= published.through_batch")
     past = (
         f"SELECT {known} FROM control.published_day AS published "  # noqa: S608 - declared names
-        f"WHERE analysis = {_literal(analysis.name)} AND output_on <= {latest()} ORDER BY output_on DESC LIMIT 1"
+        f"WHERE analysis = {literal(analysis.name)} AND output_on <= {latest()} ORDER BY output_on DESC LIMIT 1"
     )
     return f"coalesce({last} + {analysis.window.after} < ({past}), false)"
 
@@ -276,11 +277,7 @@ def _comment(cursor: Any, kind: str, name: str, comment: str, columns: Mapping[s
     )
     present = dict(cursor.fetchall())
     if present.get("") != comment:
-        cursor.execute(f"COMMENT ON {kind} {name} IS {_literal(comment)}")
+        cursor.execute(f"COMMENT ON {kind} {name} IS {literal(comment)}")
     for column, declared in columns.items():
         if present.get(column) != declared.comment:
-            cursor.execute(f'COMMENT ON COLUMN {name}."{column}" IS {_literal(declared.comment)}')
-
-
-def _literal(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+            cursor.execute(f'COMMENT ON COLUMN {name}."{column}" IS {literal(declared.comment)}')

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # The first batch the mart does not hold yet is the earliest of three: the first that touched an input day after a
 # published day reading it was published, the first that went past one without events, and the first that made a day
-# that is not published yet an output day. Of batches that are folded, the first may be the one.
+# that is not published yet an output day. For folded batches the first of them is assumed.
 _FRESHNESS = text(f"""{staleness.DAYS}, held AS (
   SELECT day, over_in, last_batch, through_batch, min(through_batch) OVER (
     ORDER BY day ROWS BETWEEN CAST(:after AS bigint) PRECEDING AND CAST(:before AS bigint) FOLLOWING

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from wayfare import duck
 from wayfare.quality.suites import LEAST_WEEKS, WEEKS
-from wayfare.snapshots import schema
+from wayfare.snapshots import real, schema
 from wayfare.staging.database import transaction
 
 if TYPE_CHECKING:
@@ -91,11 +91,11 @@ def register_type(
     name = event_type.name
     files = _read(connection, event_type, urls)
     files.create_view(f"{name}_files")
-    real = "NOT is_test AND item_is_test IS NOT TRUE" if event_type.refers else "NOT is_test"
+    is_real = real(event_type)
     once = "item_rank = 1" if event_type.refers else "true"
-    files.filter(real).create_view(name)
+    files.filter(is_real).create_view(name)
     return connection.execute(
-        f"SELECT event_on, count(*), count(*) FILTER ({real}) FROM {name}_files WHERE {once} GROUP BY event_on"  # noqa: S608 - names come from the contracts
+        f"SELECT event_on, count(*), count(*) FILTER ({is_real}) FROM {name}_files WHERE {once} GROUP BY event_on"  # noqa: S608 - names come from the contracts
     ).fetchall()
 
 

@@ -11,22 +11,19 @@ from wayfare.storage import exists, write_atomic
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import duckdb
-
     from wayfare.analyses.chunk import Chunk
-    from wayfare.quality.judge import Judgment, Verdict
-    from wayfare.quality.suites import Suite
+    from wayfare.quality.judge import Judgment
     from wayfare.settings import Settings
     from wayfare.snapshots import DayFile
 
 _RULE = (
-    "correct the rule in expect_input, or let more be set aside (WAYFARE_QUARANTINE_SHARE), then run the analysis "
-    "again; events that are staged stay as they are, so have their source mended for those to come"
+    "correct the rule in expect_input, or allow more events to be set aside (WAYFARE_QUARANTINE_SHARE), then run the "
+    "analysis again; staged events do not change, so have future ones corrected at their source"
 )
 _FILES = (
     "remove the folder `snapshots` of the storage, which is made again from staging, and run the analysis again; if it "
-    "is refused again, staging itself is not what was landed: a backup restored on top of what is there puts every "
-    "event there twice, so restore it as docs/operations.md says"
+    "is refused again, staging no longer matches what was landed, for instance because a backup was restored on top of "
+    "existing data: restore it as docs/operations.md says"
 )
 _BROKEN = """
 SELECT event_type, rule, count(*) AS events, list(CAST(event_id AS text) ORDER BY event_id)[:5] AS first
@@ -63,10 +60,11 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
     with session(settings) as connection, datasource(connection) as source:
         judged = events.register(connection, settings, analysis, chunk, files)
         suites = [*(input_suite(analysis, e) for e in analysis.reads if judged.get(e.name)), VOLUME]
-        judgments = [judge(source, suite, _columns(connection, suite)) for suite in suites]
+        judgments = [judge(source, suite, connection.table(suite.asset).columns) for suite in suites]
         failures = [v for judgment in judgments for v in breaking_events(connection, judgment)]
         page = docs.write(settings.storage, chunk.analysis, "input", chunk.key, judgments)
-        records.record_verdicts(settings, chunk, "input", _verdicts(judgments), {**judged, "volume": len(files)})
+        verdicts = [v for judgment in judgments for v in judgment.verdicts]
+        records.record_verdicts(settings, chunk, "input", verdicts, {**judged, "volume": len(files)})
         aside = connection.table("quarantined").order("ALL")
         write_atomic(chunk.quarantine(settings.storage), aside.write_parquet)
         records.record_quarantine(settings, chunk, files, events.quarantined(connection))
@@ -76,8 +74,8 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
     reasons = [f"{v.asset}: {v.message}" for v in failures]
     if quarantined > settings.quarantine_share * rows:
         reasons.append(
-            f"{quarantined:,} of {rows:,} events break a rule, and WAYFARE_QUARANTINE_SHARE lets "
-            f"{settings.quarantine_share:.2%} be set aside"
+            f"{quarantined:,} of {rows:,} events break a rule, and WAYFARE_QUARANTINE_SHARE allows "
+            f"{settings.quarantine_share:.2%} to be set aside"
         )
         reasons += [f"{name}: {n:,} events break {rule}; first: {', '.join(ids)}" for name, rule, n, ids in broken]
     is_other = any(v.asset == VOLUME.asset for v in failures)
@@ -107,7 +105,7 @@ def audit(settings: Settings, chunk: Chunk) -> dict[str, Any]:
     with session(settings) as connection, datasource(connection) as source:
         rows = output.register(connection, analysis, chunk, result)
         suite = output.suite(connection, analysis, inputs(connection, settings, chunk), rows)
-        judgment = judge(source, suite, _columns(connection, suite))
+        judgment = judge(source, suite, connection.table(suite.asset).columns)
     page = docs.write(settings.storage, chunk.analysis, "output", chunk.key, [judgment])
     records.record_verdicts(settings, chunk, "output", judgment.verdicts, {suite.asset: rows})
     reasons = [f"{v.asset}: {v.message}" for v in judgment.failed("critical")]
@@ -123,14 +121,6 @@ def _require(settings: Settings, chunk: Chunk, files: Sequence[DayFile]) -> None
             f"analysis {chunk.analysis}: {len(missing)} of {len(files)} day files are missing, first {missing[0]}; "
             "run extract for this chunk again"
         )
-
-
-def _columns(connection: duckdb.DuckDBPyConnection, suite: Suite) -> list[str]:
-    return list(connection.table(suite.asset).columns)
-
-
-def _verdicts(judgments: Sequence[Judgment]) -> list[Verdict]:
-    return [v for judgment in judgments for v in judgment.verdicts]
 
 
 def _warnings(judgments: Sequence[Judgment]) -> int:

@@ -59,7 +59,7 @@ class Verdict:
 class Judgment:
     """Verdicts on one asset, what is behind them, and the result as Data Docs renders it.
 
-    `built` are the expectation objects and `metrics` what was computed to count the rows that break them, by its id.
+    `built` are the expectation objects, and `metrics` the computed metrics by their id.
     """
 
     verdicts: tuple[Verdict, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,15 +10,15 @@ import pyarrow as pa
 from sqlalchemy import text
 
 from wayfare.analyses import registry
+from wayfare.analyses.chunk import spans
 from wayfare.contracts import EVENT_TYPES, Kind
 from wayfare.errors import DataError
 from wayfare.snapshots.references import REFERENCE_COLUMNS, version
 from wayfare.staging.database import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import datetime as dt
 
-    from wayfare.analyses.api import BehaviorAnalysis
     from wayfare.analyses.chunk import Chunk
     from wayfare.contracts import EventType
     from wayfare.settings import Settings
@@ -68,6 +67,11 @@ def schema(event_type: EventType) -> pa.Schema:
     return pa.schema([*staged, *(c.arrow for c in REFERENCE_COLUMNS)] if event_type.refers else staged)
 
 
+def real(event_type: EventType) -> str:
+    """SQL condition of the events of a type that are no tests, nor about the sale of one."""
+    return f"is_test IS NOT TRUE{' AND item_is_test IS NOT TRUE' if event_type.refers else ''}"
+
+
 def day_files(settings: Settings, chunk: Chunk) -> list[DayFile]:
     """The day files that `chunk` reads, by type and day.
 
@@ -79,10 +83,10 @@ def day_files(settings: Settings, chunk: Chunk) -> list[DayFile]:
         PostgreSQL does not answer.
     """
     analysis = registry.get(chunk.analysis)
-    spans = _input_spans(analysis, chunk.days)
+    read = spans(map(analysis.reads_of, chunk.days))
     parameters = {
-        "firsts": [first for first, _ in spans],
-        "lasts": [last for _, last in spans],
+        "firsts": [first for first, _ in read],
+        "lasts": [last for _, last in read],
         "types": [e.name for e in analysis.reads],
         "through": chunk.through_batch,
     }
@@ -111,14 +115,3 @@ def paths(settings: Settings, chunk: Chunk) -> dict[str, list[str]]:
     for file in day_files(settings, chunk):
         found[file.event_type].append(file.url(settings.storage))
     return found
-
-
-def _input_spans(analysis: BehaviorAnalysis, days: Iterable[dt.date]) -> list[tuple[dt.date, dt.date]]:
-    """The input days of all output days, as spans that neither overlap nor touch."""
-    spans: list[tuple[dt.date, dt.date]] = []
-    for first, last in sorted(map(analysis.reads_of, days)):
-        if spans and first <= spans[-1][1] + dt.timedelta(1):
-            spans[-1] = (spans[-1][0], max(last, spans[-1][1]))
-        else:
-            spans.append((first, last))
-    return spans
