@@ -1,16 +1,21 @@
 """What an event takes back of each sale that it is about, as steps of one SQL query over staging.
 
-A sale is one booking or purchase event. What is sold under one key (booking_id and item_id, or purchase_id) more than
-once is cancelled in the order in which it was sold, so that an item may be cancelled and sold again. What events take
-back is settled per key in the order (occurred_at, event_id) and never exceeds what was sold; test events are settled
-among themselves. A cancellation is about what was sold by then, or about the key's first sale if that is said to be
-later; one that names no sale, about all that was sold by then, or together with the booking's first item: what is added
-to a booking later is not cancelled already. Travel holds once for the last of a key's sales by then, for no more of its
-units than the cancellations before the travel have left. Test sales of a booking that also has real ones are apart from
-it: what names one of them is about them, everything else is not; under the key of a real sale they are nothing. All
-amounts of a row are in `item_currency`: a refund is attached to the sale it names, or to the booking's first, among
-those sold in the refund's currency. Part of a sale's units takes `price * units taken / units`, rounded toward zero as
-a running total, so that all parts together are the price.
+A sale is one booking or purchase event; its key is (booking_id, item_id) or purchase_id. These are the rules:
+
+- Several sales of one key are cancelled in the order in which they were sold, so that an item may be cancelled and sold
+  again.
+- Per key, events are settled in the order (occurred_at, event_id) and never take back more than was sold. Test events
+  are settled among themselves.
+- A cancellation covers the sales made by then, or the key's first sale if that is dated later. One that names no sale
+  covers all that was sold by then, at least the booking's first item: what is added to a booking later is not cancelled
+  in advance.
+- Travel counts once, for the last sale of its key by then, and for no more units than earlier cancellations have left.
+- Test sales of a booking that also has real ones are kept apart: only an event that names one of them concerns them.
+  Under the key of a real sale they are ignored.
+- All amounts of a row are in `item_currency`. A refund goes to the sale it names, or else to the booking's first, among
+  those sold in the refund's currency.
+- Part of a sale takes `price * units taken / units`, as a running total rounded toward zero, so that all parts add up to
+  the price.
 """
 
 from __future__ import annotations
