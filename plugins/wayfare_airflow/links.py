@@ -34,7 +34,7 @@ class DataDocsLink(BaseOperatorLink):
     gate: str
     name = "Data Docs"
 
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's face
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's signature
         """Address of the page of the chunk's validation."""
         chunk = _chunk_of(operator)
         return page(f"docs/validations/{chunk.analysis}/{self.gate}/{chunk.key}/index.html")
@@ -45,7 +45,7 @@ class MartLink(BaseOperatorLink):
 
     name = "Mart"
 
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's face
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's signature
         """Address of the mart."""
         chunk = _chunk_of(operator)
         return page(f"marts/{chunk.analysis}")

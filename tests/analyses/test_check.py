@@ -80,13 +80,13 @@ class Wrong(BehaviorAnalysis):
         "mart column 'net_minor' ends in _minor",
         "mart column 'items' has no description",
         "mart.grain['Channel'] is not a key",
-        "'booked_on' stands in mart.grain and in mart.columns",
+        "'booked_on' is in both mart.grain and mart.columns",
         "make the name 'wrong_v-1', which is not snake_case",
         f"mart column '{'c' * 64}' is longer than the 63 characters",
-        "mart column 'is_complete' is a column that the mart has without it",
-        "mart column 'published_at' is a column that the mart has without it",
-        "mart column 'ctid' is a column that the mart has without it",
-        "expect_input['bookings']: it does not read bookings; did you mean 'booking'?",
+        "mart column 'is_complete' is one that the mart has anyway",
+        "mart column 'published_at' is one that the mart has anyway",
+        "mart column 'ctid' is one that the mart has anyway",
+        "expect_input['bookings']: the analysis does not read bookings; did you mean 'booking'?",
         "there is no column 'unit'; did you mean 'units'?",
         "column is ['units', 'price']; write the name of one column",
         "mostly is '0.9'; write a number from 0 to 1",
@@ -166,7 +166,7 @@ def test_every_column_of_day_files_may_be_expected_of(monkeypatch: pytest.Monkey
 
 def test_the_name_of_another_dag_is_refused() -> None:
     (told,) = problems(WayfareMaintenance())
-    assert "takes the name wayfare_maintenance, which is a DAG of Wayfare's own" in told
+    assert "takes the name wayfare_maintenance, which is Wayfare's own DAG" in told
 
 
 def test_nothing_is_wrong_with_ours() -> None:

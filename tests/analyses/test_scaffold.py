@@ -65,7 +65,7 @@ def test_a_bad_name_is_refused(name: str, tmp_path: Path) -> None:
         ("a" * 60, "takes the name 'a{60}_day' in PostgreSQL, which keeps 63 characters"),
         ("sessions", "sessions takes the name sessions already"),
         ("sessions_day", "sessions takes the name sessions_day already"),
-        ("wayfare_maintenance", "takes the name wayfare_maintenance, which is a DAG of Wayfare's own"),
+        ("wayfare_maintenance", "takes the name wayfare_maintenance, which is Wayfare's own DAG"),
     ],
 )
 def test_a_name_that_no_mart_could_have_is_refused(name: str, said: str, tmp_path: Path) -> None:

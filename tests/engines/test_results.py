@@ -260,7 +260,7 @@ def test_a_fraction_is_refused_where_the_mart_has_whole_numbers(
 
     _register(monkeypatch, Odd())
     with pytest.raises(
-        DataError, match=r"analysis odd: analyze .*mart column share has 1\.5, which is no whole number"
+        DataError, match=r"analysis odd: analyze .*mart column share has 1\.5, which is not a whole number"
     ):
         _run(settings)
     monkeypatch.setattr(Odd, "frame", Odd.frame.replace("1.5", "if(day(output_on) > 1, NULL, 3)"))
@@ -285,7 +285,9 @@ def test_a_date_that_no_mart_gives_back_is_refused(
         frame = f"output_on AS search_on, 'LIS' AS destination, 1 AS searches, {value} AS share"
 
     _register(monkeypatch, Odd())
-    with pytest.raises(DataError, match=r"analysis odd: mart column share has .*, which is not in the years 1 to 9999"):
+    with pytest.raises(
+        DataError, match=r"analysis odd: mart column share has .*, which is outside the years 1 to 9999"
+    ):
         _run(settings)
     assert not fsspec.filesystem("file").exists(CHUNK.result(settings.storage))
 

@@ -91,9 +91,9 @@ def test_to_become_a_vintage_or_cease_to_be_one_wants_a_new_version(
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        ("TABLE marts.sales (city text, search_on date)", "marts.sales is there without its index sales_day"),
-        ("VIEW bi.sales AS SELECT 1 AS one", "bi.sales is there and is not Wayfare's view .* name of view column"),
-        ("TABLE bi.sales (one int)", 'bi.sales is there and is not Wayfare\'s view .*"sales" is not a view'),
+        ("TABLE marts.sales (city text, search_on date)", "marts.sales exists without its index sales_day"),
+        ("VIEW bi.sales AS SELECT 1 AS one", "bi.sales exists and is not Wayfare's view .* name of view column"),
+        ("TABLE bi.sales (one int)", 'bi.sales exists and is not Wayfare\'s view .*"sales" is not a view'),
     ],
 )
 def test_what_somebody_made_by_hand_is_not_taken_for_the_mart(made: str, said: str, settings: Settings) -> None:

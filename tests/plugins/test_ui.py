@@ -170,7 +170,7 @@ def test_mart_page_before_the_first_publication(get: Callable[..., Response], se
     assert "Nothing is published yet" in get("marts/economic_results").text
     unknown = get("marts/no_such_mart")
     assert unknown.status_code == 404
-    assert "since the api-server started, it knows after a restart" in unknown.text
+    assert "was added or changed since it started after a restart" in unknown.text
 
 
 def test_mart_page_reads_the_last_days_only(get: Callable[..., Response], settings: Settings) -> None:

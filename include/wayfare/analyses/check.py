@@ -35,7 +35,7 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 """How a value is shown: an event type would otherwise come with all of its fields."""
 _OF_DAGS = ("wayfare_maintenance",)
-"""DAGs that are of no analysis."""
+"""DAGs that do not belong to an analysis."""
 _OF_VIEWS = ("is_complete",)
 _OF_VINTAGES = ("published_in", "superseded_in", "published_at", "superseded_at")
 _OF_POSTGRESQL = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
@@ -67,7 +67,7 @@ def misnamed(analysis: BehaviorAnalysis) -> Iterator[str]:
     if len(longest) > MAX_IDENTIFIER:
         yield f"takes the name {longest!r} in PostgreSQL, which keeps {MAX_IDENTIFIER} characters; use a shorter one"
     if analysis.name in _OF_DAGS:
-        yield f"takes the name {analysis.name}, which is a DAG of Wayfare's own; rename the class"
+        yield f"takes the name {analysis.name}, which is Wayfare's own DAG; rename the class"
 
 
 def _types(analysis: BehaviorAnalysis) -> Iterator[str]:
@@ -172,7 +172,7 @@ def _mart_columns(analysis: BehaviorAnalysis) -> Iterator[str]:
         if mart.grain[name].additivity is not Additivity.KEY:
             yield f"mart.grain[{name!r}] is not a key; declare it with key(...)"
     for name in set(mart.grain) & set(mart.columns):
-        yield f"{name!r} stands in mart.grain and in mart.columns; keep it in the grain"
+        yield f"{name!r} is in both mart.grain and mart.columns; keep it in the grain"
 
 
 def _column_name(name: str, mart: Mart) -> Iterator[str]:
@@ -181,14 +181,14 @@ def _column_name(name: str, mart: Mart) -> Iterator[str]:
     if len(name) > MAX_IDENTIFIER:
         yield f"mart column {name!r} is longer than the {MAX_IDENTIFIER} characters that PostgreSQL keeps; shorten it"
     if name in (*_OF_VIEWS, *_OF_POSTGRESQL, *(_OF_VINTAGES if mart.vintage else ())):
-        yield f"mart column {name!r} is a column that the mart has without it; choose another name"
+        yield f"mart column {name!r} is one that the mart has anyway; choose another name"
 
 
 def _expectations(analysis: BehaviorAnalysis) -> Iterator[str]:
     read = {e.name for e in getattr(analysis, "reads", ())}
     for name, expected in analysis.expect_input.items():
         if name not in read:
-            yield f"expect_input[{name!r}]: it does not read {name}{nearest(name, read)}"
+            yield f"expect_input[{name!r}]: the analysis does not read {name}{nearest(name, read)}"
         else:
             yield from _columns(f"expect_input[{name!r}]", expected, {*EVENT_TYPES[name].by_name, *_STAGED})
             yield from _shares(f"expect_input[{name!r}]", expected)

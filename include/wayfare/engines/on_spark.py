@@ -62,7 +62,7 @@ def spark_session(settings: Settings) -> Iterator[SparkSession]:
     DeclarationError
         The analysis asks for what is not there.
     DataError
-        A value does not fit where the analysis puts it, or is none that can be computed with.
+        A value does not fit where the analysis puts it, or cannot be computed with.
     """
     remote = settings.spark_remote and settings.spark_remote.get_secret_value()
     if not remote:
@@ -83,8 +83,8 @@ def spark_session(settings: Settings) -> Iterator[SparkSession]:
             session: Any = Connected.builder.remote(remote).create()
         except PySparkValueError:  # which quotes what it cannot read, and that is a token
             raise ConfigurationError(
-                "WAYFARE_SPARK_REMOTE is no address of a Spark Connect server: write one like sc://host:15002/;token=..."
-                ", and what is neither letter nor digit in its token as %3D for = or %2F for /"
+                "WAYFARE_SPARK_REMOTE is not the address of a Spark Connect server: write one like "
+                "sc://host:15002/;token=..., and percent-encode special characters in its token (%3D for =, %2F for /)"
             ) from None
         try:
             for name, value in _SESSION.items():

@@ -48,7 +48,7 @@ def analyze(settings: Settings, chunk: Chunk) -> dict[str, int]:
         The analysis returns no frame or other columns than its mart declares, or asks for what is not there.
     DataError
         A value does not fit its mart column, such as a fraction one of whole numbers; is a date before the year 1 or
-        after 9999; or is none that can be computed with.
+        after 9999; or cannot be computed with.
     ConfigurationError
         The analysis needs more memory than the settings give it.
     ServiceError
@@ -102,7 +102,7 @@ def _fitted(name: str, wanted: SqlType, given: DuckDBPyType) -> str:
     """SQL of a column of the result as its mart's type; a cast would round a fraction, and money with it."""
     cast = f'CAST("{name}" AS {wanted})'
     if wanted in {"bigint", "integer"} and given.id in {"float", "double", "decimal"}:
-        refusal = f"error('mart column {name} has ' || \"{name}\" || ', which is no whole number')"
+        refusal = f"error('mart column {name} has ' || \"{name}\" || ', which is not a whole number')"
         return f'CASE WHEN "{name}" <> trunc("{name}") THEN {refusal} ELSE {cast} END'
     return cast
 
@@ -118,7 +118,7 @@ def _write(
             beyond = written.filter(f'"{name}" NOT BETWEEN {_READABLE[column.type]}').project(f'"{name}"::text')
             for (value,) in beyond.limit(1).fetchall():
                 raise DataError(
-                    f"analysis {analysis.name}: mart column {name} has {value}, which is not in the years 1 to 9999; "
+                    f"analysis {analysis.name}: mart column {name} has {value}, which is outside the years 1 to 9999; "
                     "write NULL where it is not known"
                 )
 

@@ -74,7 +74,9 @@ def _plain(value: Any) -> Any:
         return sorted(value, key=repr)
     text = str(value)
     if " at 0x" in text:
-        raise DeclarationError(f"{text} is declared: write it as text or a number, which every process knows again")
+        raise DeclarationError(
+            f"{text} is declared, which differs from process to process: write it as text or a number"
+        )
     return text
 
 

@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, object]:
     """Publish `result.parquet` of a chunk; all of it becomes visible at once, or none.
 
-    A day that stands on a later batch than the chunk's is left as it is: a late run never takes a mart back in time.
+    A day that is published from a later batch than the chunk's is left as it is: a late run never takes a mart back in
+    time.
     Publications of one analysis wait for each other. Publishing a chunk again changes nothing.
 
     Returns
     -------
     dict
-        `mart`, `publication_id` (None if every day stands on a later batch), `days`, `rows` and `left` (days left
+        `mart`, `publication_id` (None if every day is published from a later one), `days`, `rows` and `left` (days left
         as they are).
 
     Raises
@@ -47,7 +48,7 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
     DeclarationError
         The mart changed its shape without becoming a new version.
     ConfigurationError
-        A table or view of its name is there which Wayfare did not make.
+        There is a table or view of its name which Wayfare did not make.
     ServiceError
         PostgreSQL did not answer or refused; a retry may help.
     """
@@ -96,7 +97,7 @@ def _transaction(settings: Settings, chunk: Chunk) -> Iterator[Any]:
     except (psycopg2.IntegrityError, psycopg2.DataError) as error:
         raise DataError(f"{chunk.analysis}, chunk {chunk.key}: a row does not fit its mart: {error}") from error
     except (psycopg2.Error, duckdb.Error) as error:
-        raise ServiceError(f"{chunk.analysis}, chunk {chunk.key}: publishing was refused: {error}") from error
+        raise ServiceError(f"{chunk.analysis}, chunk {chunk.key}: publishing failed: {error}") from error
 
 
 def _next_id(cursor: Any) -> int:

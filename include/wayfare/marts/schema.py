@@ -49,7 +49,7 @@ def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
         The mart lost or retyped a column, its grain grew, its output day is another, it became a vintage or ceased to
         be one, or its days became weeks or months, without becoming a new version.
     ConfigurationError
-        A table of that name is there which Wayfare did not make.
+        There is a table of that name which Wayfare did not make.
     """
     mart, name = analysis.mart, analysis.relation
     tables = {name: mart.all_columns | ({"published_in": _PUBLISHED_IN} if mart.vintage else {})}
@@ -62,8 +62,8 @@ def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
             _create(cursor, table, mart, wanted)
         elif not _existing(cursor, f"marts.{table}_day"):
             raise ConfigurationError(
-                f"analysis {analysis.name}: marts.{table} is there without its index {table}_day: Wayfare did not make "
-                "it; rename it, or drop it"
+                f"analysis {analysis.name}: marts.{table} exists without its index {table}_day, so Wayfare did not "
+                "make it; rename or drop it"
             )
         _refuse_breaking_change(analysis, wanted, existing)
     _refuse_another_day(cursor, analysis)
@@ -98,7 +98,7 @@ def create_views(cursor: Any, analysis: BehaviorAnalysis, currency: str) -> None
     Raises
     ------
     ConfigurationError
-        A view or table of that name is there which Wayfare did not make.
+        There is a view or table of that name which Wayfare did not make.
     """
     mart, name = analysis.mart, analysis.relation
     expressions = {n: f'mart."{n}"' for n in mart.all_columns} | {"is_complete": _complete(analysis)}
@@ -182,7 +182,7 @@ def _refuse_breaking_change(
             what = "its mart became a vintage, or ceased to be one"
         raise DeclarationError(
             f"analysis {analysis.name}: {what}, but marts.{analysis.relation} is published: set "
-            f"version={analysis.mart.version + 1} in its Mart, and the new shape is published beside the old"
+            f"version={analysis.mart.version + 1} in its Mart, and the new shape is published alongside the old"
         )
 
 
@@ -194,7 +194,7 @@ def _refuse_another_day(cursor: Any, analysis: BehaviorAnalysis) -> None:
     if indexed != mart.day:
         raise DeclarationError(
             f"analysis {analysis.name}: the output day of marts.{name} is {indexed}, not {mart.day}: set "
-            f"version={mart.version + 1} in its Mart, and the new shape is published beside the old"
+            f"version={mart.version + 1} in its Mart, and the new shape is published alongside the old"
         )
 
 
@@ -209,7 +209,7 @@ def _refuse_other_periods(cursor: Any, analysis: BehaviorAnalysis) -> None:
     if day is not None:
         raise DeclarationError(
             f"analysis {analysis.name}: marts.{name} has rows of {day}, on which no {period} begins: set "
-            f"version={mart.version + 1} in its Mart, and the new shape is published beside the old"
+            f"version={mart.version + 1} in its Mart, and the new shape is published alongside the old"
         )
 
 
@@ -248,7 +248,7 @@ def _create_view(cursor: Any, name: str, select: str) -> None:
         except (errors.InvalidTableDefinition, errors.WrongObjectType) as error:
             why = str(error).splitlines()[0]
             raise ConfigurationError(
-                f"bi.{name} is there and is not Wayfare's view ({why}): rename it, or drop it"
+                f"bi.{name} exists and is not Wayfare's view ({why}): rename or drop it"
             ) from error
     cursor.execute(f'GRANT SELECT ON bi."{name}" TO {READER}')
 

@@ -194,7 +194,9 @@ def _refuse_crashes(batch: Any, result: Any, built: tuple[Any, ...], suite: Suit
             raise _refusal(suite, suite.expects[_number(one)], message)
     if crashed:
         first = f"{text_of(suite.expects[_number(crashed[0])])}: {_crash(crashed[0])}"
-        raise ServiceError(f"analysis {suite.declared}: what failed could be computed at a second try: {first}")
+        raise ServiceError(
+            f"analysis {suite.declared}: what failed was computed at a second try, so run the task again: {first}"
+        )
 
 
 def _refusal(suite: Suite, expect: Expect, message: str) -> WayfareError:

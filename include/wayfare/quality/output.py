@@ -81,11 +81,11 @@ def _total_expects(analysis: BehaviorAnalysis, given: Inputs) -> list[Expect]:
     with answer(analysis, "totals", given) as frame:
         totals = _collected(frame).to_pylist()
     if len(totals) != 1:
-        raise DeclarationError(f"analysis {analysis.name}: totals gives {len(totals)} rows; it is one row of sums")
+        raise DeclarationError(f"analysis {analysis.name}: totals returns {len(totals)} rows; return one row of sums")
     unknown = set(totals[0]) - set(analysis.mart.columns)
     if unknown:
         raise DeclarationError(
-            f"analysis {analysis.name}: totals has {', '.join(sorted(unknown))}; its columns are columns of the mart"
+            f"analysis {analysis.name}: totals has {', '.join(sorted(unknown))}; name its columns as the mart's"
         )
     sums = {name: value for name, value in totals[0].items() if value is not None}
     for name, value in sums.items():
@@ -93,8 +93,8 @@ def _total_expects(analysis: BehaviorAnalysis, given: Inputs) -> list[Expect]:
         adds_up = kind not in {"text", "date", "timestamptz"} and isinstance(value, int | float | Decimal)
         if not adds_up or (kind != "double precision" and value % 1 != 0):
             raise DeclarationError(
-                f"analysis {analysis.name}: totals has {value!r} for {name}, which is {kind}; a total is what a column "
-                "of numbers adds up to, and whole where they are"
+                f"analysis {analysis.name}: totals has {value!r} for {name}, which is {kind}; a total is the sum of a "
+                "column of numbers, and whole where they are"
             )
     return [_total(analysis.mart, name, value) for name, value in sums.items()]
 

@@ -14,8 +14,8 @@ A sale is one booking or purchase event; its key is (booking_id, item_id) or pur
   Under the key of a real sale they are ignored.
 - All amounts of a row are in `item_currency`. A refund goes to the sale it names, or else to the booking's first, among
   those sold in the refund's currency.
-- Part of a sale takes `price * units taken / units`, as a running total rounded toward zero, so that all parts add up to
-  the price.
+- Part of a sale takes `price * units taken / units`, as a running total rounded toward zero, so that all parts add up
+  to the price.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class PruneOperator(BaseOperator):
         super().__init__(retry_policy=retry_policy, **kwargs)  # in the signature, where partial() looks for defaults
         self.keep_days = keep_days
 
-    def execute(self, context: Context) -> dict[str, int]:  # noqa: ARG002 - Airflow's face
+    def execute(self, context: Context) -> dict[str, int]:  # noqa: ARG002 - Airflow's signature
         """Prune; returns files and verdicts removed, and rows of the change log folded away."""
         from wayfare import maintenance
 

@@ -107,7 +107,7 @@ def _declared(analysis: str) -> BehaviorAnalysis:
     try:
         return registry.get(analysis)
     except DeclarationError as error:
-        detail = f"{error}\nWhat was added or changed since the api-server started, it knows after a restart"
+        detail = f"{error}\nThe api-server finds what was added or changed since it started after a restart"
         raise HTTPException(404, detail) from None
 
 
