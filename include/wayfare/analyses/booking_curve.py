@@ -46,8 +46,8 @@ class BookingCurve(BehaviorAnalysis):
     - The forecast of the final is the classical additive pickup (Zakhary et al., J. Revenue Pricing Manag. 10, 2011):
       on the books plus the mean pickup from d on of the comparable departures: same product, market and weekday, of
       the last 8 weeks whose book was closed before the day looked from (service + 7 days earlier than d days before
-      service). So it uses nothing that was not known that day, for departures that are over too: beside the final it
-      says how good it was. Null below 3 comparable departures.
+      service). It uses only what was known that day, for past departures too: compared with the final it shows how
+      good it was. Null below 3 comparable departures.
     """
 
     owner = "operations"

@@ -76,7 +76,7 @@ class CustomerValue(BehaviorAnalysis):
       last) and T (first to now), on what the window shows: a purchase before it counts as none. The value is the mean
       margin of repeat purchases. BG/NBD lets nobody drop out before a repeat purchase: alive is 1 until then.
     - Hold-out: the same models fitted to the first two thirds of the days since the first booking of the window, and
-      what they expect of the last third beside what came; all customers of the as-of day together. What was cancelled
+      what they expect of the last third next to what came; all customers of the as-of day together. What was cancelled
       by the as-of day is out of both. With less than a year of history, 365 days is far beyond what could be tried.
     - Nothing is expected (null) with fewer than 30 customers with a repeat purchase before the hold-out (for the
       margin, 30 whose repeat purchases also earned a positive margin), where a fit does not settle or has no mean, or

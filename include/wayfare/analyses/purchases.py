@@ -108,9 +108,9 @@ def _with_holdout(known: Frame, days: Frame, before: int) -> Frame:
 
 
 def _purchases(known: Frame) -> Frame:
-    """What each customer was sold by `ago`, the age of the purchase in days; -1 for what is none.
+    """What each customer was sold by `ago`, the age of the purchase in days; -1 for what is not a purchase.
 
-    None are cancelled bookings and ancillaries whose booking the window does not show.
+    That is: cancelled bookings, and ancillaries whose booking the window does not show.
     """
     ago = nw.when(nw.col("is_net")).then(days_between("booked_on", "as_of_on")).otherwise(integer(-1))
     amounts = [sum_if_complete(c) for c in ("net", "margin")]
