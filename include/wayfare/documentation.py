@@ -21,7 +21,7 @@ from wayfare.analyses import registry
 from wayfare.analyses.api import Additivity
 from wayfare.contracts import EVENT_TYPES
 from wayfare.contracts.events import ENVELOPE
-from wayfare.contracts.sizes import MAX_MINOR, MAX_UNITS
+from wayfare.contracts.sizes import PLAUSIBLE_MINOR, PLAUSIBLE_UNITS
 from wayfare.settings import PROJECT, Settings
 from wayfare.snapshots import REFERENCE_COLUMNS
 
@@ -109,8 +109,8 @@ def _dictionary() -> Iterator[str]:
     for event_type in EVENT_TYPES.values():
         yield from _event(event_type)
     yield from ("### What validation sets aside", "")
-    yield f"An event with an amount of more than {MAX_MINOR:,} minor units, or a sale of more than {MAX_UNITS:,}"
-    yield "units, and what takes such a sale back: no analysis sees them."
+    yield f"An event with an amount of more than {PLAUSIBLE_MINOR:,} minor units, or a sale of more than"
+    yield f"{PLAUSIBLE_UNITS:,} units, and what takes such a sale back: no analysis sees them."
     yield ""
     yield from ("### What day files add", "")
     referring = ", ".join(f"`{e.name}`" for e in EVENT_TYPES.values() if e.refers)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from wayfare.analyses.channel_attribution import MODELS, ChannelAttribution
 from wayfare.analyses.sales import LONGEST_LEAD
-from wayfare.contracts.sizes import MAX_MINOR
+from wayfare.contracts.sizes import PLAUSIBLE_MINOR
 
 if TYPE_CHECKING:
     from analyses.conftest import Row, Runner
@@ -216,9 +216,9 @@ def test_the_models_share_one_booking(runner: Runner) -> None:
 
 def test_the_largest_amount_is_shared_among_many_touches_in_a_currency_of_many_units(runner: Runner) -> None:
     touches = [{"visitor_id": "v", "channel": str(n % 3), "occurred_at": _at(-1, n)} for n in range(300)]
-    booking = {"visitor_id": "v", "occurred_at": _at(0, 9), "price": MAX_MINOR}
+    booking = {"visitor_id": "v", "occurred_at": _at(0, 9), "price": PLAUSIBLE_MINOR}
     rows = runner.analyze(ANALYSIS, {"view": touches, "booking": [booking]}, [DAY], rates=[("EUR", DAY, 24_000.0)])
-    assert sum(_credits(rows, "position_based_reporting_minor").values()) == MAX_MINOR * 24_000
+    assert sum(_credits(rows, "position_based_reporting_minor").values()) == PLAUSIBLE_MINOR * 24_000
 
 
 def test_a_touch_of_both_the_visitor_and_the_customer_counts_once(runner: Runner) -> None:

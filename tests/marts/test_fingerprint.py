@@ -176,10 +176,10 @@ def test_a_contract_moves_it_by_the_fields_the_code_names(
 @pytest.mark.parametrize(
     ("bound", "event_type", "moves"),
     [
-        ("MAX_UNITS", BOOKING, True),
-        ("MAX_UNITS", REFUND, True),
-        ("MAX_UNITS", VIEW, False),
-        ("MAX_MINOR", VIEW, True),
+        ("PLAUSIBLE_UNITS", BOOKING, True),
+        ("PLAUSIBLE_UNITS", REFUND, True),
+        ("PLAUSIBLE_UNITS", VIEW, False),
+        ("PLAUSIBLE_MINOR", VIEW, True),
     ],
 )
 def test_what_sizes_are_an_error_moves_what_reads_them(

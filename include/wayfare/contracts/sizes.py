@@ -1,4 +1,4 @@
-"""Sizes that a value of an event may have: beyond them it is an error, though it has landed and stays."""
+"""How large a value of an event may plausibly be: beyond that it is an error, though it has landed and stays."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
     from wayfare.contracts.model import EventType
 
-MAX_UNITS, MAX_MINOR = 100_000, 10**13
-"""Units of one sale, and minor units of one amount of either sign in any currency.
+PLAUSIBLE_UNITS, PLAUSIBLE_MINOR = 100_000, 10**13
+"""Most units of one sale, and most minor units of one amount of either sign, in any currency.
 
-Squared, or in a currency of many units, more would overflow what analyses compute with, and each would be stuck for as
-long as its window sees the event.
+More has landed, as contracts allow it. Squared, or in a currency of many units, it would overflow what analyses compute
+with, and each would be stuck for as long as its window sees the event.
 """
 _REVERSED = ("reversed_price", "reversed_cost", "reversed_commission", "reversed_fee")
 """Amounts of a sale in an event that takes it back: set aside with the sale, it takes nothing off the others."""
@@ -35,12 +35,12 @@ def sizes(event_type: EventType) -> Iterator[Size]:
     for field in event_type.fields:
         if field.signed:
             yield Size(field.name, 0, None, "warning")
-            yield Size(field.name, -MAX_MINOR, MAX_MINOR)
+            yield Size(field.name, -PLAUSIBLE_MINOR, PLAUSIBLE_MINOR)
         elif field.kind is Kind.MONEY:
-            yield Size(field.name, 0, MAX_MINOR)
+            yield Size(field.name, 0, PLAUSIBLE_MINOR)
         elif field.kind is Kind.COUNT:
             is_sold = field.name in {"units", "quantity"} and not event_type.refers
-            yield Size(field.name, 0, MAX_UNITS if is_sold else None)
+            yield Size(field.name, 0, PLAUSIBLE_UNITS if is_sold else None)
     if event_type.refers:
-        yield Size("item_units", 0, MAX_UNITS)
-        yield from (Size(name, -MAX_MINOR, MAX_MINOR) for name in _REVERSED)
+        yield Size("item_units", 0, PLAUSIBLE_UNITS)
+        yield from (Size(name, -PLAUSIBLE_MINOR, PLAUSIBLE_MINOR) for name in _REVERSED)
