@@ -10,10 +10,6 @@ Key = tuple[str, str]
 AMOUNTS = ("price", "cost", "commission", "fee")
 
 
-def _in_time(events: list[Row]) -> list[Row]:
-    return sorted(events, key=_when)
-
-
 def _when(event: Row) -> tuple[Any, Any]:
     return event["occurred_at"], event["event_id"]
 
@@ -157,7 +153,7 @@ def _settled(sales: list[Row], events: list[Row]) -> dict[Any, list[Row]]:
     given: dict[Any, int] = defaultdict(int)
     traveled: set[Any] = set()
     found: dict[Any, list[Row]] = {}
-    for event in _in_time(events):
+    for event in sorted(events, key=lambda e: (e["occurred_at"], "penalty" not in e, e["event_id"])):
         if "outcome" in event:
             found[event["event_id"]] = [_travel(event, sales, gone, traveled)]
             continue

@@ -128,6 +128,14 @@ CASES: dict[str, tuple[list[Event], list[Taken]]] = {
         [_booking(), _refund(2, 60), _cancellation(3)],
         [("1", 0, 60, 0, 60), ("1", 1, 100, 0, 40)],
     ),
+    "of one instant, a refund settles its cancellation whatever their ids": (
+        [_booking(), _refund(2, 100), _cancellation(2)],
+        [("1", 0, 100, 0, 0), ("1", 1, 100, 0, 100)],
+    ),
+    "of one instant, what is cancelled does not travel whatever the ids": (
+        [_booking(), _travel(2), _cancellation(2)],
+        [("1", 0, 0, 0, 0), ("1", 1, 100, 0, 100)],
+    ),
     "refunds never exceed what was paid": (
         [_booking(), _purchase(), _refund(2, 90), _refund(3, 90), _refund(4, 90)],
         [("1", 0, 90, 0, 90), ("1", 0, 20, 0, 20), ("1", 0, 0, 0, 0)],

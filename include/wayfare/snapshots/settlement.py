@@ -4,8 +4,9 @@ A sale is one booking or purchase event; its key is (booking_id, item_id) or pur
 
 - Several sales of one key are cancelled in the order in which they were sold, so that an item may be cancelled and sold
   again.
-- Per key, events are settled in the order (occurred_at, event_id) and never take back more than was sold. Test events
-  are settled among themselves.
+- Per key, events are settled in the order (occurred_at, event_id) and never take back more than was sold. Of one
+  instant, cancellations come before refunds and travel, whatever their ids: data stamped by the day has no other order.
+  Test events are settled among themselves.
 - A cancellation covers the sales made by then, or the key's first sale if that is dated later. One that names no sale
   covers all that was sold by then, at least the booking's first item: what is added to a booking later is not cancelled
   in advance.
@@ -236,11 +237,11 @@ balance AS (
   -- Cancellations take off, refunds pay out: whichever is ahead counts. A refund of 0 settles nothing.
   SELECT *, greatest(sum(taken_off) OVER earlier, nullif(sum(paid_back) OVER earlier, 0)) AS given
   FROM ledger
-  WINDOW earlier AS (PARTITION BY scope_id, currency, is_test ORDER BY occurred_at, event_id, item_rank)
+  WINDOW earlier AS (PARTITION BY scope_id, currency, is_test ORDER BY occurred_at, paid_back > 0, event_id, item_rank)
 ),
 referred AS (
   SELECT *, given - lag(given, 1, 0::numeric) OVER (
-    PARTITION BY scope_id, currency, is_test ORDER BY occurred_at, event_id, item_rank) AS given_back
+    PARTITION BY scope_id, currency, is_test ORDER BY occurred_at, paid_back > 0, event_id, item_rank) AS given_back
   FROM balance
 )
 """  # noqa: S608 - the interpolated names are the constants above
@@ -258,7 +259,7 @@ traveled AS MATERIALIZED (
 taken_by_then AS (
   SELECT t.scope_id, t.event_id, max(c.after) AS after
   FROM traveled t JOIN item_taken c USING (scope_id, item_key, is_test)
-  WHERE (c.occurred_at, c.event_id) < (t.occurred_at, t.event_id)
+  WHERE c.occurred_at <= t.occurred_at
   GROUP BY t.scope_id, t.event_id
 ),
 held AS (
