@@ -5,7 +5,8 @@ it. Everything follows from the arguments: the same ones give the same bytes.
 
 Planted, so that analyses have something to find:
 
-- `TRENDING` (Funchal): its share of searches more than doubles from the first week to the last.
+- `TRENDING` (Funchal): with many customers, its share of searches doubles from the first week to the last; with few,
+  habits hide a part of it.
 - `FULL_FLIGHT` (Lisbon to London Heathrow): fewer seats than its demand would take, so its departures fill up.
 - `BEST_CHANNEL` (email): a visit by it ends in a booking twice as often as by any other.
 - `SHORT_MEALS` (a share of departures): fewer meals are loaded than were sold.
