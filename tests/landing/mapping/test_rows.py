@@ -125,7 +125,7 @@ def test_json_that_is_not_one_object_a_line_is_refused(tmp_path: Path, data: str
 def test_utf16_that_breaks_off_or_holds_half_a_pair_is_damaged(tmp_path: Path, end: bytes) -> None:
     file = tmp_path / "data.csv"
     file.write_bytes("id,name\n1,a\n".encode("utf-16") + end)
-    with pytest.raises(DataError, match=r"data\.csv: 'utf-16.*' codec can't decode .*mend the file"):
+    with pytest.raises(DataError, match=r"data\.csv: 'utf-16.*' codec can't decode .*fix the file"):
         rows(file, Layout())
 
 
