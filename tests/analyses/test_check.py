@@ -145,7 +145,7 @@ def test_a_forgotten_comma_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Mistyped, "reads", (BOOKING))
     (told,) = [problem for problem in problems(Mistyped()) if "reads" in problem]
     assert len(told) < 200
-    assert "reads is EventType(name='booking'" in told
+    assert "reads is EventType(type='booking'" in told
     assert told.endswith("; write tuple[EventType, ...]")
 
 
