@@ -117,7 +117,7 @@ def test_a_file_that_is_written_another_way_says_what_to_declare(tmp_path: Path,
 def test_json_that_is_not_one_object_a_line_is_refused(tmp_path: Path, data: str) -> None:
     file = tmp_path / "data.json"
     file.write_text(data, encoding="utf-8")
-    with pytest.raises(DataError, match=r"data\.json: none of its first lines is a JSON object .* one object a line"):
+    with pytest.raises(DataError, match=r"data\.json: none of its first lines is a JSON object .* one object per line"):
         rows(file, Layout(format="jsonl"))
 
 
