@@ -93,7 +93,7 @@ def test_urls_of_another_server_are_refused(
     monkeypatch.setenv("WAYFARE_LANDING_URL", "postgresql://wayfare_landing@db.example/wayfare")
     monkeypatch.delenv("WAYFARE_DATABASE_URL", raising=False)
     get_settings.cache_clear()
-    with pytest.raises(ConfigurationError, match=r"^WAYFARE_LANDING_URL: another server"):
+    with pytest.raises(ConfigurationError, match=r"^WAYFARE_LANDING_URL: not the server"):
         stack.start(Settings(home=home, database_port=free_port), print)
     _is_not_told_in_clear(free_port, dotenv_values(home / "secrets.env")["WAYFARE_PIPELINE_URL"] or "")
     get_settings.cache_clear()
