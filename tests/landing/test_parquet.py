@@ -13,6 +13,7 @@ import uuid
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -41,6 +42,8 @@ def test_columns_of_many_types(settings: Settings, tmp_path: Path) -> None:
         "occurred_at": pa.array([AT] * rows, pa.timestamp("ns", "Europe/Lisbon")),
         "start_on": pa.array([dt.date(2026, 4, 1)] * rows),
         "adults": pa.array([2.0, 1.0], pa.float64()),
+        "infants": pa.array([Decimal("1.00"), None], pa.decimal128(10, 2)),
+        "result_count": pa.array([Decimal(5), Decimal(100)], pa.decimal128(38, 9)),
         "children": pa.array([float("nan"), None], pa.float64()),
         "product": pa.array(["hotel", "hotel"]).dictionary_encode(),
         "min_price": pa.array([100, 200], pa.uint16()),
@@ -56,10 +59,35 @@ def test_columns_of_many_types(settings: Settings, tmp_path: Path) -> None:
     assert land(settings, [str(tmp_path / "a.parquet")]) == Landed(read=2, landed=2)
     found = query(
         settings,
-        "SELECT occurred_at, adults, children, min_price, is_test, extra FROM staging.search ORDER BY min_price",
+        "SELECT occurred_at, adults, children, infants, result_count, min_price, is_test, extra FROM staging.search "
+        "ORDER BY min_price",
     )
     extra = f'{{"own_amount":1.50,"own_float":1.0,"own_half":1.5,"own_json":{{"a":"{"x" * 600}"}},"own_list":[1,2]}}'
-    assert found == [(AT, 2, None, 100, False, extra), (AT, 1, None, 200, True, None)]
+    assert found == [(AT, 2, None, 1, 5, 100, False, extra), (AT, 1, None, None, 100, 200, True, None)]
+
+
+def test_a_fraction_of_a_minor_unit_is_refused_as_it_was_written(settings: Settings, tmp_path: Path) -> None:
+    row = event("booking") | {"price": Decimal("9007199254740991.50")}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+    assert land(settings, [str(tmp_path / "a.parquet")]).rejected == 1
+    assert b'"price":9007199254740991.50,' in rejections(settings, reason="bad_money")[0]["raw"]
+
+
+def test_int96_is_an_instant_of_any_year_in_utc(settings: Settings, tmp_path: Path) -> None:
+    row = event("search") | {"occurred_at": AT.replace(tzinfo=None), "own_until": dt.datetime(9999, 12, 31)}  # noqa: DTZ001
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet", use_deprecated_int96_timestamps=True)
+    assert land(settings, [str(tmp_path / "a.parquet")]).landed == 1
+    (staged,) = query(settings, "SELECT occurred_at, extra FROM staging.search")
+    assert staged == (AT, '{"own_until":"9999-12-31T00:00:00.000000Z"}')
+
+
+def test_the_row_numbers_that_pandas_keeps_are_no_field(settings: Settings, tmp_path: Path) -> None:
+    frame = pd.DataFrame([event("search", n) for n in range(3)])
+    for name, some in (("a.parquet", frame), ("b.parquet", frame[1:].sort_index(ascending=False))):
+        some.to_parquet(tmp_path / name, index=True)
+    assert pq.read_schema(tmp_path / "b.parquet").names[-1] == "__index_level_0__"
+    assert land(settings, [str(tmp_path / "a.parquet")]).landed == 3
+    assert land(settings, [str(tmp_path / "b.parquet")]) == Landed(read=2, duplicates=2)
 
 
 def test_the_contract_s_own_schema(settings: Settings, tmp_path: Path) -> None:
@@ -122,7 +150,7 @@ def test_numbers_that_json_does_not_have_are_absent(settings: Settings, tmp_path
     )
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.string_view()])
+@pytest.mark.parametrize("kind", [pa.string(), pa.string_view(), pa.binary(), pa.binary_view()])
 def test_a_text_that_is_not_utf8_is_kept_with_its_row(settings: Settings, tmp_path: Path, kind: pa.DataType) -> None:
     channels = [b"seo", b"S\xe3o \xff", "S\u00e3o".encode(), b"", None]
     columns = {name: pa.array([value] * len(channels)) for name, value in event("travel").items()}

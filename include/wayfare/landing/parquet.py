@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,10 @@ _STAND_INS = {0xDC00 + byte: 0x10DC00 + byte for byte in range(0x80, 0x100)}
 
 _BYTES = {stand_in: byte for byte, stand_in in _STAND_INS.items()}
 
+_INDEX = re.compile("__index_level_[0-9]+__")
+"""Columns that pandas keeps a frame's row numbers in, which change with how it was filtered or sorted."""
+
+_UTC = pa.timestamp("us", "UTC")
 _A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _ROWS = 100_000
 _PIECE_ROWS = 2_048
@@ -42,7 +47,7 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
         The file is not Parquet, names a column twice, or has pages that are damaged or take too much memory.
     """
     try:
-        file = pq.ParquetFile(stream)
+        file = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")  # of nanoseconds, those after 2262 overflow
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{source}: is not Parquet: {error}") from error
     names = file.schema_arrow.names
@@ -59,10 +64,20 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
 
 
 def _batches(stream: BinaryIO, file: pq.ParquetFile, source: str, rows: int) -> Iterator[pa.RecordBatch]:
-    pages = Pages(stream, file, source)
+    pages, instants = Pages(stream, file, source), _int96(file)
     for group in range(file.num_row_groups):
         size = pages.rows_at_a_time(group, min(rows, _PIECE_ROWS))
-        yield from file.iter_batches(size, row_groups=[group], use_threads=False)  # of so few rows, threads cost time
+        for batch in file.iter_batches(
+            size, row_groups=[group], use_threads=False
+        ):  # of so few rows, threads cost time
+            columns = {n: c for n, c in zip(batch.schema.names, batch, strict=True) if not _INDEX.fullmatch(n)}
+            yield pa.record_batch({n: c.cast(_UTC) if n in instants else c for n, c in columns.items()})
+
+
+def _int96(file: pq.ParquetFile) -> set[str]:
+    """Columns of INT96, which Spark and Hive write in UTC and without saying so."""
+    columns = [file.schema.column(i) for i in range(file.metadata.num_columns)]
+    return {column.path for column in columns if column.physical_type == "INT96"}
 
 
 def _runs(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
@@ -81,19 +96,24 @@ def _runs(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """The rows with every cell written out, in pieces of about `MAX_RUN_BYTES`."""
-    plain = pa.record_batch([_plain(column) for column in batch.columns], batch.schema.names)
+    plain = pa.record_batch(
+        [_plain(*named) for named in zip(batch.schema.names, batch, strict=True)], batch.schema.names
+    )
     step = len(plain) // (plain.nbytes // MAX_RUN_BYTES + 1) or 1
     for start in range(0, len(plain), step):
         yield plain.slice(start, step)
 
 
-def _plain(column: pa.Array) -> pa.Array:
-    """The column, of a type that all of what follows knows."""
-    if pa.types.is_dictionary(column.type):
-        return _plain(column.dictionary_decode())
-    if pa.types.is_string_view(column.type):
+def _plain(name: str, column: pa.Array) -> pa.Array:
+    """The column, of a type that all of what follows knows; bytes are text, as Impala and old Hive write it."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain(name, column.dictionary_decode())
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return column.cast(pa.large_binary() if _kinds(name) == {Kind.UUID} else pa.large_string(), safe=False)
+    if pa.types.is_string_view(kind):
         return column.cast(pa.large_string(), safe=False)
-    return column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
+    return column.cast(pa.float32()) if pa.types.is_float16(kind) else column
 
 
 def _placed(run: pa.Table, broken: set[int]) -> pa.Table:
@@ -194,18 +214,20 @@ def _json(schema: pa.Schema, placed: list[str]) -> str:
 
 def _value(field: pa.Field, column: str) -> str:
     kinds = _kinds(field.name)
+    is_number = bool(kinds) and kinds <= {Kind.COUNT, Kind.MONEY}
     if pa.types.is_timestamp(field.type):
         zone = "Z" if field.type.tz else ""
         return f"'\"' || strftime({column}, '%Y-%m-%dT%H:%M:%S.%f{zone}') || '\"'"
     if kinds == {Kind.UUID} and _is_bytes(field.type):
         return f"to_json(coalesce(CAST(TRY_CAST({column} AS UUID) AS VARCHAR), CAST({column} AS VARCHAR)))"
-    if kinds and kinds <= {Kind.COUNT, Kind.MONEY} and pa.types.is_floating(field.type):
+    if is_number and pa.types.is_floating(field.type):
         return (
             f"CASE WHEN {column} = trunc({column}) AND abs({column}) <= {2**53} "
             f"THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) WHEN isfinite({column}) THEN to_json({column}) END"
         )
     if pa.types.is_decimal(field.type):
-        return f"CAST({column} AS VARCHAR)"
+        text = f"CAST({column} AS VARCHAR)"
+        return f"regexp_replace({text}, '[.]0+$', '')" if is_number else text
     if pa.types.is_map(field.type):
         value = f"coalesce(to_json({_finite('e.value', field.type.item_type)}), 'null')"
         members = f"list_transform({column}, lambda e: to_json(CAST(e.key AS VARCHAR)) || ':' || {value})"
