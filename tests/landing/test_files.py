@@ -142,6 +142,16 @@ def test_an_event_is_known_however_it_is_written(settings: Settings, tmp_path: P
     assert land(settings, [write(tmp_path / "c.jsonl", fresh)]) == Landed(3, 1, 1, 1)
 
 
+def test_a_whole_number_may_be_written_as_a_decimal(settings: Settings, tmp_path: Path) -> None:
+    """As pandas writes a column of counts of which one is missing."""
+    land(settings, [write(tmp_path / "a.jsonl", [event("booking", adults=2)])])
+    same = event("booking", price="10050.000", adults="2.0")
+    (tmp_path / "a.csv").write_bytes(_csv([same, event("booking", 2, adults="2.5")]))
+    assert land(settings, [str(tmp_path / "a.csv")]) == Landed(read=2, duplicates=1, rejected=1)
+    assert land(settings, [write(tmp_path / "b.jsonl", [event("booking", adults=2.0)])]).duplicates == 1
+    assert [(r["line"], r["reason"]) for r in rejections(settings)] == [(3, "bad_count")]
+
+
 @pytest.mark.parametrize(
     ("names", "told"),
     [

@@ -12,7 +12,7 @@ import msgspec
 import pyarrow as pa
 
 from wayfare.contracts import EventType, Field, Kind
-from wayfare.contracts.model import MAX_COUNT, MAX_ID, MAX_TEXT
+from wayfare.contracts.model import MAX_COUNT, MAX_ID, MAX_MONEY, MAX_TEXT
 from wayfare.errors import nearest
 from wayfare.landing.lines import Fault, repeated
 
@@ -162,7 +162,7 @@ def _integer(digits: str) -> int | Decimal:
 
 
 def _values(contract: EventType, event: dict[str, Any]) -> tuple[Any, ...]:
-    known = {n: v for n, v in event.items() if n in contract.by_name and v is not None}
+    known = {n: _whole(contract.by_name[n], v) for n, v in event.items() if n in contract.by_name and v is not None}
     unknown = {n: v for n, v in event.items() if n not in contract.by_name and n != "event_type"}
     instants = {n: _cut(v) for n, v in known.items() if contract.by_name[n].kind is Kind.INSTANT}
     try:
@@ -171,6 +171,14 @@ def _values(contract: EventType, event: dict[str, Any]) -> tuple[Any, ...]:
         raise Refused(_field_fault(contract, known) or Fault("bad_event", str(error))) from None
     values = [_stored(f, getattr(struct, f.name)) for f in contract.fields]
     return (*values, _extra(unknown))
+
+
+def _whole(field: Field, value: object) -> object:
+    """A number that is whole though it is written 2.0, as pandas writes counts of which one is missing."""
+    if field.kind not in {Kind.COUNT, Kind.MONEY} or not isinstance(value, Decimal):
+        return value
+    is_whole = -MAX_MONEY <= value <= MAX_MONEY and value == value.to_integral_value()
+    return int(value) if is_whole else value
 
 
 def _cut(instant: object) -> object:

@@ -1,7 +1,7 @@
 """CSV whose header names the fields: every record with its raw lines, turned into JSON text.
 
-A cell is text; where the contracts know a field as a number or a flag, a cell that is written like one becomes one.
-An empty cell is an absent field.
+A cell is text; of an event, where the contracts know a field as a number or a flag, a cell that is written like one
+becomes one. An empty cell is an absent field.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from wayfare.landing.lines import MAX_RUN_BYTES, NOT_UTF8, Fault, Lines, repeate
 from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
+    Value = Callable[[str, str], object]
+    """What a cell is, by the name of its column."""
+
 csv.field_size_limit(MAX_LINE)
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.0+)?")
 
 
 def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
@@ -45,27 +48,27 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     except StopIteration:
         return
     names = _checked_names(source, names)
-    yield from runs(records, source, raw_header.decode().rstrip("\r\n"), names, rows)
+    yield from runs(records, source, raw_header.decode().rstrip("\r\n"), names, rows, value=typed)
 
 
-def runs(records: Records, source: str, header: str, names: list[str], rows: int) -> Iterator[Lines]:
+def runs(records: Records, source: str, header: str, names: list[str], rows: int, *, value: Value) -> Iterator[Lines]:
     """The records after the header, in runs of at most `rows` and about `MAX_RUN_BYTES`."""
     run, size = list[tuple[int, bytes, list[str] | Fault]](), 0
     for record in records:
         run.append(record)
         size += 2 * len(record[1])
         if len(run) == rows or size >= MAX_RUN_BYTES:
-            yield _lines(run, source, header, names)
+            yield _lines(run, source, header, names, value)
             run, size = [], 0
     if run:
-        yield _lines(run, source, header, names)
+        yield _lines(run, source, header, names, value)
 
 
-def reread(raw: bytes, header: str, delimiter: str = ",") -> str | Fault:
+def reread(raw: bytes, header: str, value: Value, delimiter: str = ",") -> str | Fault:
     """The JSON text of one record kept from before, or why it has none."""
     names = next(csv.reader([header]))
     _, _, cells = next(Records(io.BytesIO(raw), delimiter, begins=False))
-    return _json(cells, names)
+    return _json(cells, names, value)
 
 
 def _checked_names(source: str, names: list[str] | Fault) -> list[str]:
@@ -183,24 +186,31 @@ def _numbers_and_flags() -> tuple[frozenset[str], frozenset[str]]:
     return numbers, frozenset(f.name for f in fields if f.kind is Kind.FLAG)
 
 
-def _json(cells: list[str] | Fault, names: list[str]) -> str | Fault:
+def typed(name: str, cell: str) -> object:
+    """A cell of an event; a whole number may be written 2.0, as pandas does where a column lacks one."""
+    numbers, flags = _numbers_and_flags()
+    if name in numbers and _INTEGER.fullmatch(cell):
+        return int(cell.partition(".")[0])
+    if name in flags and cell.lower() in {"true", "false"}:
+        return cell.lower() == "true"
+    return cell
+
+
+def as_text(_: str, cell: str) -> str:
+    """A cell as it came, for a mapping to read."""
+    return cell
+
+
+def _json(cells: list[str] | Fault, names: list[str], value: Value) -> str | Fault:
     if isinstance(cells, Fault):
         return cells
     if len(cells) != len(names):
         return Fault("wrong_columns", f"has {len(cells)} cells where the header names {len(names)}")
-    numbers, flags = _numbers_and_flags()
-    event: dict[str, object] = {}
-    for name, cell in zip(names, cells, strict=True):
-        if not cell:
-            continue
-        if name in numbers and _INTEGER.fullmatch(cell):
-            event[name] = int(cell)
-        elif name in flags and cell.lower() in {"true", "false"}:
-            event[name] = cell.lower() == "true"
-        else:
-            event[name] = cell
+    event = {name: value(name, cell) for name, cell in zip(names, cells, strict=True) if cell}
     return msgspec.json.encode(event).decode()
 
 
-def _lines(run: list[tuple[int, bytes, list[str] | Fault]], source: str, header: str, names: list[str]) -> Lines:
-    return Lines.of(source, "csv", [(line, raw, _json(cells, names)) for line, raw, cells in run], header)
+def _lines(
+    run: list[tuple[int, bytes, list[str] | Fault]], source: str, header: str, names: list[str], value: Value
+) -> Lines:
+    return Lines.of(source, "csv", [(line, raw, _json(cells, names, value)) for line, raw, cells in run], header)

@@ -17,7 +17,7 @@ from wayfare import duck
 from wayfare.errors import DataError, DeclarationError
 from wayfare.landing.mapping.declaration import layout
 from wayfare.landing.mapping.preview import preview
-from wayfare.landing.mapping.rows import Layout, cells, read
+from wayfare.landing.mapping.rows import Layout, cells, read, reread_row
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -51,6 +51,15 @@ def test_the_same_rows_however_they_are_written(tmp_path: Path, data: bytes, wri
     file = tmp_path / "data.csv"
     file.write_bytes(data)
     assert rows(file, written) == [{"id": "1", "name": "Z\u00fcrich"}, {"id": "2"}, {"id": "3", "name": "a"}]
+
+
+def test_cells_stay_as_they_came_though_their_columns_are_called_as_fields(tmp_path: Path) -> None:
+    file, written = tmp_path / "data.csv", {"is_test": "TRUE", "adults": "-0", "price": "2.0"}
+    file.write_text(f"{','.join(written)}\n{','.join(written.values())}\n", "utf-8")
+    assert rows(file, Layout()) == [written]
+    (lines,) = read(str(file), Layout(), 9)
+    kept = {"raw": lines.table["raw"][0].as_py(), "header": lines.header, "source": str(file)}
+    assert json.loads(str(reread_row(kept, Layout()))) == written
 
 
 def test_parquet_keeps_its_types_as_text(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def reread_row(row: Mapping[str, Any], layout: Layout) -> str | Fault:
     if text is None:
         return _NOT_READABLE
     if form == "csv":
-        return csv_lines.reread(text.encode(), row["header"], layout.delimiter)
+        return csv_lines.reread(text.encode(), row["header"], csv_lines.as_text, layout.delimiter)
     return text
 
 
@@ -213,7 +213,7 @@ def _csv(layout: Layout, stream: BinaryIO, source: str, rows: int) -> Iterator[L
     if not names:
         _, _, found = next(records, (0, b"", []))
         names = _tidy(source, found)
-    yield from csv_lines.runs(records, source, _header(names), names, rows)
+    yield from csv_lines.runs(records, source, _header(names), names, rows, value=csv_lines.as_text)
 
 
 def _advised(fault: Fault) -> Fault:
