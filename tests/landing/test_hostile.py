@@ -186,7 +186,16 @@ def test_a_name_that_cannot_be_stored_is_told_in_escapes(settings: Settings, tmp
     assert replay(settings).rejected == 1
 
 
-def test_a_csv_in_utf_16_is_told_by_its_header(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes("event_type,adults\nsearch,2\n".encode("utf-16-le"))
-    with pytest.raises(DataError, match=r"a\.csv:1: the header holds NUL characters"):
-        land(settings, [str(tmp_path / "a.csv")])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("event_type,adults\nsearch,2\n".encode("utf-16-le"), "holds NUL characters, as UTF-16 does"),
+        ("event_type,adults\r\nsearch,2\r\n".encode("utf-16"), "holds NUL characters, as UTF-16 does"),
+        (b"event_type,adults\rsearch,2\r", "is not CSV: a carriage return stands alone outside quotes; end lines with"),
+        (b"event_type;adults\nsearch;2\n", "is one cell, .* separated by ';': .* says delimiter = ';'"),
+        (b"event_type\tadults\r\nsearch\t2\r\n", r"is one cell, .* says delimiter = '\\t'"),
+    ],
+)
+def test_a_csv_written_another_way_is_told_by_its_header(content: bytes, told: str) -> None:
+    with pytest.raises(DataError, match=rf"a\.csv:1: the header {told}"):
+        _records(content)

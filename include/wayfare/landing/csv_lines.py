@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     """What a cell is, by the name of its column."""
 
 csv.field_size_limit(MAX_LINE)
+_OTHER_DELIMITERS = (";", "\t", "|")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.0+)?")
 
 
@@ -40,14 +41,15 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     Raises
     ------
     DataError
-        The header is not UTF-8, holds NUL characters, or names a field twice or not at all.
+        The header is not UTF-8, holds NUL characters, or names a field twice or not at all; or its cells are not
+        separated by commas.
     """
     records = Records(stream)
     try:
         _, raw_header, names = next(records)
     except StopIteration:
         return
-    names = _checked_names(source, names)
+    names = _checked_names(source, raw_header, names)
     yield from runs(records, source, raw_header.decode().rstrip("\r\n"), names, rows, value=typed)
 
 
@@ -71,11 +73,16 @@ def reread(raw: bytes, header: str, value: Value, delimiter: str = ",") -> str |
     return _json(cells, names, value)
 
 
-def _checked_names(source: str, names: list[str] | Fault) -> list[str]:
+def _checked_names(source: str, raw: bytes, names: list[str] | Fault) -> list[str]:
+    if b"\0" in raw:
+        raise DataError(f"{source}:1: the header holds NUL characters, as UTF-16 does; write the source in UTF-8")
     if isinstance(names, Fault):
         raise DataError(f"{source}:1: the header {names.message}")
-    if any("\0" in name for name in names):
-        raise DataError(f"{source}:1: the header holds NUL characters, as UTF-16 does; write the source in UTF-8")
+    if len(names) == 1 and (mark := next((m for m in _OTHER_DELIMITERS if m in names[0]), None)):
+        raise DataError(
+            f"{source}:1: the header is one cell, {names[0][:60]!r}, whose names seem to be separated by {mark!r}: "
+            f"separate them by commas, or use `wayfare import` with a mapping whose [file] says delimiter = {mark!r}"
+        )
     if "" in names:
         raise DataError(f"{source}:1: column {names.index('') + 1} of the header has no name; name every column")
     if twice := repeated(names):
@@ -140,6 +147,8 @@ class Records:
         self._reader = csv.reader(self._texts(), strict=True, delimiter=self._delimiter)
         if len(self._taken[0]) > MAX_LINE:
             return too_long(line)
+        if error.startswith("new-line character"):  # and goes on with advice to programmers
+            error = "a carriage return stands alone outside quotes; end lines with a line feed"
         return Fault("bad_csv", f"is not CSV: {error}")
 
     def _texts(self) -> Iterator[str]:

@@ -110,6 +110,8 @@ def test_lines_are_counted_from_the_top_of_the_file(tmp_path: Path) -> None:
         (b"a;b\n1;2\n", "file.delimiter = ';'"),
         (b"a,b,a\n1,2,3\n", "the header names 'a' more than once; name the columns by file.columns"),
         ("id;b\n1;2\n".encode("utf-16-le"), 'file.encoding = "utf-16-le"'),
+        ("id,b\r\n1,2\r\n".encode("utf-16-le"), 'file.encoding = "utf-16-le"'),
+        (b"id,b\r1,2\r", "a carriage return stands alone outside quotes; end lines with a line feed"),
         (b"\xff,b\n1,2\n", 'file.encoding = "cp1252"'),
         (b"PK\x03\x04more", "is a ZIP archive or an Excel workbook"),
     ],

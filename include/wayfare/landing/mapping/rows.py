@@ -211,8 +211,8 @@ def _csv(layout: Layout, stream: BinaryIO, source: str, rows: int) -> Iterator[L
     records.skip(layout.skip)
     names = list(layout.columns)
     if not names:
-        _, _, found = next(records, (0, b"", []))
-        names = _tidy(source, found)
+        _, raw, found = next(records, (0, b"", []))
+        names = _tidy(source, raw, found)
     yield from csv_lines.runs(records, source, _header(names), names, rows, value=csv_lines.as_text)
 
 
@@ -221,14 +221,14 @@ def _advised(fault: Fault) -> Fault:
     return _NOT_READABLE if fault is NOT_UTF8 else fault
 
 
-def _tidy(source: str, found: list[str] | Fault) -> list[str]:
+def _tidy(source: str, raw: bytes, found: list[str] | Fault) -> list[str]:
     """Names of columns without blanks around them; one without a name is `column 3` by its place."""
-    if isinstance(found, Fault):
-        raise DataError(f"{source}: the header {_advised(found).message}")
-    if any("\0" in name for name in found):
+    if b"\0" in raw:
         raise DataError(
             f'{source}: the header holds NUL characters; say how it is encoded: file.encoding = "utf-16-le"'
         )
+    if isinstance(found, Fault):
+        raise DataError(f"{source}: the header {_advised(found).message}")
     names = [name.strip() or f"column {i}" for i, name in enumerate(found, start=1)]
     if len(names) == 1 and (mark := next((m for m in _DELIMITERS if m in names[0]), None)):
         raise DataError(f"{source}: has one column, {names[0][:60]!r}; set file.delimiter = {mark!r}")
