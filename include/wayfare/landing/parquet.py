@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -61,6 +61,16 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
             query = f"SELECT {_json(run.schema, placed.column_names)} AS json FROM rows"  # noqa: S608  # names are literals
             yield _lines(duck.select(connection, query, rows=placed)["json"], source, line, broken)
             line += len(run)
+
+
+def names_of(stream: BinaryIO) -> dict[str, Any]:
+    """The names of a file's columns; a struct's leads to those inside it, and any other to None."""
+
+    def inside(kind: pa.DataType) -> dict[str, Any] | None:
+        return {field.name: inside(field.type) for field in kind} if pa.types.is_struct(kind) else None
+
+    schema = pq.ParquetFile(stream).schema_arrow
+    return {field.name: inside(field.type) for field in schema if not _INDEX.fullmatch(field.name)}
 
 
 def _batches(stream: BinaryIO, file: pq.ParquetFile, source: str, rows: int) -> Iterator[pa.RecordBatch]:

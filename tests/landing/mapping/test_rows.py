@@ -64,8 +64,14 @@ def test_cells_stay_as_they_came_though_their_columns_are_called_as_fields(tmp_p
 
 def test_parquet_keeps_its_types_as_text(tmp_path: Path) -> None:
     file = tmp_path / "data.parquet"
-    pq.write_table(pa.table({"id": [1, 2], "guest": [{"country": "PT"}, {"country": None}]}), file)
-    assert rows(file, Layout()) == [{"id": "1", "guest.country": "PT"}, {"id": "2"}]
+    guests = pa.array([{"country": "PT", "city": None}, None])
+    cities = ["S\u00e3o".encode(), None]
+    pq.write_table(pa.table({"id": [1, 2], "city": cities, "guest": guests, "note": pa.nulls(2, pa.string())}), file)
+    assert rows(file, Layout()) == [{"id": "1", "city": "S\u00e3o", "guest.country": "PT"}, {"id": "2"}]
+    (lines,) = read(str(file), Layout(), 9)
+    assert lines.header == "id,city,guest.country,guest.city,note"
+    (lines,) = read(str(file), Layout(columns=("id",)), 9)
+    assert lines.header == "id"
 
 
 def test_what_json_holds_inside_is_named_by_its_path(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 
 from wayfare.errors import DataError, nearest
-from wayfare.landing import csv_lines, jsonl, sources
+from wayfare.landing import csv_lines, jsonl, parquet, sources
 from wayfare.landing.lines import NOT_UTF8, Fault, Lines, repeated
 from wayfare.landing.mapping.values import Mistake, at, known_keys
 
@@ -95,10 +95,10 @@ def read(
         The file is missing, damaged or not of its format; its CSV header names a column twice; or it is not JSON Lines.
     """
     form = layout.format_of(source)
-    reader = partial(_text, layout, form) if form in _TEXTS else None
+    reader = partial(_text, layout, form) if form in _TEXTS else partial(_parquet, layout)
     header = None
     for lines in sources.read(source, form, rows, progress, reader, spill=spill):
-        header = lines.header or header or _header(layout.columns or _names(lines.table["json"]))
+        header = lines.header or header or _header(layout.columns or _names(lines.table["json"], {}))
         if form == "jsonl" and not header:
             raise DataError(
                 f"{source}: none of its first lines is a JSON object with names; write one object per line, as"
@@ -182,6 +182,13 @@ def _pointers(name: str, *, nested: bool) -> list[str]:
     return [own, own.replace(".", "/")] if nested and "." in name else [own]
 
 
+def _parquet(layout: Layout, stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
+    header = ""
+    for lines in parquet.read(stream, source, rows):
+        header = header or _header(layout.columns or _names(lines.table["json"], parquet.names_of(stream)))
+        yield replace(lines, header=header)
+
+
 def _text(layout: Layout, form: str, stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     start = stream.peek(4)[:4]  # type: ignore[attr-defined]  # sources gives buffered readers
     if start == _ZIP:
@@ -246,15 +253,15 @@ def _header(names: Sequence[str]) -> str:
     return line.getvalue().removesuffix("\r\n")
 
 
-def _names(texts: pa.ChunkedArray) -> list[str]:
-    """The names in the first rows of JSON; what is inside an object is named `guest.country`.
+def _names(texts: pa.ChunkedArray, known: Mapping[str, Any]) -> list[str]:
+    """The `known` names and those in the first rows of JSON; what is inside an object is named `guest.country`.
 
     Left out are names with a NUL character, since refused rows could not be kept with them, and names with a dot of
     their own in or around an object, which look like the names of what is inside objects.
     """
     names: dict[str, None] = {}
 
-    def collect(value: dict[str, Any], prefix: str) -> None:
+    def collect(value: Mapping[str, Any], prefix: str) -> None:
         for key, inner in value.items():
             if "\0" in key or ("." in key and (prefix or isinstance(inner, dict))):
                 continue
@@ -263,6 +270,7 @@ def _names(texts: pa.ChunkedArray) -> list[str]:
             else:
                 names[prefix + key] = None
 
+    collect(known, "")
     for text in texts.slice(0, _SAMPLE).to_pylist():
         with suppress(msgspec.DecodeError, RecursionError):
             value = msgspec.json.decode(text or "{}")
