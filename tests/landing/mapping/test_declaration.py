@@ -75,6 +75,8 @@ fields.x = VALUE
 )
 """A value as a field that no contract knows."""
 
+MARKET = '{ lookup = "market", of = "{a}" }'
+ZIMMER = '{ extract = "^zimmer (.+)", of = "{a}" }'
 GOOD = {
     "id": "b1", "day": "2026-07-01", "room": "D", "lead": "3", "units": "2", "price": "10.50", "currency": "EUR"
 }  # fmt: skip
@@ -198,6 +200,16 @@ def test_a_failing_row_gives_none_of_its_events(tmp_path: Path) -> None:
         ('{ number = { extract = "[0-9.,]+", of = "{a}" }, thousands = "," }', {"a": "$1,200.50 "}, 1200.5),
         ('{ number = "{a}", round = 2 }', {"a": "96.30000000000001"}, 96.3),
         ('{ number = "{a}", round = 9 }', {"a": "1e-05"}, 0.00001),
+        (f'{{ lookup = "room", of = "{{a}}", otherwise = {MARKET} }}', {"a": "D"}, "double"),
+        (f'{{ lookup = "room", of = "{{a}}", otherwise = {MARKET} }}', {"a": "UK"}, "GB"),
+        (f'{{ lookup = "room", of = "{{a}}", otherwise = {MARKET} }}', {"a": ""}, None),
+        (f'{{ extract = "^room (.+)", of = "{{a}}", otherwise = {ZIMMER} }}', {"a": "room 7"}, "7"),
+        (f'{{ extract = "^room (.+)", of = "{{a}}", otherwise = {ZIMMER} }}', {"a": "zimmer 8"}, "8"),
+        (f'{{ first = ["{{b}}", {MARKET}] }}', {"a": "?", "b": "suite"}, "suite"),
+        (f'{{ first = [{{ extract = "^room (.+)", of = "{{a}}" }}, {ZIMMER}] }}', {"a": "room 7"}, "7"),
+        (f'{{ first = [{{ extract = "^room (.+)", of = "{{a}}" }}, {ZIMMER}] }}', {"a": "zimmer 8"}, "8"),
+        (f'{{ first = [{{ upper = {ZIMMER} }}, "{{b}}"] }}', {"a": "?", "b": ""}, None),
+        ('{ first = [{ number = "{a}" }, { number = "{b}" }] }', {"a": "1", "b": "n/a"}, 1),
         ('{ upper = "{a}" }', {"a": "Economy"}, "ECONOMY"),
         ('{ lookup = "zone", of = "{a}" }', {"a": "LIS"}, "Europe/Lisbon"),
         ('{ quotient = ["{a}", "{b}"] }', {"a": "-10", "b": "4"}, -2.5),
@@ -250,6 +262,9 @@ def test_a_value_is(tmp_path: Path, value: str, columns: dict[str, str], expecte
         ('{ instant = "{a}", zone = "{b}" }', {"a": "2026-07-01 12:00", "b": "Tokyo"}, "is not an IANA time zone"),
         ('{ number = "{a}", round = 2 }', {"a": "1e18"}, "is not a number written with"),
         ('{ sum = ["{a}"] }', {"a": "96.30000000000001"}, "over nine decimals"),
+        (f'{{ lookup = "room", of = "{{a}}", otherwise = {MARKET} }}', {"a": "Q"}, "a 'Q': is not in lookup 'market'"),
+        (f"{{ first = [{ZIMMER}, {MARKET}] }}", {"a": "Q"}, "a 'Q': is not in lookup 'market'"),
+        ('{ first = [{ number = "{a}" }, { number = "{b}" }] }', {"a": "n/a", "b": "1"}, "a 'n/a': is not a number"),
         ('{ extract = "[0-9]+", of = "{a}" }', {"a": "none"}, "a 'none': does not match '[0-9]+'"),
         ('{ date = "{a}", format = ["%d-%b-%y", "%Y"] }', {"a": "x"}, "is not a date written %d-%b-%y or %Y"),
         ('{ money = "{a}", currency = "CLF", round = true }', {"a": "-" + "9" * 15}, "comes to more minor units than"),

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from wayfare.errors import nearest
 from wayfare.landing.mapping.scope import Operation, Scope, pattern
 from wayfare.landing.mapping.values import (
+    Check,
     Expression,
     Mistake,
     as_text,
     at,
-    checks_of,
     derived,
     guarded,
     label_of,
@@ -23,6 +23,9 @@ from wayfare.landing.mapping.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_NOTHING_FOUND = {"lookup": "not_in_lookup", "extract": "no_match"}
+"""Reason for which a row is refused, by operation that finds nothing and is not told what to give otherwise."""
 
 
 def _lookup(scope: Scope, spec: Mapping[str, Any]) -> Expression:
@@ -36,7 +39,7 @@ def _lookup(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     of = scope.inner(spec, "of")
     found = f"(SELECT nullif(l.value_{columns.index(take)}, '') FROM {relation} l WHERE l.key = {of.text})"
     says = f"is not in lookup {name!r}; add it there, or give the lookup an `otherwise`"
-    value = _or_otherwise(scope, spec, of, derived([of], found, "text", "not_in_lookup", says))
+    value = _or_otherwise(scope, spec, of, derived([of], found, "text", _NOTHING_FOUND["lookup"], says))
     if "otherwise" in spec or len(columns) == 1:
         return value
     # A row of a file may be there without this cell.
@@ -52,7 +55,7 @@ def _extract(scope: Scope, spec: Mapping[str, Any]) -> Expression:
         raise Mistake(f"{spec['extract']!r} has {groups} groups; mark the part to take with one, others are (?:...)")
     found = f"nullif(regexp_extract({of.text}, {searched}, {groups}), '')"
     says = f"does not match {spec['extract']!r}; fix the pattern, or give the extract an `otherwise`"
-    return _or_otherwise(scope, spec, of, derived([of], found, "text", "no_match", says))
+    return _or_otherwise(scope, spec, of, derived([of], found, "text", _NOTHING_FOUND["extract"], says))
 
 
 def _or_otherwise(scope: Scope, spec: Mapping[str, Any], of: Expression, found: Expression) -> Expression:
@@ -61,7 +64,9 @@ def _or_otherwise(scope: Scope, spec: Mapping[str, Any], of: Expression, found: 
         return found
     other = as_text(scope.inner(spec, "otherwise"))
     sql = f"CASE WHEN {of.sql} IS NOT NULL THEN coalesce({found.sql}, {other.sql}) END"
-    return Expression(sql, "text", of.label, checks_of([of, other]))
+    needed = f"{of.sql} IS NOT NULL AND {found.sql} IS NULL"
+    checks = dict.fromkeys([*of.checks, *(guarded(check, needed) for check in other.checks)])
+    return Expression(sql, "text", of.label, tuple(checks))
 
 
 def _cased(scope: Scope, spec: Mapping[str, Any], case: str) -> Expression:
@@ -73,7 +78,14 @@ def _first(scope: Scope, spec: Mapping[str, Any]) -> Expression:
     parts = scope.items(spec, "first")
     if len({p.type for p in parts}) > 1:
         raise Mistake(f"its values differ in type: {', '.join(p.type for p in parts)}")
-    return Expression(f"coalesce({', '.join(p.sql for p in parts)})", parts[0].type, label_of(parts), checks_of(parts))
+    checks, before = list[Check](), "true"
+    for part in parts:
+        last = part is parts[-1]
+        matter = [c for c in part.checks if last or c.reason not in _NOTHING_FOUND.values()]
+        checks += [guarded(check, before) for check in matter]
+        before = f"{before} AND {part.sql} IS NULL"
+    sql = f"coalesce({', '.join(p.sql for p in parts)})"
+    return Expression(sql, parts[0].type, label_of(parts), tuple(dict.fromkeys(checks)))
 
 
 def _when(scope: Scope, spec: Mapping[str, Any]) -> Expression:
