@@ -426,6 +426,18 @@ def test_a_key_may_be_an_operation_and_what_is_absent_a_number(tmp_path: Path) -
     assert faults[2].reason == "missing"
 
 
+def test_what_is_absent_is_absent_in_the_file_of_a_lookup_too(tmp_path: Path) -> None:
+    (tmp_path / "cabins.csv").write_text("id,cabin\nb1,NULL\nb2,suite\nNULL,none\nNULL,any\n", "utf-8")
+    declared = '[lookups.cabin]\npath = "cabins.csv"\nkey = "id"\n[values]'
+    toml = TRAVEL.replace("VALUE", '{ lookup = "cabin", of = "{a}", take = "cabin" }').replace("[values]", declared)
+    events, faults = run(tmp_path, 'absent = ["NULL"]\n' + toml, [{"a": cell} for cell in ("b1", "b2", "NULL")])
+    assert ([event.get("x") for event in events], faults) == ([None, "suite", None], {})
+
+
+def test_a_mapping_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    assert run(tmp_path, "\ufeff" + BOOKING, [GOOD])[1] == {}
+
+
 def test_text_of_a_mapping_is_never_code(tmp_path: Path) -> None:
     assert evaluate(tmp_path, '"\'; DROP TABLE mapped; --"') == "'; DROP TABLE mapped; --"
     hostile = 'a"; DROP TABLE mapped; --'

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wayfare.contracts import reference
-from wayfare.duck import literal
 from wayfare.errors import DeclarationError, nearest
 from wayfare.landing.lines import Fault
 from wayfare.landing.mapping import numbers, texts, times
@@ -23,7 +22,7 @@ from wayfare.landing.mapping.events import compile_event
 from wayfare.landing.mapping.lookups import Lookup, lookup
 from wayfare.landing.mapping.rows import Layout
 from wayfare.landing.mapping.scope import Scope
-from wayfare.landing.mapping.values import Check, Expression, Mistake, at, known_keys, table, trimmed
+from wayfare.landing.mapping.values import Check, Expression, Mistake, at, known_keys, present, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,10 +69,11 @@ class Mapping:
     def _compile(self, spec: dict[str, Any]) -> None:
         known_keys(spec, _KEYS, ("source", "namespace", "events"))
         names = {name: Expression(f"n{i}", "text", name) for i, name in enumerate(self.header)} | _ORIGIN
+        absent = _absent(spec)
         lookups = {}
         for index, (name, declared) in enumerate(table(spec, "lookups").items()):
             with at("lookups"), at(name):
-                self._lookups.append(lookup(declared, Path(self.file).parent))
+                self._lookups.append(lookup(declared, Path(self.file).parent, absent))
                 lookups[name] = (f"lookup_{index}", self._lookups[-1].columns)
         scope = Scope(names, lookups, _OPERATIONS)
         _compile_values(scope, table(spec, "values"))
@@ -89,9 +89,7 @@ class Mapping:
         self._computed = scope.columns
         self._checks = list(dict.fromkeys(check for event in self._events for _, check in event.checks))
         self.columns = tuple(i for i, name in enumerate(self.header) if name in scope.mentioned)
-        absent = ", ".join(literal(a) for a in ["", *_absent(spec)])
-        cells = [(i, trimmed(f"c{i}")) for i in self.columns]
-        self._row = [f"CASE WHEN {cell} NOT IN ({absent}) THEN {cell} END AS n{i}" for i, cell in cells]
+        self._row = [f"{present(f'c{i}', absent)} AS n{i}" for i in self.columns]
 
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Give `connection` the relations that the mapping reads."""
@@ -193,10 +191,11 @@ def _read(file: str) -> dict[str, Any]:
     shipped = resources.files("wayfare.mappings") / f"{file}.toml"
     path = Path(file)
     try:
-        spec = tomllib.loads((path if path.is_file() else shipped).read_text(encoding="utf-8"))
+        spec = tomllib.loads((path if path.is_file() else shipped).read_text(encoding="utf-8-sig"))
         repr(spec)  # which fails where a number has more digits than a message can show
     except FileNotFoundError:
-        names = [p.name.removesuffix(".toml") for p in resources.files("wayfare.mappings").iterdir()]
+        found = (Path(p.name) for p in resources.files("wayfare.mappings").iterdir())
+        names = [p.stem for p in found if p.suffix == ".toml"]
         raise Mistake(f"is neither a file nor a mapping that ships with Wayfare{nearest(file, names)}") from None
     except ValueError as error:
         raise Mistake(f"is not TOML: {error}") from None

@@ -14,10 +14,10 @@ from wayfare import duck
 from wayfare.contracts import reference
 from wayfare.errors import DataError, nearest
 from wayfare.landing.mapping.rows import Layout, cells, read
-from wayfare.landing.mapping.values import Mistake, trimmed
+from wayfare.landing.mapping.values import Mistake, present
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 _ROWS = 20_000
@@ -56,11 +56,14 @@ class Lookup:
     columns: tuple[str, ...]
 
 
-def lookup(spec: Any, folder: Path) -> Lookup:
-    """A `[lookups.NAME]`: `builtin`, `entries` or both (entries win), or the rows of a file beside the mapping."""
+def lookup(spec: Any, folder: Path, absent: Sequence[str]) -> Lookup:
+    """A `[lookups.NAME]`: `builtin`, `entries` or both (entries win), or the rows of a file beside the mapping.
+
+    A cell of a file that is one of the texts `absent` is empty.
+    """
     if isinstance(spec, dict) and "path" in spec:
         try:
-            return _from_file(spec, folder)
+            return _from_file(spec, folder, absent)
         except DataError as error:
             raise Mistake(str(error)) from None
     if not isinstance(spec, dict) or not spec.keys() <= {"builtin", "entries"} or not spec:
@@ -79,7 +82,7 @@ def lookup(spec: Any, folder: Path) -> Lookup:
     return Lookup(pa.table(table), ("value",))
 
 
-def _from_file(spec: dict[str, Any], folder: Path) -> Lookup:
+def _from_file(spec: dict[str, Any], folder: Path, absent: Sequence[str]) -> Lookup:
     layout = Layout.declared({name: value for name, value in spec.items() if name not in {"path", "key"}})
     path = folder / str(spec["path"])
     if not path.is_file():
@@ -97,9 +100,9 @@ def _from_file(spec: dict[str, Any], folder: Path) -> Lookup:
             raise Mistake(f"{path} has no rows")
         if spec.get("key") not in names:
             raise Mistake(f"key {spec.get('key')!r} is not a column of {path.name}{nearest(spec.get('key'), names)}")
-        key = f"c{names.index(spec['key'])}"
-        columns = ", ".join(f"{trimmed(f'c{i}')} AS value_{i}" for i in range(len(names)))
-        sql = f"SELECT DISTINCT {trimmed(key)} AS key, {columns} FROM found WHERE {trimmed(key)} <> ''"  # noqa: S608 - c<n>
+        columns = ", ".join(f"{present(f'c{i}', absent)} AS value_{i}" for i in range(len(names)))
+        key = f"value_{names.index(spec['key'])}"
+        sql = f"SELECT DISTINCT {columns}, {key} AS key FROM found WHERE key IS NOT NULL"  # noqa: S608 - literals
         table = duck.select(connection, sql, found=pa.concat_tables(tables))
         several = "SELECT key FROM kept GROUP BY key HAVING count(*) > 1 LIMIT 1"
         twice = duck.select(connection, several, kept=table)["key"].to_pylist()

@@ -38,9 +38,10 @@ def at(key: str) -> Iterator[None]:
         raise Mistake(mistake.says, (key, *mistake.where)) from None
 
 
-def trimmed(sql: str) -> str:
-    """SQL of text without blanks around it, no-break spaces included."""
-    return f"trim({sql}, ' \t\r\n\u00a0')"
+def present(sql: str, absent: Iterable[str]) -> str:
+    """SQL of text without blanks around it, no-break spaces included; NULL where it is empty or a text of `absent`."""
+    trimmed = f"trim({sql}, ' \t\r\n\u00a0')"
+    return f"CASE WHEN {trimmed} NOT IN ({', '.join(map(literal, ['', *absent]))}) THEN {trimmed} END"
 
 
 def known_keys(spec: Any, keys: Sequence[str], required: Sequence[str]) -> None:
