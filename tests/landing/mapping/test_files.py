@@ -111,7 +111,8 @@ def test_a_refused_row_is_kept_as_it_came_and_lands_after_a_fix(
 
     mapping.unlink()
     assert replay(settings).rejected == 3
-    assert all("is neither a file nor a mapping that ships with Wayfare" in r["message"] for r in rejections(settings))
+    gone = "is neither a file nor a mapping that ships with Wayfare; known: hotel_booking_demand, hotel_bookings"
+    assert all(gone in r["message"] for r in rejections(settings))
     (tmp_path / "days.csv").write_text("day,day\n", encoding="utf-8")
     mapping.write_text(MAPPING + '[lookups]\ndays = { path = "days.csv", key = "day" }\n', encoding="utf-8")
     assert replay(settings).rejected == 3
@@ -216,6 +217,23 @@ def test_a_replay_guesses_at_no_byte(settings: Settings, tmp_path: Path, suffix:
     assert replay(settings).landed == 1
     assert [json.loads(b.extra)["guest"] for b in staged(settings, "booking")] == ["Z\u00fcrich", "S\u00e3o\x81"]
     assert import_files(settings, str(mapping), [str(data)]).duplicates == 2
+
+
+def test_a_replay_reads_rows_by_the_columns_that_the_mapping_lists_by_then(
+    settings: Settings, mapping: Path, tmp_path: Path
+) -> None:
+    data, lines = tmp_path / "shop.csv", tmp_path / "shop.jsonl"
+    data.write_text(HEADER + "b1,soon,FAO,7,no,2026-01-02\nb2,soon,FAO,7\n", encoding="utf-8")
+    row = {"id": "b3", "day": "soon", "place": "FAO", "price": 7, "gone": "no"}
+    late = "{}\n" * 1_000 + json.dumps(row | {"id": "b4", "on": "2026-01-03"})
+    lines.write_text(json.dumps(row) + "\n" + late, encoding="utf-8")
+    when = MAPPING.replace("[common]", "when = { id = { present = true } }\n[common]")
+    mapping.write_text(when, encoding="utf-8")
+    assert import_files(settings, str(mapping), [str(data), str(lines)]).rejected == 4
+    named = '[file]\ncolumns = ["id", "day", "place", "price", "gone", "on"]\n[common]'
+    mapping.write_text(when.replace('"{day}"', '"{on}"').replace("[common]", named), encoding="utf-8")
+    assert replay(settings).landed == 2
+    assert [(r["line"], r["reason"]) for r in rejections(settings)] == [(1, "missing"), (3, "wrong_columns")]
 
 
 def test_json_lines_are_imported_and_replayed(settings: Settings, mapping: Path, tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ def test_columns_without_a_name_are_known_by_their_place(tmp_path: Path) -> None
         ('format = "xml"', "file.format: 'xml' is not a format"),
         ("skip = -1", "file.skip: -1 is not a number of lines"),
         ('columns = "a,b"', "file.columns: needs a list"),
+        ('columns = ["a", "b", "a"]', "file.columns: 'a' is there more than once"),
         ('delimeter = ";"', "file: unknown key 'delimeter'; did you mean 'delimiter'?"),
     ],
 )

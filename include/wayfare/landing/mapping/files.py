@@ -21,7 +21,7 @@ from wayfare.landing.decode import decoders
 from wayfare.landing.files import stage_all
 from wayfare.landing.lines import Fault, Lines
 from wayfare.landing.mapping.declaration import Mapping, layout
-from wayfare.landing.mapping.rows import cells, read, reread_row
+from wayfare.landing.mapping.rows import cells, header_now, read, reread_row
 from wayfare.staging.batches import Stager
 
 if TYPE_CHECKING:
@@ -105,9 +105,10 @@ def reread(settings: Settings, rows: Sequence[dict[str, Any]]) -> Iterator[Lines
         name = form.removeprefix(FORMAT)
         try:
             written = layout(name)
-            texts = [reread_row(row, written) for row in refused]
+            names, kind = header_now(written, header), written.format_of(source)
+            texts = [reread_row(row["raw"], names, kind, written) for row in refused]
             with _mapper(settings, name) as mapped:
-                lines = _replayed(refused, texts, written.format_of(source), header, source)
+                lines = _replayed(refused, texts, kind, names, source)
                 yield mapped(lines, {row["rejection_id"]: str(row["line"]) for row in refused})
         except DeclarationError as error:
             yield _replayed(refused, [Fault("mapping", str(error))] * len(refused), form, header, source)

@@ -75,6 +75,8 @@ def _check(key: str, value: Any) -> None:
         raise Mistake(f"{value!r} is not a number of lines")
     if key == "columns" and not (isinstance(value, list) and all(isinstance(v, str) and v for v in value)):
         raise Mistake("needs a list of names")
+    if key == "columns" and (twice := repeated(value)):
+        raise Mistake(f"{', '.join(map(repr, twice))} is there more than once; give each column a name of its own")
     if key == "encoding":
         try:
             io.TextIOWrapper(io.BytesIO(), value)
@@ -107,15 +109,19 @@ def read(
         yield replace(lines, header=header)
 
 
-def reread_row(row: Mapping[str, Any], layout: Layout) -> str | Fault:
-    """The JSON text of a row kept from before (`raw`, `header`, `source`), or why it has none."""
-    form = layout.format_of(row["source"])
+def header_now(layout: Layout, kept: str) -> str:
+    """The names of a refused row's columns as a line of CSV: as declared now, otherwise as `kept` with the row."""
+    return _header(layout.columns) if layout.columns else kept
+
+
+def reread_row(raw: bytes, header: str, form: str, layout: Layout) -> str | Fault:
+    """The JSON text of a row kept from before, or why it has none."""
     encoding = (form in _TEXTS and layout.encoding) or "utf-8"
-    text = _decoded(row["raw"], "utf-8") or _decoded(row["raw"], encoding)
+    text = _decoded(raw, "utf-8") or _decoded(raw, encoding)
     if text is None:
         return _NOT_READABLE
     if form == "csv":
-        return csv_lines.reread(text.encode(), row["header"], csv_lines.as_text, layout.delimiter)
+        return csv_lines.reread(text.encode(), header, csv_lines.as_text, layout.delimiter)
     return text
 
 
