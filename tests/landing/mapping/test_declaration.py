@@ -91,6 +91,7 @@ def run(tmp_path: Path, toml: str, rows: Sequence[dict[str, str]]) -> tuple[list
     block = {"line": pa.array(range(1, len(rows) + 1), pa.int64())}
     block |= {f"c{i}": pa.array([row[name] for row in rows], pa.string()) for i, name in enumerate(header)}
     block |= {"at_line": block["line"].cast(pa.string()), "at_file": pa.array(["data.csv"] * len(rows))}
+    block["at_folder"] = pa.array(["2026-01"] * len(rows))
     with duckdb.connect() as connection:
         mapping.prepare(connection)
         events, faults = mapping.apply(connection, pa.table(block))
@@ -242,7 +243,7 @@ def test_a_failing_row_gives_none_of_its_events(tmp_path: Path) -> None:
             "2026-07-01T10:00:00.000000Z",
         ),
         ('{ unix = { quotient = ["{a}", 1000] } }', {"a": "1700000000500"}, "2023-11-14T22:13:20.500000Z"),
-        ('"{@file}:{@line}"', {}, "data.csv:1"),
+        ('"{@folder}/{@file}:{@line}"', {}, "2026-01/data.csv:1"),
         ('{ money = "{a}", currency = "KWD" }', {"a": "1.234"}, 1234),
         ('{ money = "{a}", currency = "{b}" }', {"a": "1", "b": ""}, None),
         ('{ money = "{a}", currency = "EUR", round = true }', {"a": "-1.235"}, -124),
@@ -399,7 +400,7 @@ def test_a_column_that_is_not_mentioned_is_not_read(tmp_path: Path) -> None:
     cells = {f"c{i}": [cell] for i, cell in enumerate(GOOD.values(), start=1)}
     with duckdb.connect() as connection:
         mapping.prepare(connection)
-        rows = pa.table({"line": [1], "at_line": ["1"], "at_file": ["data.jsonl"], **cells})
+        rows = pa.table({"line": [1], "at_line": ["1"], "at_file": ["data.jsonl"], "at_folder": [""], **cells})
         events, faults = mapping.apply(connection, rows)
     assert (len(events), faults) == (1, {})
 
@@ -407,7 +408,7 @@ def test_a_column_that_is_not_mentioned_is_not_read(tmp_path: Path) -> None:
 def test_of_many_columns_a_wrong_name_lists_the_first(tmp_path: Path) -> None:
     file = tmp_path / "m.toml"
     file.write_text(BOOKING, encoding="utf-8")
-    with pytest.raises(DeclarationError, match=r"known: @file, @line, due, m\.k0, .* and 903 more$"):
+    with pytest.raises(DeclarationError, match=r"known: @file, @folder, @line, due, m\.k0, .* and 904 more$"):
         Mapping(str(file), [f"m.k{i}" for i in range(1_000)])
 
 
@@ -451,6 +452,7 @@ def shipped(name: str, text: str) -> tuple[list[dict[str, Any]], dict[int, Fault
     block = {"line": pa.array(range(2, len(rows) + 2), pa.int64())}
     block |= {f"c{i}": pa.array(column, pa.string()) for i, column in enumerate(zip(*rows, strict=True))}
     block |= {"at_line": block["line"].cast(pa.string()), "at_file": pa.array(["data.csv"] * len(rows))}
+    block["at_folder"] = pa.array(["2026-01"] * len(rows))
     mapping = Mapping(name, header)
     with duckdb.connect() as connection:
         mapping.prepare(connection)

@@ -236,6 +236,18 @@ def test_a_replay_reads_rows_by_the_columns_that_the_mapping_lists_by_then(
     assert [(r["line"], r["reason"]) for r in rejections(settings)] == [(1, "missing"), (3, "wrong_columns")]
 
 
+def test_lines_of_two_files_of_one_name_are_told_apart_by_their_folders(settings: Settings, tmp_path: Path) -> None:
+    mapping, files = tmp_path / "shop.toml", [tmp_path / month / "sales.csv" for month in ("2026-01", "2026-02")]
+    mapping.write_text(MAPPING.replace('"{id}"\nfields.item', '"{@folder}/{@file}/{@line}"\nfields.item'), "utf-8")
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(HEADER + "b1,2026-01-02,FAO,7,no,\nb2,2026-01-02,Faro,7,no,\n", encoding="utf-8")
+    landed = import_files(settings, str(mapping), [str(file) for file in files])
+    assert (landed.landed, landed.duplicates, landed.rejected) == (2, 0, 2)
+    mapping.write_text(mapping.read_text("utf-8").replace('"{place}"', '"FAO"'), "utf-8")
+    assert replay(settings).landed == 2
+
+
 def test_json_lines_are_imported_and_replayed(settings: Settings, mapping: Path, tmp_path: Path) -> None:
     data = tmp_path / "shop.jsonl"
     row = {"id": "b1", "day": "2026-01-02", "place": "FAO", "price": 10.5, "gone": "no"}

@@ -27,6 +27,16 @@ def test_a_row_is_read_by_its_own_offset_alone(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_local_time_that_the_clock_skips_or_repeats_is_the_later_instant(tmp_path: Path) -> None:
+    cells = ["2025-03-30 01:30", "2025-10-26 01:30", "2025-07-01 12:00:00.1234567"]
+    assert column(tmp_path, '{ instant = "{a}", zone = "Europe/Lisbon" }', cells) == [
+        "2025-03-30T01:30:00.000000Z", "2025-10-26T01:30:00.000000Z", "2025-07-01T11:00:00.123456Z"
+    ]  # fmt: skip
+    assert column(tmp_path, '{ instant = "{a}", format = "%Y-%m-%d %H:%M:%S.%n" }', cells[2:]) == [
+        "2025-07-01T12:00:00.123457Z"
+    ]
+
+
 def test_a_year_of_two_digits_is_not_a_year_of_four(tmp_path: Path) -> None:
     cells = ["24/12/2025", "24/12/25"]
     assert column(tmp_path, '{ date = "{a}", format = ["%d/%m/%Y", "%d/%m/%y"] }', cells) == ["2025-12-24"] * 2

@@ -35,7 +35,7 @@ _OPERATIONS = texts.OPERATIONS | numbers.OPERATIONS | times.OPERATIONS
 _SHOWN = 80
 """Characters of a value that a message shows."""
 
-_ORIGIN = {"@line": Expression("at_line", "text", "line"), "@file": Expression("at_file", "text", "file")}
+_ORIGIN = {f"@{name}": Expression(f"at_{name}", "text", name) for name in ("line", "file", "folder")}
 
 
 class Mapping:
@@ -105,8 +105,8 @@ class Mapping:
         connection
             One that `prepare` was called with.
         rows
-            Columns `line` (int64, each once), c<n> (text) for each n of `columns`, and `at_line`,
-            `at_file` (text), where the row comes from.
+            Columns `line` (int64, each once), c<n> (text) for each n of `columns`, and `at_line`, `at_file`,
+            `at_folder` (text), where the row comes from.
 
         Returns
         -------
@@ -128,7 +128,7 @@ class Mapping:
         return connection.sql(f"SELECT line, json FROM ({events}) ORDER BY line, turn").to_arrow_table(), faults
 
     def _mapped(self) -> str:
-        sql = f"SELECT {', '.join(['line', 'at_line', 'at_file', *self._row])} FROM source_rows"
+        sql = f"SELECT {', '.join(['line', *(origin.sql for origin in _ORIGIN.values()), *self._row])} FROM source_rows"
         for column in self._computed:
             sql = f"SELECT *, {column} FROM ({sql})"
         causes: dict[Check, list[str]] = {check: [] for check in self._checks}

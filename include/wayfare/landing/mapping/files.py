@@ -170,8 +170,11 @@ def _with_blanks(events: pa.Table, rows: set[int]) -> pa.Table:
 
 
 def _placed(lines: Lines, rows: pa.Table, at_line: dict[int, str] | None) -> pa.Table:
-    """`rows` with the line and file that each came from, which a replay keeps from the first time."""
+    """`rows` with the line, file and folder that each came from, which a replay keeps from the first time."""
     own = rows["line"]
     places = own.cast(pa.string()) if at_line is None else pa.array([at_line[n] for n in own.to_pylist()], pa.string())
-    name = Path(lines.source).name.removesuffix(".gz").removesuffix(".zst")
-    return rows.append_column("at_line", places).append_column("at_file", pa.repeat(name, len(rows)))
+    path = Path(lines.source)
+    file, folder = path.name.removesuffix(".gz").removesuffix(".zst"), path.parent.name
+    for name, text in (("at_file", file), ("at_folder", folder)):
+        rows = rows.append_column(name, pa.repeat(text, len(rows)))
+    return rows.append_column("at_line", places)
