@@ -15,8 +15,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from landing.sample_events import event, query
-from wayfare.errors import DataError, ServiceError
+from wayfare.errors import ConfigurationError, DataError, ServiceError
 from wayfare.landing.messages import MessageStager, RawEvent, events_of, message_decoder, outcomes
+from wayfare.staging import database
 from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
@@ -112,6 +113,22 @@ def test_what_the_database_does_not_take_is_the_datas_fault(settings: Settings) 
         with pytest.raises(DataError, match="rejects a batch of"):
             stage(decode([RawEvent(1, many)], "test"))
         assert stage(decode([RawEvent(1, b"{}")], "test")).landed.rejected == 1
+
+
+def test_a_database_that_is_migrated_between_two_batches_takes_the_first(settings: Settings) -> None:
+    first, second = ([RawEvent(1, json.dumps(event("search", n)).encode())] for n in range(2))
+    with message_decoder(settings) as decode, closing(MessageStager(settings)) as stage:
+        stage(decode(first, "test"))
+        with psycopg.connect(settings.url("owner"), autocommit=True) as owner:
+            for revision, told in ("9999", "9999, and .*: install that version"), ("0001", "run `wayfare migrate`"):
+                owner.execute("UPDATE control.alembic_version SET version_num = %s", [revision])
+                with pytest.raises(ConfigurationError, match=told):
+                    stage(decode(second, "test"))
+                with pytest.raises(ConfigurationError, match=told):
+                    database.check(settings.url("landing"), settings.timezone)
+            assert query(settings, "SELECT count(*) FROM staging.search") == [(1,)]
+            owner.execute("UPDATE control.alembic_version SET version_num = %s", [database.REVISION])
+        assert stage(decode(second, "test")).landed.landed == 1
 
 
 def test_a_connection_that_was_cut_is_made_anew(settings: Settings) -> None:

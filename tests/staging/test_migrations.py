@@ -91,7 +91,7 @@ def test_a_new_database_gets_what_is_declared(empty: Settings) -> None:
     _restore(empty, statements="GRANT ALL ON SCHEMA public TO PUBLIC")  # as before PostgreSQL 15
     database.migrate(empty)
     assert _differences(empty) == []
-    assert _revision(empty) == migrations.head()
+    assert _revision(empty) == migrations.head() == database.REVISION == max(migrations.known())
     with database.engine(empty.url("owner")).connect() as connection:
         assert migrations.additions(connection) == []
         assert list(migrations.descriptions(connection)) == []
@@ -131,17 +131,19 @@ INSERT INTO control.batch VALUES (1, now(), 'x', 0, 0, 0, 1);
 
 @pytest.mark.parametrize("landed_between", [False, True])
 def test_a_row_of_csv_refused_before_it_was_known_by_its_header_is_known_again(
-    empty: Settings, tmp_path: Path, landed_between: bool
+    empty: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, landed_between: bool
 ) -> None:
     _install(empty, "0005")
     file, header, raw = tmp_path / "a.csv", "event_type,r\u00e9f\\", b"search,\\\xc3\xa9"
     file.write_bytes(header.encode() + b"\n" + raw + b"\n")
     kept = {"source": str(file), "raw": raw, "header": header}
     _restore(empty, statements=_BEFORE_0006.format_map({n: sql.Literal(v).as_string() for n, v in kept.items()}))
-    if landed_between:  # by this version, as a timer does between its installation and its migration
+    if landed_between:  # as a timer did between installation and migration, before landing asked for the revision
+        monkeypatch.setattr(database, "REVISION", "0005")
         zone = "INSERT INTO control.installation (timezone) VALUES ('UTC');"
         _restore(empty, statements=database._ROLES + database._GRANTS + zone)
         assert land(empty, [str(file)]).rejected == 1
+        monkeypatch.undo()
     kept_as = 1 + landed_between
     database.migrate(empty)
     assert land(empty, [str(file)]).rejected == 1
@@ -301,6 +303,19 @@ def test_a_reader_who_stays_does_not_hold_up_the_others(empty: Settings, monkeyp
     assert _revision(empty) == "0003"
     database.migrate(empty)
     assert _differences(empty) == []
+
+
+def test_migrating_waits_for_the_batch_that_is_being_landed(empty: Settings) -> None:
+    """It may log what is in staging by then, and so must see what older code stages."""
+    _install(empty, "0008")
+    with ThreadPoolExecutor() as pool, psycopg.connect(empty.url("owner")) as lander:
+        lander.execute(database.AT_REVISION)
+        migrating = pool.submit(database.migrate, empty)
+        waiting.until(lambda: query(empty, "SELECT count(*) FROM pg_locks WHERE NOT granted") == [(1,)])
+        lander.execute(_BEFORE_0009)
+        lander.commit()
+        migrating.result()
+    assert query(empty, "SELECT rows FROM control.change WHERE batch_id = 3") == [(0,)]
 
 
 def test_migrating_and_a_transaction_that_wait_for_each_other_end_with_a_sentence(empty: Settings) -> None:

@@ -156,7 +156,7 @@ class MessageStager:
         Raises
         ------
         ConfigurationError
-            The schema is older than the contracts.
+            The schema is older than the contracts, or of another revision than the code's.
         DataError
             PostgreSQL rejects this data, whenever it is staged.
         ServiceError

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from wayfare.contracts import EVENT_TYPES, EventType
 from wayfare.errors import ConfigurationError, DataError, ServiceError
 from wayfare.staging import bulk, locks, rejections
-from wayfare.staging.database import NOT_MIGRATED, check_zone, transaction
+from wayfare.staging.database import AT_REVISION, NOT_MIGRATED, check_revision, check_zone, transaction
 from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Staged
 from wayfare.staging.sealing import Seal, seal_of
 
@@ -96,7 +96,7 @@ class Stager:
         Raises
         ------
         ConfigurationError
-            The schema is older than the contracts.
+            The schema is older than the contracts, or of another revision than the code's.
         DataError
             PostgreSQL rejects this data; nothing of this batch is staged, nor would it be another time.
         ServiceError
@@ -124,6 +124,9 @@ class Stager:
 
     def _attempt(self, incoming: Incoming, *, replayed: bool) -> Staged:
         with self._connection.cursor() as cursor:
+            # First of all: a migration waits for a batch that has asked, and nobody for one that waits for a migration.
+            cursor.execute(AT_REVISION)
+            check_revision(*cursor.fetchone())
             batch = _Batch(cursor, incoming, self._seal, meets_known=self._meets_known)
             staged = batch.run(replayed=replayed)
         self._connection.commit()

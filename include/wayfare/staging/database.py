@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 SCHEMAS = ("staging", "control", "marts", "bi")
+REVISION = "0009"
+"""The head of `wayfare.staging.migrations`, known without Alembic: landing asks in each batch."""
+
+AT_REVISION = "SELECT max(version_num) FROM control.alembic_version"
+"""A query of the revision that the database is at; no migration begins until the transaction that asked has ended."""
+
 NOT_MIGRATED = "the database does not fit this version of Wayfare; run `wayfare migrate` or `wayfare up`"
 
 _ROLES = """
@@ -134,21 +140,39 @@ def transaction(url: str) -> Iterator[Connection]:
 
 
 def check(url: str, zone: str) -> None:
-    """See that the tables and columns that landing works with are there, and that its days would be of their zone.
+    """See that the schema is the one that landing works with, and that its days would be of their zone.
 
     Raises
     ------
     ConfigurationError
-        The schema is not there, or older than the code, or the account lacks a right.
+        The schema is not there, or not of the code's revision, or the account lacks a right.
     ServiceError
         PostgreSQL does not answer.
     ZoneError
         The database was filled with days of another zone.
     """
     with transaction(url) as connection:
+        check_revision(connection.scalar(text(AT_REVISION)))
         for table in metadata.sorted_tables:
             connection.execute(select(table).limit(0))
         check_zone(connection, zone)
+
+
+def check_revision(at: str | None) -> None:
+    """See that the database, which is at this revision, is one that this version works with.
+
+    Raises
+    ------
+    ConfigurationError
+        It was migrated by a later version, or not yet by this one.
+    """
+    if at is None or at < REVISION:
+        raise ConfigurationError(f"{NOT_MIGRATED}: it is at schema revision {at}, not {REVISION}")
+    if at > REVISION:
+        raise ConfigurationError(
+            f"a later version of Wayfare has migrated the database to schema revision {at}, and this one works with "
+            f"{REVISION}: install that version here and start this again"
+        )
 
 
 def check_zone(connection: Connection, zone: str) -> None:

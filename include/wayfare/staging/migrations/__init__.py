@@ -41,6 +41,8 @@ def upgrade(connection: Connection, to: str = "head") -> None:
     """
     config = _config()
     config.attributes["connection"] = connection
+    if revision(connection) not in {None, head()}:  # what is being landed by older code is landed before, or not at all
+        connection.execute(text(f"LOCK TABLE {VERSION_SCHEMA}.alembic_version"))
     try:
         command.upgrade(config, to)
     except CommandError as error:
