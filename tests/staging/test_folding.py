@@ -56,6 +56,21 @@ def test_what_is_old_becomes_one_row_for_each_day(settings: Settings) -> None:
     assert query(settings, log) == [("booking", day(0), 4, 11, 1), ("booking", day(1), 5, 4, 1), folded[-1]]
 
 
+def test_a_batch_dated_in_the_future_holds_up_none_after_it(settings: Settings) -> None:
+    ahead = 24 * 365 * 100
+    land(settings, 1, {0: 1}, hours=-4)
+    land(settings, 2, {0: 2}, hours=ahead)
+    land(settings, 3, {0: 4}, hours=-3)
+    land(settings, 4, {0: 8}, hours=ahead)
+    log = "SELECT batch_id, rows, first_batch_id FROM control.change ORDER BY 1"
+    assert fold(settings.url("pipeline"), NOON) == 2
+    assert query(settings, log) == [(3, 7, 1), (4, 8, None)]  # nothing tells how old the last one is
+    land(settings, 5, {0: 16}, hours=1)
+    assert fold(settings.url("pipeline"), NOON) == 0
+    assert fold(settings.url("pipeline"), NOON + dt.timedelta(hours=2)) == 2
+    assert query(settings, log) == [(5, 31, 1)]
+
+
 def test_a_chunk_of_before_is_refused_where_it_cannot_know_its_events(settings: Settings) -> None:
     land(settings, 1, {0: 5, 6: 1}, hours=-3)
     land(settings, 2, {0: 2}, hours=-2)
@@ -63,6 +78,6 @@ def test_a_chunk_of_before_is_refused_where_it_cannot_know_its_events(settings: 
     before = {n: day_files(settings, chunk) for n, chunk in chunks.items()}
     assert [file.events for file in before[0]] == [5]
     fold(settings.url("pipeline"), NOON)
-    with pytest.raises(DataError, match="planned through batch 1, and what booking was on 2026-03-01 by then is not"):
+    with pytest.raises(DataError, match="planned through batch 1, and what booking was on 2026-03-01 by then is no"):
         day_files(settings, chunks[0])
     assert day_files(settings, chunks[6]) == before[6]

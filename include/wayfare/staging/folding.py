@@ -30,9 +30,12 @@ WITH several AS (
 SELECT (SELECT count(*) FROM folded) - (SELECT count(*) FROM kept)
 """)
 
-# A batch that waited long for PostgreSQL, or whose lander's clock is behind, has an older instant than those before it.
+# The last old batch before the first that is not: a batch that waited long for PostgreSQL, or whose lander's clock is
+# behind, has an older instant than those before it. One dated in the future tells nothing: its lander's clock is wrong.
 _LAST_BEFORE = text("""
-SELECT coalesce(min(batch_id) FILTER (WHERE landed_at >= :before) - 1, max(batch_id)) FROM control.batch
+SELECT max(batch_id) FROM control.batch WHERE landed_at < :before AND batch_id < ALL (
+  SELECT min(batch_id) FROM control.batch WHERE landed_at BETWEEN :before AND now() HAVING count(*) > 0
+)
 """)
 
 
