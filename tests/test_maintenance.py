@@ -11,7 +11,9 @@ import pytest
 
 import stores
 from wayfare import maintenance, storage
+from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ConfigurationError, ServiceError
+from wayfare.snapshots import references
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -60,6 +62,27 @@ def test_day_files_of_a_database_that_was_restored_do_not_succeed_its_own(anywhe
 
     assert not any(map(storage.exists, former))
     assert all(map(storage.exists, (beyond, current)))
+
+
+def test_the_current_file_of_a_day_stays_whatever_a_database_that_is_gone_has_left(anywhere: Settings) -> None:
+    landed_at = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
+    with psycopg.connect(anywhere.url("owner")) as connection:
+        connection.execute("INSERT INTO control.batch VALUES (8, %s, 'f', 1, 0, 0, 0)", (landed_at,))
+        for name in ("search", "refund"):
+            connection.execute("INSERT INTO control.change VALUES (%s, '2026-03-01', 8, 1)", (name,))
+    now = f"8-{int(landed_at.timestamp()) * 1_000_000:x}"
+    searched = _file(anywhere, f"snapshots/search/2026-03-01/{now}.parquet", age_days=60)
+    refunded = _file(
+        anywhere, f"snapshots/refund/2026-03-01/{now}.{references.version(EVENT_TYPES['refund'])}.parquet", age_days=60
+    )
+    former = _file(anywhere, f"snapshots/refund/2026-03-01/{now}.4567abcd.parquet", age_days=70)
+    for name in ("search/2026-03-01/9-64a0b", "refund/2026-03-01/9-64a0b.4567abcd"):
+        _file(anywhere, f"snapshots/{name}.parquet", age_days=50)
+
+    assert maintenance.prune(anywhere, keep_days=30)["files"] == 1
+
+    assert not storage.exists(former)
+    assert all(map(storage.exists, (searched, refunded)))
 
 
 def test_work_folders_go_as_a_whole(anywhere: Settings) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from wayfare import snapshots
 from wayfare.errors import ConfigurationError
 from wayfare.staging.database import transaction
 from wayfare.staging.folding import fold
@@ -54,7 +55,7 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
     before, run_before = (now - dt.timedelta(days=days) for days in (keep_days, min(keep_days, RUN_DAYS)))
     storage = settings.storage
     removed = sweep(storage) + _prune_work(storage, before) + _prune_xcoms(storage, before)
-    removed += _prune_superseded(storage, run_before)
+    removed += _prune_superseded(settings, run_before)
     with transaction(settings.url("pipeline")) as connection:
         verdicts = connection.execute(_PRUNE_VERDICTS, {"before": before}).rowcount
     changes = fold(settings.url("pipeline"), run_before)
@@ -70,18 +71,22 @@ def _prune_work(storage: str, before: dt.datetime) -> int:
     return sum(map(len, old.values()))
 
 
-def _prune_superseded(storage: str, before: dt.datetime) -> int:
+def _prune_superseded(settings: Settings, before: dt.datetime) -> int:
     """Day files whose successor is old too: nothing planned since would read them, unless a run was started again.
 
     A successor is written later and of no earlier batch; one of a later batch that was written before is of a run that
-    was started again, or of a database in whose place another was restored.
+    was started again, or of a database in whose place another was restored. What such a database left may seem to
+    succeed a day's current file, which stays.
     """
+    storage = settings.storage
+    _, root = filesystem(storage)
+    current = {file.url(root) for file in snapshots.current(settings)}
     superseded = []
     for written in _by_folder(f"{storage}/snapshots", ".parquet").values():
         old = [(at, _batch(path), path) for path, at in written.items() if at < before]
         newest = 0
         for _, batch, path in sorted(old, reverse=True):
-            if batch <= newest:
+            if batch <= newest and path not in current:
                 superseded.append(path)
             newest = max(newest, batch)
     return remove_files(storage, superseded)

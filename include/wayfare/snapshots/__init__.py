@@ -11,8 +11,8 @@ logical type UUID (16 bytes): DuckDB reads and writes them as UUID, pyarrow as `
 files (a quarantine) keeps event_id as DuckDB's UUID.
 """
 
-from wayfare.snapshots.dayfiles import DayFile, day_files, paths, real, schema
+from wayfare.snapshots.dayfiles import DayFile, current, day_files, paths, real, schema
 from wayfare.snapshots.extraction import extract
 from wayfare.snapshots.references import REFERENCE_COLUMNS
 
-__all__ = ["REFERENCE_COLUMNS", "DayFile", "day_files", "extract", "paths", "real", "schema"]
+__all__ = ["REFERENCE_COLUMNS", "DayFile", "current", "day_files", "extract", "paths", "real", "schema"]

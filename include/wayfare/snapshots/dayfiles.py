@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from sqlalchemy import text
@@ -17,8 +18,6 @@ from wayfare.snapshots.references import REFERENCE_COLUMNS, version
 from wayfare.staging.database import transaction
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     from wayfare.analyses.chunk import Chunk
     from wayfare.contracts import EventType
     from wayfare.settings import Settings
@@ -90,8 +89,7 @@ def day_files(settings: Settings, chunk: Chunk) -> list[DayFile]:
         "types": [e.name for e in analysis.reads],
         "through": chunk.through_batch,
     }
-    with transaction(settings.url("pipeline")) as connection:
-        found = [DayFile(*row) for row in connection.execute(_TOUCHED, parameters)]
+    found = _touched(settings, parameters)
     if later := next((file for file in found if file.batch_id > chunk.through_batch), None):
         raise DataError(
             f"{chunk.analysis}, chunk {chunk.key}: planned through batch {chunk.through_batch}, and what "
@@ -99,6 +97,23 @@ def day_files(settings: Settings, chunk: Chunk) -> list[DayFile]:
             "onwards, or start a new one"
         )
     return found
+
+
+def current(settings: Settings) -> list[DayFile]:
+    """The day files of every day of every event type, as of now.
+
+    Raises
+    ------
+    ServiceError
+        PostgreSQL does not answer.
+    """
+    always = {"firsts": [dt.date.min], "lasts": [dt.date.max], "through": 2**63 - 1}
+    return _touched(settings, {**always, "types": list(EVENT_TYPES)})
+
+
+def _touched(settings: Settings, parameters: dict[str, Any]) -> list[DayFile]:
+    with transaction(settings.url("pipeline")) as connection:
+        return [DayFile(*row) for row in connection.execute(_TOUCHED, parameters)]
 
 
 def paths(settings: Settings, chunk: Chunk) -> dict[str, list[str]]:
