@@ -66,10 +66,10 @@ def runs(records: Records, source: str, header: str, names: list[str], rows: int
         yield _lines(run, source, header, names, value)
 
 
-def reread(raw: bytes, header: str, value: Value, delimiter: str = ",") -> str | Fault:
+def reread(raw: bytes, header: str, value: Value, delimiter: str = ",", escape: str = "") -> str | Fault:
     """The JSON text of one record kept from before, or why it has none."""
     names = next(csv.reader([header]))
-    _, _, cells = next(Records(io.BytesIO(raw), delimiter, begins=False))
+    _, _, cells = next(Records(io.BytesIO(raw), delimiter, escape, begins=False))
     return _json(cells, names, value)
 
 
@@ -99,12 +99,14 @@ class Records:
     the second: a stray quote costs its own line and not the rest of the file. No line is read more than twice: a later
     record that runs on into those lines is inside the same quotes, so it is known to fail where the first one failed.
 
-    Where the stream `begins` a file, a byte order mark is no part of it.
+    Where the stream `begins` a file, a byte order mark is no part of it. Inside quotes, what follows the character
+    `escape` is taken as it is; without one, a quote there is doubled.
     """
 
-    def __init__(self, stream: BinaryIO, delimiter: str = ",", *, begins: bool = True) -> None:
+    def __init__(self, stream: BinaryIO, delimiter: str = ",", escape: str = "", *, begins: bool = True) -> None:
         self._stream = stream
         self._delimiter = delimiter
+        self._escape = escape
         self._again: deque[bytes] = deque()
         self._taken: list[bytes] = []
         self._line = 0
@@ -152,7 +154,7 @@ class Records:
         return Fault("bad_csv", f"is not CSV: {error}")
 
     def _texts(self) -> Iterator[str]:
-        size = 0
+        size, quoted = 0, False
         while True:
             if self._taken and self._line < self._doomed:
                 raise csv.Error(self._doom)
@@ -160,13 +162,16 @@ class Records:
             if not raw:
                 return
             if not self._taken:
-                size = 0
+                size, quoted = 0, False
             self._taken.append(raw)
             self._line += 1
             size += len(raw)
             if size > MAX_LINE:
                 raise csv.Error("a quote is not closed within a line's greatest length")
-            yield raw.decode("utf-8", "surrogateescape")
+            text = raw.decode("utf-8", "surrogateescape")
+            if self._escape:
+                text, quoted = _with_doubled_quotes(text, self._delimiter, self._escape, quoted=quoted)
+            yield text
 
     def _next_line(self) -> bytes:
         if self._again:
@@ -178,6 +183,21 @@ class Records:
         if self._first:
             raw, self._first = raw.removeprefix(BOM_UTF8), False
         return raw
+
+
+def _with_doubled_quotes(text: str, delimiter: str, escape: str, *, quoted: bool) -> tuple[str, bool]:
+    r"""Text without escapes inside quotes, and whether it ends inside some; it begins there where it is `quoted`.
+
+    The csv module's own escapes count outside of quotes, too, where Spark and MySQL write a plain `\` and `\N`.
+    """
+    pieces = re.split(rf'({re.escape(escape)}.|")', text, flags=re.DOTALL)
+    for i in range(1, len(pieces), 2):
+        if pieces[i] == '"':
+            begins = not pieces[i - 1] or pieces[i - 1].endswith(delimiter)
+            quoted = begins and not quoted
+        elif quoted:
+            pieces[i] = pieces[i][1:].replace('"', '""')
+    return "".join(pieces), quoted
 
 
 def _is_utf8(raw: bytes) -> bool:

@@ -180,17 +180,19 @@ def test_a_row_of_which_two_events_are_refused_is_kept_once(settings: Settings, 
     assert [(r["line"], r["event_type"]) for r in rejections(settings)] == [(2, "booking")]
 
 
-def test_a_replay_knows_encoding_and_line_of_the_first_time(settings: Settings, tmp_path: Path) -> None:
+def test_a_replay_knows_line_of_the_first_time_and_encoding_and_escape_of_now(
+    settings: Settings, tmp_path: Path
+) -> None:
     mapping, data = tmp_path / "shop.toml", tmp_path / "shop.csv"
     written = MAPPING.replace('key = "{id}"', 'key = "{@file}:{@line}"').replace(
         "[common]", '[file]\ndelimiter = ";"\n[common]'
     )
     mapping.write_text(written, encoding="utf-8")
-    rows = ["b1;2026-01-02;FAO;10.50;no;", "b2;2026-01-03;FAO;7;yes;Z\u00fcrich", "b3;soon;FAO;7;no;"]
+    rows = ["b1;2026-01-02;FAO;10.50;no;", "b2;2026-01-03;FAO;7;yes;Z\u00fcrich", r'b3;soon;FAO;7;no;"5\" wide"']
     data.write_bytes((HEADER.replace(",", ";") + "\n".join(rows) + "\n").encode("latin-1"))
     assert import_files(settings, str(mapping), [str(data)]).landed == 1
-    assert {r["line"]: r["reason"] for r in rejections(settings)} == {3: "not_utf8", 4: "not_a_date"}
-    mapping.write_text(written.replace("[file]", '[file]\nencoding = "latin-1"'), encoding="utf-8")
+    assert {r["line"]: r["reason"] for r in rejections(settings)} == {3: "not_utf8", 4: "bad_csv"}
+    mapping.write_text(written.replace("[file]", "[file]\nescape = '\\'\nencoding = 'latin-1'"), encoding="utf-8")
     landed = replay(settings)
     assert (landed.landed, landed.rejected) == (2, 1)
     assert "line 4, day 'soon'" in rejections(settings)[0]["message"]

@@ -103,6 +103,15 @@ def test_what_cannot_be_read_by_its_path_is_no_column(tmp_path: Path) -> None:
     assert lines.header == "id,d.g"
 
 
+def test_an_escape_counts_inside_quotes_alone(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    lines = [r'"say \"hi\",', r'\\","\""', r"C:\temp,\N", r'"ends\\","""quoted"""', r'5" wide,\\x', r'"\a \\b",end\ ']
+    file.write_text("\n".join(["name,more", *lines, ""]), "utf-8")
+    assert [tuple(row.values()) for row in rows(file, Layout(escape="\\"))] == [
+        ('say "hi",\n\\', '"'), (r"C:\temp", r"\N"), ("ends\\", '"quoted"'), ('5" wide', r"\\x"), (r"a \b", "end\\ "),
+    ]  # fmt: skip
+
+
 def test_lines_are_counted_from_the_top_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "data.csv"
     file.write_text('exported\nid,note\n1,"two\nlines"\n2,\n', "utf-8")
@@ -181,6 +190,7 @@ def test_columns_without_a_name_are_known_by_their_place(tmp_path: Path) -> None
     ("declared", "words"),
     [
         ('delimiter = ";;"', "file.delimiter: ';;' is not one character"),
+        ("escape = '\"'", "file.escape: quotes that are doubled need no escape"),
         ('encoding = "utf9"', "file.encoding: 'utf9' is not an encoding"),
         ('encoding = "base64"', "file.encoding: 'base64' is not an encoding of text; write one like utf-8"),
         ('encoding = "utf-8\\u0000"', "is not an encoding of text"),

@@ -36,7 +36,12 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NOT_READABLE = Fault("not_utf8", 'is not UTF-8; say how it is encoded, like file.encoding = "cp1252"')
 _TOO_DEEP = Fault("bad_json", "is nested too deeply; flatten it at its source and import it again")
 _NO_OBJECT = Fault("bad_json", "is not a JSON object; correct it at its source and import it again")
-_TEXT = {"format": "csv, jsonl or parquet", "delimiter": "one character", "encoding": "like utf-8, cp1252 or utf-16"}
+_TEXT = {
+    "format": "csv, jsonl or parquet",
+    "delimiter": "one character",
+    "escape": "one character",
+    "encoding": "like utf-8, cp1252 or utf-16",
+}
 _KEYS = (*_TEXT, "skip", "columns")
 
 
@@ -46,6 +51,7 @@ class Layout:
 
     format: str | None = None
     delimiter: str = ","
+    escape: str = ""
     encoding: str | None = None
     skip: int = 0
     columns: tuple[str, ...] = ()
@@ -69,8 +75,10 @@ def _check(key: str, value: Any) -> None:
         raise Mistake(f"{value!r} needs to be text: {_TEXT[key]}")
     if key == "format" and value not in sources.FORMATS:
         raise Mistake(f"{value!r} is not a format{nearest(value, sources.FORMATS)}")
-    if key == "delimiter" and len(value) != 1:
+    if key in {"delimiter", "escape"} and len(value) != 1:
         raise Mistake(f"{value!r} is not one character")
+    if key == "escape" and value == '"':
+        raise Mistake("quotes that are doubled need no escape; leave it out")
     if key == "skip" and (not isinstance(value, int) or value < 0):
         raise Mistake(f"{value!r} is not a number of lines")
     if key == "columns" and not (isinstance(value, list) and all(isinstance(v, str) and v for v in value)):
@@ -121,7 +129,7 @@ def reread_row(raw: bytes, header: str, form: str, layout: Layout) -> str | Faul
     if text is None:
         return _NOT_READABLE
     if form == "csv":
-        return csv_lines.reread(text.encode(), header, csv_lines.as_text, layout.delimiter)
+        return csv_lines.reread(text.encode(), header, csv_lines.as_text, layout.delimiter, layout.escape)
     return text
 
 
@@ -220,7 +228,7 @@ def _as_it_came(lines: Lines, encoding: str | None) -> pa.Table:
 
 
 def _csv(layout: Layout, stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
-    records = csv_lines.Records(stream, layout.delimiter)
+    records = csv_lines.Records(stream, layout.delimiter, layout.escape)
     records.skip(layout.skip)
     names = list(layout.columns)
     if not names:
