@@ -15,6 +15,7 @@ from wayfare.contracts.model import MAX_ID
 from wayfare.contracts.reference import places
 from wayfare.errors import DataError
 from wayfare.landing import csv_lines, fast, land, rejections, replay
+from wayfare.landing.lines import MAX_RUN_BYTES
 from wayfare.landing.messages import RawEvent, message_decoder, refused
 from wayfare.staging.incoming import MAX_LINE
 
@@ -145,6 +146,15 @@ def test_csv_faults_cost_their_own_line() -> None:
         (11, b"10,11\n", {"a": "10", "b": "11"}),
         (12, b",\n", {}),
     ]
+
+
+def test_a_run_of_a_wide_csv_holds_no_more_bytes_with_the_names_of_its_cells() -> None:
+    header = ",".join(f"loyalty_program_segment_membership_flag_{n:04}" for n in range(300)) + "\n"
+    runs = list(
+        csv_lines.read(io.BytesIO(header.encode() + b"1,2\n" + ("1," * 299 + "1\n").encode() * 5_000), "a", 20_000)
+    )
+    assert sum(len(run.table) for run in runs) == 5_001
+    assert max(run.table["json"].nbytes for run in runs) < 1.5 * MAX_RUN_BYTES
 
 
 def test_a_csv_line_is_called_too_long_for_its_own_length_only() -> None:

@@ -183,6 +183,17 @@ def test_a_run_holds_no_more_bytes_than_others_though_the_file_holds_a_text_once
     assert len(runs) < 20
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["columns", "structs"])
+def test_a_run_of_many_small_values_holds_no_more_bytes_with_their_names(tmp_path: Path, *, packed: bool) -> None:
+    flags = {f"loyalty_program_segment_membership_flag_{n:04}": pa.array([True] * 9_000) for n in range(300)}
+    structs = pa.StructArray.from_arrays(list(flags.values()), list(flags))
+    pq.write_table(pa.table({"a": structs} if packed else flags), tmp_path / "a.parquet")
+    with (tmp_path / "a.parquet").open("rb") as stream:
+        sizes = [run.table["raw"].nbytes for run in parquet.read(stream, "a", 100_000)]
+    assert len(sizes) > 1
+    assert max(sizes) < 1.1 * MAX_RUN_BYTES
+
+
 _READ = """
 import sys
 from pathlib import Path

@@ -58,7 +58,7 @@ def runs(records: Records, source: str, header: str, names: list[str], rows: int
     run, size = list[tuple[int, bytes, list[str] | Fault]](), 0
     for record in records:
         run.append(record)
-        size += 2 * len(record[1])
+        size += 2 * len(record[1]) + len(header)  # every cell gets its name
         if len(run) == rows or size >= MAX_RUN_BYTES:
             yield _lines(run, source, header, names, value)
             run, size = [], 0

@@ -34,6 +34,9 @@ _INDEX = re.compile("__index_level_[0-9]+__")
 _UTC = pa.timestamp("us", "UTC")
 _A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _ROWS = 100_000
+_BESIDE = 8
+"""Bytes of a value in JSON beside its name and what it takes in Arrow: quotes, colon, comma, a flag's letters."""
+
 _PIECE_ROWS = 2_048
 """Rows unpacked at a time, at most."""
 
@@ -94,12 +97,13 @@ def _runs(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
     pieces, count, size = list[pa.RecordBatch](), 0, 0
     for batch in batches:
         for piece in _pieces(batch):
-            if pieces and (count + len(piece) > rows or size + piece.nbytes > MAX_RUN_BYTES):
+            written = _written(piece)
+            if pieces and (count + len(piece) > rows or size + written > MAX_RUN_BYTES):
                 yield pa.Table.from_batches(pieces).combine_chunks()
                 pieces, count, size = [], 0, 0
             pieces.append(piece)
             count += len(piece)
-            size += piece.nbytes
+            size += written
     if pieces:
         yield pa.Table.from_batches(pieces).combine_chunks()
 
@@ -109,9 +113,23 @@ def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     plain = pa.record_batch(
         [_plain(*named) for named in zip(batch.schema.names, batch, strict=True)], batch.schema.names
     )
-    step = len(plain) // (plain.nbytes // MAX_RUN_BYTES + 1) or 1
+    step = len(plain) // (_written(plain) // MAX_RUN_BYTES + 1) or 1
     for start in range(0, len(plain), step):
         yield plain.slice(start, step)
+
+
+def _written(rows: pa.RecordBatch) -> int:
+    """About how many bytes the rows are as JSON, where every value has its name beside it."""
+
+    def named(name: str, values: pa.Array) -> int:
+        return (len(values) - values.null_count) * (len(name) + _BESIDE) + inside(values)
+
+    def inside(values: pa.Array) -> int:
+        if pa.types.is_struct(values.type):
+            return sum(named(field.name, part) for field, part in zip(values.type, values.flatten(), strict=True))
+        return inside(values.flatten()) if _is_list(values.type) else 0
+
+    return rows.nbytes + sum(named(*column) for column in zip(rows.schema.names, rows, strict=True))
 
 
 def _plain(name: str, column: pa.Array) -> pa.Array:
