@@ -260,6 +260,22 @@ def test_while_the_database_is_away_nothing_is_acknowledged(
     assert query(settings, "SELECT count(*) FROM staging.identity") == [(1,)]
 
 
+def test_a_database_that_answers_and_takes_no_events_is_ill(
+    collector: Collector, token: str, settings: Settings
+) -> None:
+    with psycopg.connect(settings.url("owner"), autocommit=True) as owner:
+        owner.execute("ALTER TABLE staging.identity RENAME TO elsewhere")
+        try:
+            assert collector.post(event(), token).status_code == 503
+            assert statuses(collector.post(event("travel"), token)) == ["rejected"]  # which needs no database
+            ill = collector.client.get("/health")
+        finally:
+            owner.execute("ALTER TABLE staging.elsewhere RENAME TO identity")
+    assert (ill.status_code, ill.json()) == (503, {"database": "does not take events"})
+    assert statuses(collector.post(event(), token)) == ["landed"]
+    assert collector.client.get("/health").status_code == 200
+
+
 def test_killed_under_load_everything_acknowledged_is_staged(
     start: Callable[[], AbstractContextManager[Collector]], token: str, settings: Settings
 ) -> None:

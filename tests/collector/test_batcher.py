@@ -8,16 +8,17 @@ import json
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from landing.sample_events import event
 from wayfare.collector import batcher
 from wayfare.collector.batcher import Batcher
 from wayfare.collector.producers import Producer
+from wayfare.errors import ServiceError
 from wayfare.landing.messages import Outcome, RawEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pytest
 
     from wayfare.settings import Settings
 
@@ -63,3 +64,22 @@ def test_who_is_gone_keeps_no_answer_from_the_others(settings: Settings) -> None
             return await asyncio.wait_for(stays, 20)
 
     assert asyncio.run(submit()) == [Outcome("landed")] * 3
+
+
+def test_a_failure_is_forgotten_where_nothing_is_sent(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A balancer sends nothing to who is ill."""
+
+    def refuse(*_: object) -> list[Outcome]:
+        raise ServiceError("away")
+
+    async def submit() -> tuple[bool, bool]:
+        async with Batcher(settings, lambda *_: None) as made:
+            with monkeypatch.context() as patch:
+                patch.setattr(made, "_sink", refuse)
+                with pytest.raises(ServiceError):
+                    await made.submit(_producer("web"), _searches("web", 0))
+            failed = made.is_failing()
+            monkeypatch.setattr(batcher, "_FAILING_SECONDS", 0.0)
+            return failed, made.is_failing()
+
+    assert asyncio.run(submit()) == (True, False)

@@ -168,12 +168,17 @@ def application(settings: Settings) -> FastAPI:
         metrics.answered(response.status_code)
         return response
 
-    @app.get("/health", responses={503: {"description": "What makes events durable is away."}})
+    @app.get("/health", responses={503: {"description": "What makes events durable is away, or takes none."}})
     async def health() -> Response:
-        """Whether events can be made durable now: by the queue where there is one, otherwise by the database."""
+        """Whether events can be made durable now: by the queue where there is one, otherwise by the database.
+
+        One that answers and did not take the last events is ill until it takes some, or half a minute has passed.
+        """
         found = await _health(settings)
-        well = found["queue" if settings.queue_url else "database"] == "ok"
-        return Response(msgspec.json.encode(found), 200 if well else 503, media_type=_JSON)
+        durable = "queue" if settings.queue_url else "database"
+        if found[durable] == "ok" and collector.batcher.is_failing():
+            found[durable] = "does not take events"
+        return Response(msgspec.json.encode(found), 200 if found[durable] == "ok" else 503, media_type=_JSON)
 
     @app.get("/metrics")
     async def figures() -> Response:

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 from wayfare.collector.sinks import Prepared, Preparer, QueueSink, Sink, StagingSink
+from wayfare.errors import WayfareError
 from wayfare.landing.messages import events_of
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _BATCH_EVENTS = 2_000
 _LINGER_SECONDS = 0.005
+_FAILING_SECONDS = 30.0
+"""For how long a failure is remembered: a balancer that sends no more requests must learn that it may try again."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class Batcher:
         self._decoding = ThreadPoolExecutor(1, "decode")
         self._sinking = ThreadPoolExecutor(1, "sink")
         self._closing = False
+        self._failed_at: float | None = None
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -85,6 +89,10 @@ class Batcher:
         self._jobs.append(job)
         self._arrived.set()
         return await asyncio.shield(job.done)
+
+    def is_failing(self) -> bool:
+        """Whether events could not be made durable a moment ago, and none were since."""
+        return self._failed_at is not None and time.monotonic() - self._failed_at < _FAILING_SECONDS
 
     async def _run(self) -> None:
         answering: asyncio.Task[None] | None = None
@@ -128,8 +136,12 @@ class Batcher:
         try:
             outcomes = iter(await asyncio.get_running_loop().run_in_executor(self._sinking, self._sink, prepared))
         except Exception as error:  # noqa: BLE001  # whatever it is, every request must be answered
+            if isinstance(error, WayfareError):  # anything else may be of these events alone
+                self._failed_at = time.monotonic()
             _fail(jobs, error)
             return
+        if prepared.events:
+            self._failed_at = None
         self._observe(prepared.count, time.monotonic() - begun)
         for job in jobs:
             job.done.set_result(list(islice(outcomes, len(job.events))))
