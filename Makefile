@@ -5,23 +5,27 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 ARGS ?=
 
+# A system upgrade may take away the Python that .venv was made with, or put another in its place
+BROKEN := $(if $(shell $(BIN)/python -Ic 'import wayfare; print("sound")' 2>/dev/null),,broken)
+RUNNING := $(wildcard $(or $(WAYFARE_HOME),.wayfare)/postgres/postmaster.pid)
+
 # Many short processes run the same code, and where this is set each would compile it anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup run down test chaos lint bench image env lock lock-check docs docs-check pictures clean help
+.PHONY: $(BROKEN) setup run down test chaos lint bench image env lock lock-check docs docs-check pictures clean help
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-.venv/.ready: requirements.txt scripts/bootstrap.py pyproject.toml
+.venv/.ready: requirements.txt scripts/bootstrap.py pyproject.toml $(BROKEN)
 	@test -n "$(PYTHON)" || { echo "Wayfare needs Python 3.11, 3.12 or 3.13 on the PATH (or PYTHON=/path/to/python)"; exit 1; }
 	@echo "Setting up .venv (once; about a minute)"
-	@test -x $(UV) || $(PYTHON) scripts/bootstrap.py
+	@test -x $(UV) -a -z "$(BROKEN)" || $(PYTHON) scripts/bootstrap.py
 	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.txt
 	@VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv-spark/.ready: requirements-spark.txt | .venv/.ready
+.venv-spark/.ready: requirements-spark.txt $(BROKEN) | .venv/.ready
 	@echo "Setting up .venv-spark, the Spark server of the tests (once; a download of half a gigabyte)"
 	@$(UV) venv --quiet --clear --python $(PYTHON) .venv-spark
 	@VIRTUAL_ENV=.venv-spark $(UV) pip sync --quiet --require-hashes requirements-spark.txt
@@ -32,8 +36,8 @@ setup: .venv/.ready  ## set up .venv, or bring it to the lock, and start nothing
 run: .venv/.ready  ## set up, start everything, land a demo, publish every analysis (ARGS=--exit: then stop)
 	@$(BIN)/wayfare up --demo $(ARGS)
 
-down:  ## stop what `make run` started
-	@test ! -x $(BIN)/wayfare || $(BIN)/wayfare down
+down: $(and $(BROKEN),$(RUNNING),.venv/.ready)  ## stop what `make run` started
+	@test -n "$(BROKEN)" -a -z "$(RUNNING)" || $(BIN)/wayfare down
 
 test: .venv/.ready .venv-spark/.ready  ## run the tests
 	@$(BIN)/python scripts/run_tests.py $(ARGS)
