@@ -20,7 +20,7 @@ from marts.tiny import day
 from wayfare.analyses.api import Column, Every, Window, count, key, measure
 from wayfare.analyses.chunk import Chunk
 from wayfare.errors import DataError, DeclarationError, ServiceError
-from wayfare.marts import plan, publish
+from wayfare.marts import plan, publish, status
 from wayfare.marts.rows import ROWS_AT_ONCE
 from wayfare.staging import locks
 
@@ -257,6 +257,31 @@ def test_a_new_mart_is_not_there_before_its_rows(settings: Settings) -> None:
         put(settings, chunk([0], analysis="stock"), [("a", day(0), 1), ("a", day(0), 2)])
     made = "SELECT relname FROM pg_class WHERE relnamespace IN ('marts'::regnamespace, 'bi'::regnamespace)"
     assert tiny.query(settings, made) == []
+
+
+def test_a_mart_that_is_lost_is_published_again_as_a_whole(settings: Settings) -> None:
+    """Whatever of it comes first, its other days are not taken for published."""
+    tiny.touch(settings, 1, {0: 1, 3: 1})
+    (whole,) = plan(settings, "sales")
+    put(settings, whole, [("LIS", day(0), 1, None)])
+    with psycopg.connect(settings.url("owner")) as connection:
+        connection.execute("DROP TABLE marts.sales CASCADE")
+    assert plan(settings, "sales") == [whole]
+    assert [status(settings)[0][name] for name in ("rows", "stale_days", "fresh_through")] == [0, 4, 0]
+    put(settings, dataclasses.replace(whole, days=whole.days[2:]), [])
+    (rest,) = plan(settings, "sales")
+    assert rest.days == (day(0), day(1))
+
+
+def test_an_index_that_is_lost_is_made_again(settings: Settings) -> None:
+    indexes = "SELECT indexname FROM pg_indexes WHERE schemaname = 'marts' ORDER BY 1"
+    put(settings, chunk([0], analysis="stock"), [("a", day(0), 1)])
+    made = tiny.query(settings, indexes)
+    with psycopg.connect(settings.url("owner")) as connection:
+        connection.execute("DROP INDEX marts.stock_day, marts.stock_superseded_day")
+    put(settings, chunk([1], analysis="stock"), [("a", day(1), 1)])
+    assert tiny.query(settings, indexes) == made == [("stock_day",), ("stock_superseded_day",)]
+    assert tiny.query(settings, "SELECT count(*) FROM bi.stock") == [(2,)]
 
 
 def test_a_reader_who_stays_does_not_hold_up_the_others(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -291,6 +291,7 @@ def test_a_late_day_in_a_thousand_days_of_history_is_one_chunk(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declare(monkeypatch, before=365)
+    publish(settings, [], through=1000)
     with engine(settings.url("owner")).begin() as connection:
         connection.execute(
             text("INSERT INTO control.batch SELECT n, now(), 't', 0, 0, 0, 0 FROM generate_series(1, 1001) n")

@@ -13,6 +13,7 @@ from wayfare import storage
 from wayfare.analyses import registry
 from wayfare.analyses.api import BehaviorAnalysis, Mart, Window, count, key, measure, stock
 from wayfare.contracts.events import BOOKING, INVENTORY, SEARCH
+from wayfare.marts import schema
 from wayfare.staging.database import engine
 
 if TYPE_CHECKING:
@@ -80,8 +81,10 @@ def touch(settings: Settings, batch_id: int, rows: Mapping[int, int], *, event_t
 def publish_days(
     settings: Settings, analysis: str, days: Iterable[int], through: int, fingerprint: str, rows: int = 0
 ) -> None:
-    """Record days as published, with `rows` each, without publishing anything."""
+    """Record days as published, with `rows` each, in a mart that stays empty."""
     with engine(settings.url("owner")).begin() as connection:
+        if not connection.scalar(text("SELECT to_regclass(:t)::text"), {"t": f"marts.{analysis}"}):
+            schema.create_table(connection.connection.cursor(), registry.get(analysis))
         for n in days:
             connection.execute(
                 text("INSERT INTO control.published_day VALUES (:a, :d, 1, :t, :f, :rows)"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
+    from wayfare.analyses.api import BehaviorAnalysis
     from wayfare.analyses.chunk import Chunk
     from wayfare.settings import Settings
 
@@ -58,6 +59,7 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
     if not storage.exists(path):
         raise DataError(f"{path} is missing: run the analyze step of chunk {chunk.key} of {chunk.analysis} again")
     with _transaction(settings, chunk) as cursor:
+        _forget_lost(cursor, analysis)
         standing = _standing(cursor, chunk)
         later = {day for day, (through, _) in standing.items() if through > chunk.through_batch}
         days = [day for day in chunk.days if day not in later]
@@ -103,6 +105,14 @@ def _transaction(settings: Settings, chunk: Chunk) -> Iterator[Any]:
 def _next_id(cursor: Any) -> int:
     cursor.execute("SELECT nextval(pg_get_serial_sequence('control.publication', 'publication_id'))")
     return int(cursor.fetchone()[0])
+
+
+def _forget_lost(cursor: Any, analysis: BehaviorAnalysis) -> None:
+    """Where the mart's table is gone, none of its days is published: the new table begins without them."""
+    cursor.execute(
+        "DELETE FROM control.published_day WHERE analysis = %s AND to_regclass(%s) IS NULL",
+        (analysis.name, f"marts.{analysis.relation}"),
+    )
 
 
 def _standing(cursor: Any, chunk: Chunk) -> dict[dt.date, tuple[int, str]]:

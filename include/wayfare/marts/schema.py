@@ -59,13 +59,16 @@ def create_table(cursor: Any, analysis: BehaviorAnalysis) -> None:
     for table, wanted in tables.items():
         existing = _existing(cursor, f"marts.{table}")
         if not existing:
-            _create(cursor, table, mart, wanted)
-        elif not _existing(cursor, f"marts.{table}_day"):
+            _create(cursor, table, wanted)
+        is_indexed = bool(_existing(cursor, f"marts.{table}_day"))
+        if existing and not is_indexed and not _was_published(cursor, analysis):
             raise ConfigurationError(
                 f"analysis {analysis.name}: marts.{table} exists without its index {table}_day, so Wayfare did not "
                 "make it; rename or drop it"
             )
         _refuse_breaking_change(analysis, wanted, existing)
+        if not is_indexed:
+            _index(cursor, table, mart)
     _refuse_another_day(cursor, analysis)
     _refuse_other_periods(cursor, analysis)
     for table, wanted in tables.items():
@@ -128,13 +131,22 @@ def _every_row(name: str, mart: Mart) -> str:
     )
 
 
-def _create(cursor: Any, name: str, mart: Mart, wanted: Mapping[str, Column]) -> None:
+def _was_published(cursor: Any, analysis: BehaviorAnalysis) -> bool:
+    """Whether a table of its name is its own even without the index, which somebody dropped then."""
+    cursor.execute("SELECT EXISTS (SELECT FROM control.publication WHERE analysis = %s)", (analysis.name,))
+    return bool(cursor.fetchone()[0])
+
+
+def _create(cursor: Any, name: str, wanted: Mapping[str, Column]) -> None:
+    lines = [f'"{n}" {c.type}{"" if c.nullable else " NOT NULL"}' for n, c in wanted.items()]
+    cursor.execute(f'CREATE TABLE marts."{name}" ({", ".join(lines)})')
+
+
+def _index(cursor: Any, name: str, mart: Mart) -> None:
     """One index, by ranges of days: what is published together lies together, and a B-tree doubles the cost of COPY.
 
     That keys are unique is judged by the audit and once more while the rows stream in.
     """
-    lines = [f'"{n}" {c.type}{"" if c.nullable else " NOT NULL"}' for n, c in wanted.items()]
-    cursor.execute(f'CREATE TABLE marts."{name}" ({", ".join(lines)})')
     cursor.execute(
         f'CREATE INDEX "{name}_day" ON marts."{name}" USING brin ("{mart.day}" date_minmax_multi_ops) '
         "WITH (pages_per_range = 32)"

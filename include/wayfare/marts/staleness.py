@@ -1,9 +1,10 @@
 """Which output days must be computed again, and in which chunks.
 
 State is compared, events are not trusted: a day is stale when it was never published, when an input day in its window
-changed in a later batch than the one it was published through, or when its fingerprint differs. An input day without
-events changes once: in the first batch with an event of a later day, from which on it is known to be over. A published
-day that is an output day no more, because the analysis reads less or looks less far ahead, is computed once more.
+changed in a later batch than the one it was published through, or when its fingerprint differs. While the mart's table
+is gone, no day counts as published. An input day without events changes once: in the first batch with an event of a
+later day, from which on it is known to be over. A published day that is an output day no more, because the analysis
+reads less or looks less far ahead, is computed once more.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 DAYS = """
-WITH touched AS (
+WITH published AS (
+  SELECT output_on, through_batch, fingerprint, rows FROM control.published_day
+  WHERE analysis = :analysis AND to_regclass(:table) IS NOT NULL
+), touched AS (
   SELECT event_on AS day, min(coalesce(first_batch_id, batch_id)) AS first_batch, max(batch_id) AS last_batch,
     sum(rows)::bigint AS rows
   FROM control.change WHERE event_type = ANY(:types) AND batch_id <= :through GROUP BY event_on
@@ -47,16 +51,14 @@ WITH touched AS (
     max(coalesce(last_batch, over_in)) OVER (
       ORDER BY day ROWS BETWEEN CAST(:before AS bigint) PRECEDING AND CAST(:after AS bigint) FOLLOWING
     ) AS changed_in
-  FROM input
-  LEFT JOIN control.published_day AS published
-    ON published.analysis = :analysis AND published.output_on = date_trunc(:every, day)::date
+  FROM input LEFT JOIN published ON published.output_on = date_trunc(:every, day)::date
 ), state AS (
   SELECT output_on, coalesce(sum(rows), 0)::bigint AS rows,
     bool_or(coalesce(changed_in > through_batch OR fingerprint <> :fingerprint, through_batch IS NULL)) AS stale
   FROM output GROUP BY output_on
   UNION ALL
-  SELECT output_on, 0, true FROM control.published_day
-  WHERE analysis = :analysis AND rows > 0 AND fingerprint <> :fingerprint
+  SELECT output_on, 0, true FROM published
+  WHERE rows > 0 AND fingerprint <> :fingerprint
     AND output_on = date_trunc(:every, output_on)::date AND output_on NOT IN (SELECT output_on FROM output)
 )
 """
@@ -117,6 +119,7 @@ def parameters(analysis: BehaviorAnalysis, through: int, digest: str) -> dict[st
     """The parameters of `DAYS`, as of a batch."""
     return {
         "analysis": analysis.name,
+        "table": f"marts.{analysis.relation}",
         "types": [e.name for e in analysis.reads],
         "through": through,
         "fingerprint": digest,

@@ -48,7 +48,7 @@ SELECT (SELECT count(*) FROM state WHERE stale), coalesce(least(
 
 _STANDING = text("""
 SELECT coalesce(sum(rows), 0)::bigint AS rows, max(output_on) AS last_on FROM control.published_day
-WHERE analysis = :analysis AND output_on = date_trunc(:every, output_on)::date
+WHERE analysis = :analysis AND output_on = date_trunc(:every, output_on)::date AND to_regclass(:table) IS NOT NULL
 """)
 """Of days that begin no period of the mart, the rows are in the table of another version."""
 
@@ -89,10 +89,10 @@ def status(settings: Settings) -> list[dict[str, object]]:
 
 def _status(settings: Settings, connection: Connection, found: BehaviorAnalysis, latest: int) -> dict[str, object]:
     named = {"analysis": found.name}
-    standing = connection.execute(_STANDING, {**named, "every": found.mart.every.value}).one()
     published = connection.execute(_LAST_PUBLICATION, named).one_or_none()
     audit = connection.execute(_LAST_AUDIT, named).one_or_none()
     parameters = staleness.parameters(found, latest, fingerprint(settings, found))
+    standing = connection.execute(_STANDING, parameters).one()
     stale_days, fresh_through = connection.execute(_FRESHNESS, parameters).one()
     return {
         **named,
