@@ -96,6 +96,8 @@ def test_all_of_airflow_is_well(settings: Settings, metadata: psycopg.Connection
 
 def test_a_scheduler_that_died_and_others_that_never_ran(settings: Settings, metadata: psycopg.Connection) -> None:
     _beat(metadata, "scheduler", age=600)
+    _beat(metadata, "triggerer", age=600)
+    assert "AIRFLOW__CORE__FERNET_KEY" in _failed(settings)["airflow.triggerer"].fix
     _beat(metadata, "triggerer")
     found = _failed(settings)
     assert found.keys() >= {"airflow.scheduler", "airflow.dag_processor"}

@@ -126,6 +126,12 @@ def test_an_analysis_that_is_left_out(settings: Settings, monkeypatch: pytest.Mo
     assert (found.check, found.found) == ("analyses", "left out: wayfare.analyses.mine")
 
 
+def test_a_mart_whose_analysis_is_gone(settings: Settings) -> None:
+    run(settings, "INSERT INTO control.published_day VALUES ('gone', '2026-01-01', 1, 1, 'f', 1)")
+    found = the_failure(settings)
+    assert (found.check, found.found) == ("analyses", "published before and not found now: gone")
+
+
 def test_secrets_that_a_power_failure_cut_short(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "secrets.env").write_text("WAYFARE_SECRET_OWNER=x\nWAYFARE_SECRET_LAN")

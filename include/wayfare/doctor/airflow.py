@@ -67,6 +67,8 @@ def _part(part: str, state: dict[str, Any]) -> Finding:
     beat = state.get(f"latest_{part}_heartbeat")
     last = f"; its last sign of life was at {beat}" if beat else ""
     fix = f"start it (`wayfare up`, or `airflow {command}`) and read its log"
+    if part == "triggerer":  # which reads what is encrypted, as no other part does
+        fix += "; `InvalidToken` there: AIRFLOW__CORE__FERNET_KEY is not the key of this metadata (docs/operations.md)"
     if part == "metadatabase":
         fix = "start its PostgreSQL, or correct AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
     return failed(check, f"{_PARTS[part]} is not healthy{last}", fix)

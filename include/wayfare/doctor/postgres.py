@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from wayfare.analyses import registry
 from wayfare.doctor import roles
 from wayfare.doctor.findings import LOW_DISK, Finding, failed, gigabytes, info, ok
 from wayfare.errors import DeclarationError
@@ -60,6 +61,7 @@ def _of_the_server(connection: Connection, settings: Settings) -> Iterator[Findi
     if migrations.revision(connection) is not None:
         yield _zone(connection, settings)
         yield from roles.examine(connection, settings)
+        yield from _without_analysis(connection)
         yield from _left_out(connection)
 
 
@@ -119,6 +121,17 @@ def _zone(connection: Connection, settings: Settings) -> Finding:
     fix = f"set WAYFARE_TIMEZONE={pinned}, or land into a new database"
     found = f"the database holds days of {pinned}, but WAYFARE_TIMEZONE is {settings.timezone}"
     return failed("database.timezone", found, fix)
+
+
+def _without_analysis(connection: Connection) -> Iterator[Finding]:
+    """Marts that are published no more, whose views stay as they are; what cannot be imported is reported as that."""
+    published = connection.scalars(text("SELECT DISTINCT analysis FROM control.published_day ORDER BY 1"))
+    if not registry.broken() and (gone := [name for name in published if name not in registry.analyses()]):
+        fix = (
+            "install the package that had it (`make setup` removes what is not in the lock); if it is retired, drop "
+            "its mart and delete its rows of control.published_day"
+        )
+        yield failed("analyses", f"published before and not found now: {', '.join(gone)}", fix)
 
 
 def _left_out(connection: Connection) -> Iterator[Finding]:
