@@ -11,6 +11,7 @@ import pytest
 
 import stores
 from wayfare import maintenance, storage
+from wayfare.analyses.chunk import Chunk
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.snapshots import references
@@ -87,16 +88,34 @@ def test_the_current_file_of_a_day_stays_whatever_a_database_that_is_gone_has_le
 
 def test_work_folders_go_as_a_whole(anywhere: Settings) -> None:
     names = ("quarantine.parquet", "result.parquet", "result.parquet.0a1b.parts/2c3d/part-0.parquet")
-    done = [_file(anywhere, f"work/sessions/a/{name}", age_days=31) for name in names]
+    done, other = _folder("sessions", batch=7), _folder("sessions", batch=6)
+    old = [_file(anywhere, f"{done}/{name}", age_days=31) for name in names]
     under_way = [
-        _file(anywhere, "work/sessions/b/quarantine.parquet", age_days=31),
-        _file(anywhere, "work/sessions/b/result.parquet", age_days=1),
+        _file(anywhere, f"{other}/quarantine.parquet", age_days=31),
+        _file(anywhere, f"{other}/result.parquet", age_days=1),
     ]
 
     assert maintenance.prune(anywhere, keep_days=30)["files"] == 3
 
-    assert not any(map(storage.exists, done))
+    assert not any(map(storage.exists, old))
     assert all(map(storage.exists, under_way))
+
+
+def test_work_of_a_run_that_a_later_one_has_succeeded_goes_after_three_days(settings: Settings) -> None:
+    succeeded = _file(settings, f"{_folder('sessions', batch=9)}/result.parquet", age_days=4)
+    last, young, others = (
+        _file(settings, f"{_folder(analysis, batch=batch)}/result.parquet", age_days=age)
+        for analysis, batch, age in (("sessions", 10, 20), ("sessions", 8, 2), ("customer_value", 9, 20))
+    )
+
+    assert maintenance.prune(settings, keep_days=30)["files"] == 1
+
+    assert not storage.exists(succeeded)
+    assert all(map(storage.exists, (last, young, others)))
+
+
+def _folder(analysis: str, *, batch: int) -> str:
+    return Chunk(analysis, (dt.date(2026, 3, 1),), batch, "0123abcd").folder(".").removeprefix("./")
 
 
 def test_old_xcoms_go(anywhere: Settings) -> None:

@@ -31,7 +31,7 @@ DELETE FROM control.validation WHERE judged_at < :before AND (analysis, gate, ch
 
 RUN_DAYS = 3
 """Days after which no planned run is still at work: a chunk takes less even if each of its tasks hangs until it is
-given up. Superseded day files go then; each run on a day in progress leaves one."""
+given up. What a later run has succeeded goes then: each run on a day in progress leaves a day file, and its work."""
 
 
 def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
@@ -39,8 +39,9 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
 
     Returns `files` and `verdicts` removed, and `changes`, the rows by which the change log is shorter.
 
-    Superseded day files are kept for `RUN_DAYS` at most. A run must not last longer than `keep_days`: its files would
-    go while it works. Airflow removes an XCom's file when the task runs again, and forgets it with the run.
+    Superseded day files, and what the tasks of a run handed each other that a later run has succeeded, are kept for
+    `RUN_DAYS` at most. A run must not last longer than `keep_days`: its files would go while it works. Airflow removes
+    an XCom's file when the task runs again, and forgets it with the run.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
     now = dt.datetime.now(dt.UTC)
     before, run_before = (now - dt.timedelta(days=days) for days in (keep_days, min(keep_days, RUN_DAYS)))
     storage = settings.storage
-    removed = sweep(storage) + _prune_work(storage, before) + _prune_xcoms(storage, before)
+    removed = sweep(storage) + _prune_work(storage, before, run_before) + _prune_xcoms(storage, before)
     removed += _prune_superseded(settings, run_before)
     with transaction(settings.url("pipeline")) as connection:
         verdicts = connection.execute(_PRUNE_VERDICTS, {"before": before}).rowcount
@@ -62,13 +63,21 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
     return {"files": removed, "verdicts": verdicts, "changes": changes}
 
 
-def _prune_work(storage: str, before: dt.datetime) -> int:
-    """Files that tasks of one chunk handed each other, the folder as a whole once its last file is old."""
-    folders = _by_folder(f"{storage}/work")
-    old = {folder: written for folder, written in folders.items() if max(written.values()) < before}
+def _prune_work(storage: str, before: dt.datetime, run_before: dt.datetime) -> int:
+    """Files that tasks of one chunk handed each other, the folder as a whole once its last file is old.
+
+    An analysis has one run at a time, whose chunks are all planned through one batch: a chunk is over once there is one
+    planned through a later batch. In a long backfill, which none succeeds meanwhile, a chunk may wait for days.
+    """
+    url = f"{storage}/work"
+    folders = _by_folder(url)
+    written = {folder: max(found.values()) for folder, found in folders.items()}
+    runs = {folder: _run(folder.removeprefix(f"{url}/")) for folder, at in written.items() if at < run_before}
+    last = dict(sorted(runs.values()))
+    old = [f for f, (analysis, batch) in runs.items() if written[f] < before or batch < last[analysis]]
     for folder in old:
         remove(folder)
-    return sum(map(len, old.values()))
+    return sum(len(folders[folder]) for folder in old)
 
 
 def _prune_superseded(settings: Settings, before: dt.datetime) -> int:
@@ -104,6 +113,12 @@ def _by_folder(url: str, ending: str = "") -> dict[str, dict[str, dt.datetime]]:
     for path, written_at in files(url, ending).items():
         folders[url + path.removeprefix(root).rpartition("/")[0]][path] = written_at
     return folders
+
+
+def _run(path: str) -> tuple[str, int]:
+    """The analysis and the batch that a chunk was planned through, from its folder in `work`."""
+    analysis, key = path.split("/")[:2]
+    return analysis, int(key.split("_")[2])
 
 
 def _batch(path: str) -> int:
