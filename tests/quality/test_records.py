@@ -105,6 +105,15 @@ def test_what_a_later_batch_s_run_set_aside_stays(settings: Settings) -> None:
     assert rows(settings, "SELECT event_id, through_batch FROM control.quarantine") == [(uuid.UUID(int=1), 3)]
 
 
+def test_recording_visits_each_event_a_few_times(settings: Settings) -> None:
+    """However many of one day: those allowed of a million are fifty thousand."""
+    for through in (2, 1):
+        record_quarantine(settings, chunk_of(through=through), FILES, events(*range(1_000)))
+    query = "SELECT n_tup_ins, seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'quarantine'"
+    until(lambda: rows(settings, query)[0][0] == 2_000)
+    assert rows(settings, query)[0][1] < 20_000
+
+
 def test_a_database_that_is_not_there_is_a_service_error(settings: Settings) -> None:
     gone = settings.model_copy(update={"database_url": type(settings.database_url)("postgresql://x:y@127.0.0.1:1/z")})
     with pytest.raises(ServiceError, match="does not answer"):

@@ -28,9 +28,9 @@ WHERE (quarantine.event_type, quarantine.event_on) = (judged.event_type, judged.
   AND analysis = %s AND through_batch <= %s
 """
 _LATE = """
-DELETE FROM control.quarantine AS late USING control.quarantine AS standing
-WHERE late.analysis = %s AND late.through_batch = %s AND standing.through_batch > late.through_batch
-  AND (standing.analysis, standing.event_type, standing.event_on) = (late.analysis, late.event_type, late.event_on)
+DELETE FROM control.quarantine WHERE analysis = %s AND through_batch = %s AND (event_type, event_on) IN (
+  SELECT DISTINCT event_type, event_on FROM control.quarantine WHERE analysis = %s AND through_batch > %s
+)
 """
 
 
@@ -95,7 +95,7 @@ def record_quarantine(settings: Settings, chunk: Chunk, files: Sequence[DayFile]
             judged = ([f.event_type for f in files], [f.event_on for f in files])
             cursor.execute(_JUDGED, (*judged, chunk.analysis, chunk.through_batch))
             bulk.copy_in(cursor, "control.quarantine", table)
-            cursor.execute(_LATE, (chunk.analysis, chunk.through_batch))
+            cursor.execute(_LATE, (chunk.analysis, chunk.through_batch) * 2)
             connection.commit()
     except psycopg2.Error as error:
         raise ServiceError(f"PostgreSQL does not answer: {error}") from error
