@@ -147,6 +147,16 @@ def test_many_days_come_apart_whatever_the_queries_and_row_groups(
     assert _read(files) == _staged(settings, "search")
 
 
+def test_wide_events_make_row_groups_of_fewer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "ROW_GROUP_BYTES", 10_000_000)
+    stage(settings, 1, [event("search", "2026-03-01", extra=f'{{"x":"{n:0900000}"}}') for n in range(30)])
+    snapshots.extract(settings, _chunk(1))
+    (file,) = snapshots.paths(settings, _chunk(1))["search"]
+    written = pq.read_metadata(file)
+    assert written.num_rows == 30
+    assert all(written.row_group(n).total_byte_size < 20_000_000 for n in range(written.num_row_groups))
+
+
 def test_a_touched_day_without_events_gets_an_empty_file(settings: Settings) -> None:
     stage(settings, 1, [event("search", "2026-03-01")])
     with engine(settings.url("owner")).begin() as connection:

@@ -32,6 +32,9 @@ QUERY_EVENTS = 250_000
 ROW_GROUP_ROWS = 122_880
 """Rows of a Parquet row group: what DuckDB hands to one thread."""
 
+ROW_GROUP_BYTES = 1 << 26
+"""Bytes in memory that end a row group earlier, where events carry much text."""
+
 STREAMS = 2
 """Queries read at a time: one's rows are decoded while the other's are written. Each holds about 100 MB."""
 
@@ -156,7 +159,7 @@ def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBat
     group: list[pa.RecordBatch] = []
     for batch in batches:
         group.append(batch)
-        if sum(b.num_rows for b in group) >= ROW_GROUP_ROWS:
+        if sum(b.num_rows for b in group) >= ROW_GROUP_ROWS or sum(b.nbytes for b in group) >= ROW_GROUP_BYTES:
             yield group
             group = []
     if group:
