@@ -44,9 +44,7 @@ def datasource(connection: duckdb.DuckDBPyConnection) -> Iterator[Any]:
     It reads views as they are (`create_temp_table=False`): DuckDB then decodes only the columns that a rule names, and
     all row counts of one suite come from one query. As temporary tables the same checks copy every column first.
     """
-    from duckdb_sqlalchemy import ConnectionWrapper
-
-    from wayfare.quality.dialect import URL
+    from wayfare.quality.dialect import URL, GateConnection
 
     gx = great_expectations()
     base = importlib.import_module("great_expectations.data_context.types.base")
@@ -60,7 +58,7 @@ def datasource(connection: duckdb.DuckDBPyConnection) -> Iterator[Any]:
         "duckdb",
         connection_string=URL,
         create_temp_table=False,
-        kwargs={"creator": lambda: ConnectionWrapper(connection.cursor())},
+        kwargs={"creator": lambda: GateConnection(connection.cursor())},
     )
     try:
         yield source

@@ -1,7 +1,7 @@
 """The SQLAlchemy dialect through which Great Expectations reads DuckDB.
 
-Great Expectations fetches rows after it has given the connection back; DuckDB's open result is gone by then. So each
-result is buffered as soon as it is there. Results of expectations are aggregates or at most 200 rows.
+Great Expectations fetches rows after it has given the connection back, which would end DuckDB's open result. So each
+statement has a DuckDB cursor of its own, and no more rows are read than are asked for: 200 of those that break a rule.
 
 It asks for the columns of every table it judges, twice. DuckDB's catalog would look into the files of all views for
 that, so one table is described by itself.
@@ -13,35 +13,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from duckdb_sqlalchemy import Dialect, DuckDBExecutionContext
+from duckdb_sqlalchemy import ConnectionWrapper, Dialect
 from sqlalchemy.dialects import registry
-from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 from sqlalchemy.engine.reflection import ReflectionDefaults
 from sqlalchemy.types import NullType
 
 if TYPE_CHECKING:
+    import duckdb
+    from duckdb_sqlalchemy import CursorWrapper
     from sqlalchemy import Connection
     from sqlalchemy.engine.interfaces import ReflectedColumn, ReflectedPrimaryKeyConstraint
 
 URL = "wayfare+duckdb://"
 
 
-class BufferingContext(DuckDBExecutionContext):
-    """Fetches every row before the cursor is given back."""
+class GateConnection(ConnectionWrapper):
+    """A connection whose results outlast its being given back, and are read as they are asked for."""
 
-    def post_exec(self) -> None:
-        """Replace the cursor's own fetching by the rows it holds."""
-        super().post_exec()  # type: ignore[no-untyped-call]  # SQLAlchemy has no annotation here
-        if self.cursor.description:
-            self.cursor_fetch_strategy = FullyBufferedCursorFetchStrategy(
-                self.cursor, self.cursor.description, self.cursor.fetchall()
-            )
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        super().__init__(connection)
+        self._connection = connection
+
+    def cursor(self) -> CursorWrapper:
+        """A cursor that no other statement uses."""
+        return ConnectionWrapper(self._connection.cursor()).cursor()
 
 
 class GateDialect(Dialect):
-    """DuckDB's dialect with buffered results, for tables and views without keys."""
+    """DuckDB's dialect for tables and views without keys."""
 
-    execution_ctx_cls = BufferingContext
     supports_statement_cache = True
 
     def get_columns(
