@@ -25,22 +25,26 @@ from wayfare.snapshots import DayFile
 from wayfare.staging import locks
 
 if TYPE_CHECKING:
+    from wayfare.analyses.chunk import Chunk
     from wayfare.settings import Settings
 
 FILES = [DayFile("booking", DAY, 1, 0, 4)]
 
 
-def events(*numbers: int) -> pa.Table:
-    """Events set aside on the day."""
+def set_aside(settings: Settings, chunk: Chunk, files: list[DayFile], *numbers: int) -> None:
+    """Record events of the day as set aside."""
     n = len(numbers)
-    return pa.table(
+    table = pa.table(
         {
+            "analysis": pa.array([chunk.analysis] * n, pa.string()),
             "event_type": pa.array(["booking"] * n, pa.string()),
             "event_on": pa.array([DAY] * n, pa.date32()),
             "event_id": pa.array([uuid.UUID(int=i).bytes for i in numbers], pa.binary()),
             "rule": pa.array(["r"] * n, pa.string()),
+            "through_batch": pa.array([chunk.through_batch] * n, pa.int64()),
         }
     )
+    record_quarantine(settings, chunk, files, table.to_reader())
 
 
 def test_chunks_recording_the_same_day_at_once_leave_it_once(settings: Settings) -> None:
@@ -50,7 +54,7 @@ def test_chunks_recording_the_same_day_at_once_leave_it_once(settings: Settings)
     def record() -> None:
         at_once.wait()
         record_verdicts(settings, chunk_of(), "input", verdicts, {"booking": 3})
-        record_quarantine(settings, chunk_of(), FILES, events(1, 2, 3))
+        set_aside(settings, chunk_of(), FILES, 1, 2, 3)
 
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(record) for _ in range(4)]:
@@ -66,7 +70,7 @@ def test_who_keeps_a_recording_waiting_is_told(
     with ThreadPoolExecutor() as pool, psycopg.connect(settings.url("owner"), application_name="report") as holding:
         keys = (locks.QUARANTINE_LOCK, chunk_of().analysis)
         holding.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", keys)
-        recording = pool.submit(record_quarantine, settings, chunk_of(), FILES, events(1))
+        recording = pool.submit(set_aside, settings, chunk_of(), FILES, 1)
         until(lambda: "application report" in caplog.text)
         holding.rollback()
         recording.result()
@@ -88,27 +92,27 @@ def test_the_verdicts_of_a_chunk_are_found_among_those_of_others(settings: Setti
 
 
 def test_days_that_were_not_judged_stay(settings: Settings) -> None:
-    record_quarantine(settings, replace(chunk_of(), analysis="other"), FILES, events(1))
-    record_quarantine(settings, chunk_of(), FILES, events(1))
-    record_quarantine(settings, chunk_of(), [DayFile("search", DAY, 1, 0, 1)], events())
+    set_aside(settings, replace(chunk_of(), analysis="other"), FILES, 1)
+    set_aside(settings, chunk_of(), FILES, 1)
+    set_aside(settings, chunk_of(), [DayFile("search", DAY, 1, 0, 1)])
     assert len(rows(settings, "SELECT * FROM control.quarantine")) == 2
-    record_quarantine(settings, chunk_of(), FILES, events())
+    set_aside(settings, chunk_of(), FILES)
     assert rows(settings, "SELECT analysis FROM control.quarantine") == [("other",)]
 
 
 def test_what_a_later_batch_s_run_set_aside_stays(settings: Settings) -> None:
-    record_quarantine(settings, chunk_of(through=2), FILES, events(1, 2))
-    record_quarantine(settings, chunk_of(through=1), FILES, events(1))
+    set_aside(settings, chunk_of(through=2), FILES, 1, 2)
+    set_aside(settings, chunk_of(through=1), FILES, 1)
     kept = rows(settings, "SELECT event_id, through_batch FROM control.quarantine ORDER BY event_id")
     assert kept == [(uuid.UUID(int=1), 2), (uuid.UUID(int=2), 2)]
-    record_quarantine(settings, chunk_of(through=3), FILES, events(1))
+    set_aside(settings, chunk_of(through=3), FILES, 1)
     assert rows(settings, "SELECT event_id, through_batch FROM control.quarantine") == [(uuid.UUID(int=1), 3)]
 
 
 def test_recording_visits_each_event_a_few_times(settings: Settings) -> None:
     """However many of one day: those allowed of a million are fifty thousand."""
     for through in (2, 1):
-        record_quarantine(settings, chunk_of(through=through), FILES, events(*range(1_000)))
+        set_aside(settings, chunk_of(through=through), FILES, *range(1_000))
     query = "SELECT n_tup_ins, seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'quarantine'"
     until(lambda: rows(settings, query)[0][0] == 2_000)
     assert rows(settings, query)[0][1] < 20_000
@@ -117,6 +121,6 @@ def test_recording_visits_each_event_a_few_times(settings: Settings) -> None:
 def test_a_database_that_is_not_there_is_a_service_error(settings: Settings) -> None:
     gone = settings.model_copy(update={"database_url": type(settings.database_url)("postgresql://x:y@127.0.0.1:1/z")})
     with pytest.raises(ServiceError, match="does not answer"):
-        record_quarantine(gone, chunk_of(), FILES, events(1))
+        set_aside(gone, chunk_of(), FILES, 1)
     with duckdb.connect() as connection, pytest.raises(ServiceError, match="does not answer"):
         register(connection, gone, EconomicResults(), chunk_of(), [])

@@ -73,15 +73,16 @@ def register(
     return judged
 
 
-def quarantined(connection: duckdb.DuckDBPyConnection) -> pa.Table:
-    """The events set aside: event_type, event_on, event_id (16 bytes), rule."""
+def quarantined(connection: duckdb.DuckDBPyConnection, chunk: Chunk) -> pa.RecordBatchReader:
+    """The events set aside, a few at a time: columns of `control.quarantine`, event_id as 16 bytes."""
     named = connection.execute("SELECT DISTINCT event_type FROM quarantined").fetchall()
     days = " UNION ALL ".join(f"SELECT '{name}' AS event_type, event_on, event_id FROM {name}" for (name,) in named)  # noqa: S608 - names come from the contracts
     nothing = "SELECT '' AS event_type, NULL::date AS event_on, NULL::uuid AS event_id"
     return connection.sql(
-        "SELECT DISTINCT event_type, event_on, CAST(event_id AS blob) AS event_id, rule "  # noqa: S608 - as above
+        f"SELECT DISTINCT {duck.literal(chunk.analysis)} AS analysis, event_type, event_on, "  # noqa: S608 - as above
+        f"CAST(event_id AS blob) AS event_id, rule, {chunk.through_batch:d}::bigint AS through_batch "
         f"FROM quarantined JOIN ({days or nothing}) USING (event_type, event_id)"
-    ).to_arrow_table()
+    ).to_arrow_reader()
 
 
 def register_type(

@@ -26,7 +26,7 @@ _FILES = (
     "existing data: restore it as docs/operations.md says"
 )
 _BROKEN = """
-SELECT event_type, rule, count(*) AS events, list(CAST(event_id AS text) ORDER BY event_id)[:5] AS first
+SELECT event_type, rule, count(*) AS events, CAST(min(event_id, 5) AS text[]) AS first
 FROM quarantined GROUP BY event_type, rule ORDER BY event_type, rule
 """
 
@@ -67,7 +67,7 @@ def validate(settings: Settings, chunk: Chunk) -> dict[str, Any]:
         records.record_verdicts(settings, chunk, "input", verdicts, {**judged, "volume": len(files)})
         aside = connection.table("quarantined").order("ALL")
         write_atomic(chunk.quarantine(settings.storage), aside.write_parquet)
-        records.record_quarantine(settings, chunk, files, events.quarantined(connection))
+        records.record_quarantine(settings, chunk, files, events.quarantined(connection, chunk))
         (quarantined,) = connection.execute("SELECT count(DISTINCT event_id) FROM quarantined").fetchone() or (0,)
         broken = connection.execute(_BROKEN).fetchall()
     rows = sum(judged.values())

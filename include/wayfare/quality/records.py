@@ -69,8 +69,8 @@ def record_verdicts(
             connection.execute(insert(validation), values)
 
 
-def record_quarantine(settings: Settings, chunk: Chunk, files: Sequence[DayFile], events: pa.Table) -> None:
-    """Replace what the analysis set aside on the days judged; `events` has event_type, event_on, event_id and rule.
+def record_quarantine(settings: Settings, chunk: Chunk, files: Sequence[DayFile], events: pa.RecordBatchReader) -> None:
+    """Replace what the analysis set aside on the days judged by `events`, rows of `control.quarantine`.
 
     A day that has events set aside as of a later batch is left as it is, as `publish` leaves it. Chunks whose windows
     overlap judge the same days with the same rules, so either may write last; a lock keeps them from writing together.
@@ -81,20 +81,16 @@ def record_quarantine(settings: Settings, chunk: Chunk, files: Sequence[DayFile]
         PostgreSQL does not answer.
     """
     import psycopg2
-    import pyarrow as pa
 
     from wayfare.staging import bulk, locks
 
-    analysis = pa.repeat(chunk.analysis, events.num_rows)
-    through = pa.repeat(chunk.through_batch, events.num_rows)
-    table = events.append_column("analysis", analysis).append_column("through_batch", through)
     try:
         with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT hashtext(%s)", (chunk.analysis,))
             locks.take(cursor, locks.QUARANTINE_LOCK, *cursor.fetchone())
             judged = ([f.event_type for f in files], [f.event_on for f in files])
             cursor.execute(_JUDGED, (*judged, chunk.analysis, chunk.through_batch))
-            bulk.copy_in(cursor, "control.quarantine", table)
+            bulk.copy_in(cursor, "control.quarantine", events)
             cursor.execute(_LATE, (chunk.analysis, chunk.through_batch) * 2)
             connection.commit()
     except psycopg2.Error as error:
