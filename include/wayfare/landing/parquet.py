@@ -254,8 +254,7 @@ def _value(field: pa.Field, column: str) -> str:
             f"THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) WHEN isfinite({column}) THEN to_json({column}) END"
         )
     if pa.types.is_decimal(field.type):
-        text = f"CAST({column} AS VARCHAR)"
-        return f"regexp_replace({text}, '[.]0+$', '')" if is_number else text
+        return f"CAST({column} AS VARCHAR)"
     if pa.types.is_map(field.type):
         value = f"coalesce(to_json({_finite('e.value', field.type.item_type)}), 'null')"
         members = f"list_transform({column}, lambda e: to_json(CAST(e.key AS VARCHAR)) || ':' || {value})"
