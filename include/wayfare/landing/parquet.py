@@ -122,14 +122,14 @@ def _written(rows: pa.RecordBatch) -> int:
     """About how many bytes the rows are as JSON, where every value has its name beside it."""
 
     def named(name: str, values: pa.Array) -> int:
-        return (len(values) - values.null_count) * (len(name) + _BESIDE) + inside(values)
+        return int(len(values) - values.null_count) * (len(name) + _BESIDE) + inside(values)
 
     def inside(values: pa.Array) -> int:
         if pa.types.is_struct(values.type):
             return sum(named(field.name, part) for field, part in zip(values.type, values.flatten(), strict=True))
         return inside(values.flatten()) if _is_list(values.type) else 0
 
-    return rows.nbytes + sum(named(*column) for column in zip(rows.schema.names, rows, strict=True))
+    return int(rows.nbytes) + sum(named(*column) for column in zip(rows.schema.names, rows, strict=True))
 
 
 def _plain(name: str, column: pa.Array) -> pa.Array:
