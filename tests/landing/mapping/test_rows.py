@@ -16,8 +16,9 @@ import pytest
 from wayfare import duck
 from wayfare.errors import DataError, DeclarationError
 from wayfare.landing.mapping.declaration import layout
+from wayfare.landing.mapping.layout import Layout
 from wayfare.landing.mapping.preview import preview
-from wayfare.landing.mapping.rows import Layout, cells, read, reread_row
+from wayfare.landing.mapping.rows import cells, read, reread_row
 
 if TYPE_CHECKING:
     from wayfare.settings import Settings
@@ -58,8 +59,8 @@ def test_cells_stay_as_they_came_though_their_columns_are_called_as_fields(tmp_p
     file.write_text(f"{','.join(written)}\n{','.join(written.values())}\n", "utf-8")
     assert rows(file, Layout()) == [written]
     (lines,) = read(str(file), Layout(), 9)
-    kept = {"raw": lines.table["raw"][0].as_py(), "header": lines.header, "source": str(file)}
-    assert json.loads(str(reread_row(kept, Layout()))) == written
+    kept = lines.table["raw"][0].as_py()
+    assert json.loads(str(reread_row(kept, str(lines.header), "csv", Layout()))) == written
 
 
 def test_parquet_keeps_its_types_as_text(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from wayfare.errors import DeclarationError, nearest
 from wayfare.landing.lines import Fault
 from wayfare.landing.mapping import numbers, texts, times
 from wayfare.landing.mapping.events import compile_event
+from wayfare.landing.mapping.layout import Layout
 from wayfare.landing.mapping.lookups import Lookup, lookup
-from wayfare.landing.mapping.rows import Layout
 from wayfare.landing.mapping.scope import Scope
 from wayfare.landing.mapping.values import Check, Expression, Mistake, at, known_keys, present, table
 

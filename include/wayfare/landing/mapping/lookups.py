@@ -13,7 +13,8 @@ import pycountry
 from wayfare import duck
 from wayfare.contracts import reference
 from wayfare.errors import DataError, nearest
-from wayfare.landing.mapping.rows import Layout, cells, read
+from wayfare.landing.mapping.layout import Layout
+from wayfare.landing.mapping.rows import cells, read
 from wayfare.landing.mapping.values import Mistake, present
 
 if TYPE_CHECKING:
