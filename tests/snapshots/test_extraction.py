@@ -16,9 +16,11 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import text
 
 from snapshots.example_analyses import Demand, Reversals
 from snapshots.staged_events import event, stage, stage_searches
+from waiting import until
 from wayfare import snapshots, storage
 from wayfare.analyses import registry
 from wayfare.analyses.chunk import Chunk
@@ -155,6 +157,24 @@ def test_wide_events_make_row_groups_of_fewer(settings: Settings, monkeypatch: p
     written = pq.read_metadata(file)
     assert written.num_rows == 30
     assert all(written.row_group(n).total_byte_size < 20_000_000 for n in range(written.num_row_groups))
+
+
+def test_a_booking_of_many_days_is_settled_once_for_each_batch(settings: Settings) -> None:
+    """Not for each day: a group whose items are cancelled one by one is many sales times many days."""
+    items = [f"{n}" for n in range(40)]
+    days = [DAY + dt.timedelta(n) for n, _ in enumerate(items)]
+    sold = [event("booking", "2026-02-01", item_id=item) for item in items]
+    cancelled = [event("cancellation", f"{day}", item_id=item) for day, item in zip(days, items, strict=True)]
+    stage(settings, 1, [*sold, *cancelled])
+    assert snapshots.extract(settings, Chunk("reversals", tuple(days), 1, "f"))["rows"] == 40
+    query = text("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'booking'")
+
+    def read() -> int:
+        with engine(settings.url("owner")).connect() as connection:
+            return int(connection.scalar(query) or 0)
+
+    until(lambda: read() >= 40)
+    assert read() < 400
 
 
 def test_a_touched_day_without_events_gets_an_empty_file(settings: Settings) -> None:

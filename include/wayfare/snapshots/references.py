@@ -97,7 +97,7 @@ asked AS MATERIALIZED (
 {settlement.steps(event_type)}
 SELECT {", ".join(f"e.{name}" for name in names)}, {", ".join(map(_output, REFERENCE_COLUMNS))}
 FROM asked e
-JOIN scope ON scope.file_on = e.event_on AND scope.booking_id = e.booking_id
+JOIN scope ON scope.as_of = e.as_of AND scope.booking_id = e.booking_id
 LEFT JOIN referred ON abs(referred.scope_id) = scope.scope_id AND referred.event_id = e.event_id
 LEFT JOIN sale ON sale.scope_id = referred.scope_id AND sale.item_kind = referred.item_kind
   AND sale.item_key = referred.item_key AND sale.place = referred.place

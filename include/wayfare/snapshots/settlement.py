@@ -108,13 +108,13 @@ _ANCILLARIES = f"""
 def _sales(sold: str) -> str:
     """Steps from `asked`, the events of the day files, to `scope` and `sale`; `sold` are the sales of scopes.
 
-    A scope is one booking as one of these files sees it. Test sales apart from their booking are in a scope of their
-    own, which has its id with a minus.
+    A scope is one booking as of one batch, whichever of these files see it so. Test sales apart from their booking are
+    in a scope of their own, which has its id with a minus.
     """
     return f"""
 scope AS MATERIALIZED (
   SELECT row_number() OVER () AS scope_id, *
-  FROM (SELECT DISTINCT event_on AS file_on, as_of, booking_id FROM asked) AS bookings
+  FROM (SELECT DISTINCT as_of, booking_id FROM asked) AS bookings
 ),
 sold AS ({sold}
 ),
