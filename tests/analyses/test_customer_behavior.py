@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections import Counter
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,6 +70,20 @@ def test_searches_count_when_their_thirty_days_are_in_the_window(runner: Runner)
     before, whole, broken = runner.analyze(ANALYSIS, events, [day(40), day(375), day(376)], rates=RATES)
     assert (before["searches_before_booking"], whole["searches_before_booking"]) == (2.0, 2.0)
     assert broken["searches_before_booking"] is None
+
+
+def test_a_customer_id_that_everybody_shares_costs_no_pairs(runner: Runner) -> None:
+    """Twenty thousand bookings of "guest" after two hundred thousand searches: pairs of them would not end in hours."""
+    one = {"booking": [_booked(20)], "search": [{"occurred_at": _at(19), "customer_id": "c"}]}
+    inputs = runner.inputs(ANALYSIS, one, [day(60)], rates=RATES)
+    later = "occurred_at + to_milliseconds(n) AS occurred_at"
+    sold = f"SELECT e.* REPLACE ('k' || n AS booking_id, {later}) FROM e, range(20_000) numbers (n)"
+    asked = f"SELECT e.* REPLACE ({later}) FROM e, range(200_000) numbers (n)"
+    many = {n: nw.to_native(inputs[n]).query("e", sql) for n, sql in (("booking", sold), ("search", asked))}
+    inputs = replace(inputs, events={**inputs.events, **{n: nw.from_native(r).lazy() for n, r in many.items()}})
+    (row,) = ANALYSIS.analyze(inputs).collect("pyarrow").to_native().to_pylist()
+    assert (row["bookings"], row["searches_before_booking"]) == (20_000, 200_000.0)
+    assert row["destinations_searched_before_booking"] == 1.0
 
 
 def test_the_latest_booking_is_unusual_against_the_ones_before(runner: Runner) -> None:
