@@ -215,7 +215,9 @@ def _touches(given: Inputs, sales: Frame) -> Frame:
     """How often each channel and campaign touched each sale, and its first and last touch.
 
     Days before that of the sale are joined as sums by day: a desk that books all day for everybody would otherwise
-    pair each of its bookings with each of its searches.
+    pair each of its bookings with each of its searches. Within the day of the sale it still does: the cost of a
+    visitor_id or customer_id that everybody shares grows with its bookings times its touches of one day, and that of
+    such a customer_id also with its bookings times the visitors it has each day.
     """
     at = nw.col("occurred_at")
     touches = given.keep(_touches_of_buyers(given, sales))
