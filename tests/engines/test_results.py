@@ -334,7 +334,9 @@ def test_what_cannot_be_computed_names_the_analysis_and_is_not_tried_again(
         frame = f"output_on AS search_on, {destination} AS destination, 1 AS searches, 2 AS share"
 
     _register(monkeypatch, Odd())
-    with pytest.raises(DataError, match=r"(?s)analysis odd: analyze cannot be computed: .*; correct it, or let it say"):
+    with pytest.raises(
+        DataError, match=r"(?s)analysis odd: analyze cannot be computed: .*; correct it, or make it handle"
+    ):
         _run(settings)
 
 
