@@ -101,8 +101,8 @@ def test_work_folders_go_as_a_whole(anywhere: Settings) -> None:
     assert all(map(storage.exists, under_way))
 
 
-def test_work_of_a_run_that_a_later_one_has_succeeded_goes_after_three_days(settings: Settings) -> None:
-    succeeded = _file(settings, f"{_folder('sessions', batch=9)}/result.parquet", age_days=4)
+def test_work_of_a_run_that_a_later_one_has_superseded_goes_after_three_days(settings: Settings) -> None:
+    superseded = _file(settings, f"{_folder('sessions', batch=9)}/result.parquet", age_days=4)
     last, young, others = (
         _file(settings, f"{_folder(analysis, batch=batch)}/result.parquet", age_days=age)
         for analysis, batch, age in (("sessions", 10, 20), ("sessions", 8, 2), ("customer_value", 9, 20))
@@ -110,7 +110,7 @@ def test_work_of_a_run_that_a_later_one_has_succeeded_goes_after_three_days(sett
 
     assert maintenance.prune(settings, keep_days=30)["files"] == 1
 
-    assert not storage.exists(succeeded)
+    assert not storage.exists(superseded)
     assert all(map(storage.exists, (last, young, others)))
 
 

@@ -31,7 +31,7 @@ DELETE FROM control.validation WHERE judged_at < :before AND (analysis, gate, ch
 
 RUN_DAYS = 3
 """Days after which no planned run is still at work: a chunk takes less even if each of its tasks hangs until it is
-given up. What a later run has succeeded goes then: each run on a day in progress leaves a day file, and its work."""
+given up. What a later run has superseded goes then: each run on a day in progress leaves a day file, and its work."""
 
 
 def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
@@ -39,7 +39,7 @@ def prune(settings: Settings, *, keep_days: int) -> dict[str, int]:
 
     Returns `files` and `verdicts` removed, and `changes`, the rows by which the change log is shorter.
 
-    Superseded day files, and what the tasks of a run handed each other that a later run has succeeded, are kept for
+    Superseded day files, and what the tasks of a run that a later one has superseded handed each other, are kept for
     `RUN_DAYS` at most. A run must not last longer than `keep_days`: its files would go while it works. Airflow removes
     an XCom's file when the task runs again, and forgets it with the run.
 
@@ -67,7 +67,7 @@ def _prune_work(storage: str, before: dt.datetime, run_before: dt.datetime) -> i
     """Files that tasks of one chunk handed each other, the folder as a whole once its last file is old.
 
     An analysis has one run at a time, whose chunks are all planned through one batch: a chunk is over once there is one
-    planned through a later batch. In a long backfill, which none succeeds meanwhile, a chunk may wait for days.
+    planned through a later batch. In a long backfill, which none supersedes meanwhile, a chunk may wait for days.
     """
     url = f"{storage}/work"
     folders = _by_folder(url)
@@ -85,7 +85,7 @@ def _prune_superseded(settings: Settings, before: dt.datetime) -> int:
 
     A successor is written later and of no earlier batch; one of a later batch that was written before is of a run that
     was started again, or of a database in whose place another was restored. What such a database left may seem to
-    succeed a day's current file, which stays.
+    supersede a day's current file, which stays.
     """
     storage = settings.storage
     _, root = filesystem(storage)

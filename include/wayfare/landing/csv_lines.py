@@ -12,7 +12,7 @@ import io
 import re
 from codecs import BOM_UTF8
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -22,15 +22,23 @@ from wayfare.landing.lines import MAX_RUN_BYTES, NOT_UTF8, Fault, Lines, repeate
 from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import BinaryIO
-
-    Value = Callable[[str, str], object]
-    """What a cell is, by the name of its column."""
 
 csv.field_size_limit(MAX_LINE)
 _OTHER_DELIMITERS = (";", "\t", "|")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.0+)?")
+
+
+class Typed(NamedTuple):
+    """The names of columns whose cells are whole numbers, and of those whose cells are flags."""
+
+    numbers: frozenset[str] = frozenset()
+    flags: frozenset[str] = frozenset()
+
+
+AS_TEXT = Typed()
+"""Every cell as it came, for a mapping to read."""
 
 
 def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
@@ -50,27 +58,27 @@ def read(stream: BinaryIO, source: str, rows: int) -> Iterator[Lines]:
     except StopIteration:
         return
     names = _checked_names(source, raw_header, names)
-    yield from runs(records, source, raw_header.decode().rstrip("\r\n"), names, rows, value=typed)
+    yield from runs(records, source, raw_header.decode().rstrip("\r\n"), names, rows, typed=of_events())
 
 
-def runs(records: Records, source: str, header: str, names: list[str], rows: int, *, value: Value) -> Iterator[Lines]:
+def runs(records: Records, source: str, header: str, names: list[str], rows: int, *, typed: Typed) -> Iterator[Lines]:
     """The records after the header, in runs of at most `rows` and about `MAX_RUN_BYTES`."""
     run, size = list[tuple[int, bytes, list[str] | Fault]](), 0
     for record in records:
         run.append(record)
         size += 2 * len(record[1]) + len(header)  # every cell gets its name
         if len(run) == rows or size >= MAX_RUN_BYTES:
-            yield _lines(run, source, header, names, value)
+            yield _lines(run, source, header, names, typed)
             run, size = [], 0
     if run:
-        yield _lines(run, source, header, names, value)
+        yield _lines(run, source, header, names, typed)
 
 
-def reread(raw: bytes, header: str, value: Value, delimiter: str = ",", escape: str = "") -> str | Fault:
+def reread(raw: bytes, header: str, typed: Typed, delimiter: str = ",", escape: str = "") -> str | Fault:
     """The JSON text of one record kept from before, or why it has none."""
     names = next(csv.reader([header]))
     _, _, cells = next(Records(io.BytesIO(raw), delimiter, escape, begins=False))
-    return _json(cells, names, value)
+    return _json(cells, names, typed)
 
 
 def _checked_names(source: str, raw: bytes, names: list[str] | Fault) -> list[str]:
@@ -209,37 +217,32 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 @functools.cache
-def _numbers_and_flags() -> tuple[frozenset[str], frozenset[str]]:
+def of_events() -> Typed:
+    """What the contracts know as numbers and flags."""
     fields = [f for e in EVENT_TYPES.values() for f in e.fields]
     numbers = frozenset(f.name for f in fields if f.kind in {Kind.COUNT, Kind.MONEY})
-    return numbers, frozenset(f.name for f in fields if f.kind is Kind.FLAG)
+    return Typed(numbers, frozenset(f.name for f in fields if f.kind is Kind.FLAG))
 
 
-def typed(name: str, cell: str) -> object:
-    """A cell of an event; a whole number may be written 2.0, as pandas does where a column lacks one."""
-    numbers, flags = _numbers_and_flags()
-    if name in numbers and _INTEGER.fullmatch(cell):
-        return int(cell.partition(".")[0])
-    if name in flags and cell.lower() in {"true", "false"}:
-        return cell.lower() == "true"
-    return cell
-
-
-def as_text(_: str, cell: str) -> str:
-    """A cell as it came, for a mapping to read."""
-    return cell
-
-
-def _json(cells: list[str] | Fault, names: list[str], value: Value) -> str | Fault:
+def _json(cells: list[str] | Fault, names: list[str], typed: Typed) -> str | Fault:
     if isinstance(cells, Fault):
         return cells
     if len(cells) != len(names):
         return Fault("wrong_columns", f"has {len(cells)} cells where the header names {len(names)}")
-    event = {name: value(name, cell) for name, cell in zip(names, cells, strict=True) if cell}
+    event: dict[str, object] = {}
+    for name, cell in zip(names, cells, strict=True):
+        if not cell:
+            continue
+        if name in typed.numbers and _INTEGER.fullmatch(cell):
+            event[name] = int(cell.partition(".")[0])  # pandas writes 2.0 where a column lacks a number
+        elif name in typed.flags and cell.lower() in {"true", "false"}:
+            event[name] = cell.lower() == "true"
+        else:
+            event[name] = cell
     return msgspec.json.encode(event).decode()
 
 
 def _lines(
-    run: list[tuple[int, bytes, list[str] | Fault]], source: str, header: str, names: list[str], value: Value
+    run: list[tuple[int, bytes, list[str] | Fault]], source: str, header: str, names: list[str], typed: Typed
 ) -> Lines:
-    return Lines.of(source, "csv", [(line, raw, _json(cells, names, value)) for line, raw, cells in run], header)
+    return Lines.of(source, "csv", [(line, raw, _json(cells, names, typed)) for line, raw, cells in run], header)

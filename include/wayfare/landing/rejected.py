@@ -176,5 +176,5 @@ def _lines(rows: list[dict[str, Any]]) -> Lines:
 
 def _text(row: dict[str, Any]) -> str | Fault:
     if row["format"] == "csv":
-        return csv_lines.reread(row["raw"], row["header"], csv_lines.typed)
+        return csv_lines.reread(row["raw"], row["header"], csv_lines.of_events())
     return decoded(row["raw"], row["line"])

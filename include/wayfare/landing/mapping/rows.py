@@ -74,7 +74,7 @@ def reread_row(raw: bytes, header: str, form: str, layout: Layout) -> str | Faul
     if text is None:
         return _NOT_READABLE
     if form == "csv":
-        return csv_lines.reread(text.encode(), header, csv_lines.as_text, layout.delimiter, layout.escape)
+        return csv_lines.reread(text.encode(), header, csv_lines.AS_TEXT, layout.delimiter, layout.escape)
     return text
 
 
@@ -179,7 +179,7 @@ def _csv(layout: Layout, stream: BinaryIO, source: str, rows: int) -> Iterator[L
     if not names:
         _, raw, found = next(records, (0, b"", []))
         names = _tidy(source, raw, found)
-    yield from csv_lines.runs(records, source, _header(names), names, rows, value=csv_lines.as_text)
+    yield from csv_lines.runs(records, source, _header(names), names, rows, typed=csv_lines.AS_TEXT)
 
 
 def _advised(fault: Fault) -> Fault:
