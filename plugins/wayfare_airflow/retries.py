@@ -27,7 +27,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
     ],
     default=RetryAction.DEFAULT,
 )  # fmt: skip
-"""Faults that a retry cannot fix fail at once; everything else (databases, storage, timeouts) is retried with backoff."""
+"""Faults that a retry cannot fix fail at once; others (databases, storage, timeouts) are retried with backoff."""
 
 DEFAULT_ARGS: dict[str, Any] = {
     "retries": 4,
