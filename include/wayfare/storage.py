@@ -11,8 +11,6 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Any
 
-import fsspec
-
 from wayfare.errors import ConfigurationError, ServiceError, WayfareError
 
 if TYPE_CHECKING:
@@ -30,6 +28,8 @@ def filesystem(url: str) -> tuple[Any, str]:
     ConfigurationError
         The URL has a character that makes a pattern of it.
     """
+    import fsspec  # imported late: landing takes a constant from here, and no file
+
     # other processes write there too, and a kept listing would hide it
     fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     if "file" not in fs.protocol and set(path) & set("*?["):  # DuckDB and fsspec take it for a pattern

@@ -60,9 +60,8 @@ def broker_url(settings: Settings) -> str:
 def _names_a_broker(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        is_place = (
-            parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment
-        )  # otherwise it ended too early
+        # with an @ after the place, the place ended too early
+        is_place = parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment
     except ValueError:
         return False
     return is_place and parts.scheme.partition("+")[0] in TRANSPORT_ALIASES

@@ -226,9 +226,8 @@ def _checked_unicode(name: str, value: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _refused(
-            "bad_unicode", f"{name} holds half of a surrogate pair, which is not a character", name
-        ) from None
+        message = f"{name} holds half of a surrogate pair, which is not a character"
+        raise _refused("bad_unicode", message, name) from None
 
 
 def _extra(unknown: dict[str, Any]) -> str | None:

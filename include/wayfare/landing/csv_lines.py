@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 csv.field_size_limit(MAX_LINE)
-_OTHER_DELIMITERS = (";", "\t", "|")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.0+)?")
 
 
@@ -86,7 +85,7 @@ def _checked_names(source: str, raw: bytes, names: list[str] | Fault) -> list[st
         raise DataError(f"{source}:1: the header holds NUL characters, as UTF-16 does; write the source in UTF-8")
     if isinstance(names, Fault):
         raise DataError(f"{source}:1: the header {names.message}")
-    if len(names) == 1 and (mark := next((m for m in _OTHER_DELIMITERS if m in names[0]), None)):
+    if mark := unseparated(names, ";\t|"):
         raise DataError(
             f"{source}:1: the header is one cell, {names[0][:60]!r}, whose names seem to be separated by {mark!r}: "
             f"separate them by commas, or use `wayfare import` with a mapping whose [file] says delimiter = {mark!r}"
@@ -98,6 +97,11 @@ def _checked_names(source: str, raw: bytes, names: list[str] | Fault) -> list[st
             f"{source}:1: the header names {twice[0]!r} {names.count(twice[0])} times; write each field once"
         )
     return names
+
+
+def unseparated(names: list[str], marks: str) -> str | None:
+    """The first of `marks` in a header of one cell: its names seem to be separated by it."""
+    return next((mark for mark in marks if mark in names[0]), None) if len(names) == 1 else None
 
 
 class Records:

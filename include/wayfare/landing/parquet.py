@@ -80,9 +80,8 @@ def _batches(stream: BinaryIO, file: pq.ParquetFile, source: str, rows: int) -> 
     pages, instants = Pages(stream, file, source), _int96(file)
     for group in range(file.num_row_groups):
         size = pages.rows_at_a_time(group, min(rows, _PIECE_ROWS))
-        for batch in file.iter_batches(
-            size, row_groups=[group], use_threads=False
-        ):  # of so few rows, threads cost time
+        # of so few rows, threads cost time
+        for batch in file.iter_batches(size, row_groups=[group], use_threads=False):
             columns = {n: c for n, c in zip(batch.schema.names, batch, strict=True) if not _INDEX.fullmatch(n)}
             yield pa.record_batch({n: c.cast(_UTC) if n in instants else c for n, c in columns.items()})
 

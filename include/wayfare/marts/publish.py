@@ -33,8 +33,7 @@ def publish(settings: Settings, chunk: Chunk, *, run_id: str) -> dict[str, objec
     """Publish `result.parquet` of a chunk; all of it becomes visible at once, or none.
 
     A day that is published from a later batch than the chunk's is left as it is: a late run never takes a mart back in
-    time.
-    Publications of one analysis wait for each other. Publishing a chunk again changes nothing.
+    time. Publications of one analysis wait for each other. Publishing a chunk again changes nothing.
 
     Returns
     -------
@@ -88,8 +87,7 @@ def _transaction(settings: Settings, chunk: Chunk) -> Iterator[Any]:
     """A transaction, committed at the end, undone by any exception; until then no other of its analysis begins."""
     try:
         with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT hashtext(%s)", (chunk.analysis,))
-            keys = locks.MART_LOCK, *cursor.fetchone()
+            keys = locks.of_analysis(cursor, locks.MART_LOCK, chunk.analysis)
             locks.take(cursor, *keys)
             # both hold for the session: a change of the mart's shape is committed before its rows
             cursor.execute("SELECT pg_advisory_lock(%s, %s)", keys)

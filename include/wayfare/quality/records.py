@@ -86,8 +86,7 @@ def record_quarantine(settings: Settings, chunk: Chunk, files: Sequence[DayFile]
 
     try:
         with closing(bulk.connect(settings.url("pipeline"))) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT hashtext(%s)", (chunk.analysis,))
-            locks.take(cursor, locks.QUARANTINE_LOCK, *cursor.fetchone())
+            locks.take(cursor, *locks.of_analysis(cursor, locks.QUARANTINE_LOCK, chunk.analysis))
             judged = ([f.event_type for f in files], [f.event_on for f in files])
             cursor.execute(_JUDGED, (*judged, chunk.analysis, chunk.through_batch))
             bulk.copy_in(cursor, "control.quarantine", events)

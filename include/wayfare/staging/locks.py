@@ -40,6 +40,12 @@ WHERE pid IN (
 )
 
 
+def of_analysis(cursor: Any, lock: int, analysis: str) -> tuple[int, int]:
+    """The two keys of an analysis's lock."""
+    cursor.execute("SELECT hashtext(%s)", (analysis,))
+    return lock, *cursor.fetchone()
+
+
 def take(cursor: Any, *keys: int) -> None:
     """Take the advisory lock of one or two keys until the transaction ends, however long that takes.
 

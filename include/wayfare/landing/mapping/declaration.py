@@ -1,7 +1,7 @@
 """A mapping file, compiled: the SQL that turns rows into events. docs/mappings.md describes the language.
 
 Belongs here: the file as a whole. Does not: an entry of `[[events]]` (`events`); names, values and conditions
-(`scope`); operations (`numbers`, `texts`, `times`); `[file]` (`rows`); `[lookups]` (`lookups`).
+(`scope`); operations (`numbers`, `texts`, `times`); `[file]` (`layout`); `[lookups]` (`lookups`).
 """
 
 # ruff: noqa: S608 - by the time SQL is put together, what the mapping says is a literal or a generated name

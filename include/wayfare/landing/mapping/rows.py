@@ -30,7 +30,6 @@ _SAMPLE = 1_000
 _DEEP = 500
 """Brackets in a row from which on it may be nested too deeply."""
 
-_DELIMITERS = (";", "\t", "|", ",")
 _TEXTS = ("csv", "jsonl")
 _ZIP = b"PK\x03\x04"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -196,7 +195,7 @@ def _tidy(source: str, raw: bytes, found: list[str] | Fault) -> list[str]:
     if isinstance(found, Fault):
         raise DataError(f"{source}: the header {_advised(found).message}")
     names = [name.strip() or f"column {i}" for i, name in enumerate(found, start=1)]
-    if len(names) == 1 and (mark := next((m for m in _DELIMITERS if m in names[0]), None)):
+    if mark := csv_lines.unseparated(names, ";\t|,"):
         raise DataError(f"{source}: has one column, {names[0][:60]!r}; set file.delimiter = {mark!r}")
     if twice := repeated(names):
         raise DataError(
