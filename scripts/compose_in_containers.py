@@ -95,9 +95,12 @@ class Stack:
     def _stop(self) -> None:
         for client in self.clients:
             client.terminate()
-        self.podman("rm", "--all", "--force", "--time=5")
+        remove = ["rm", "--all", "--force", "--time=5"]
+        # Podman calls it a failure if a container ends by itself just before it would be killed
+        subprocess.run(self.podman.command(*remove), capture_output=True)
         for client in self.clients:
-            client.wait()
+            client.wait(MOST_SECONDS)
+        self.podman(*remove)
 
     def options(self, name: str) -> list[str]:
         """What the file says of a service, as options of `podman run`."""
