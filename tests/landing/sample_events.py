@@ -62,7 +62,7 @@ def staging(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
         columns = ", ".join(contract.arrow_schema.names)
         statement = f"SELECT {columns}, event_on FROM staging.{contract.name} ORDER BY event_id"
         staged[contract.name] = query(settings, statement)
-    staged["identity"] = query(settings, "SELECT * FROM staging.identity ORDER BY event_id")
+    staged["identity"] = query(settings, "SELECT event_id FROM staging.identity ORDER BY event_id")
     staged["days"] = query(
         settings,
         "SELECT event_type, event_on, sum(rows) FROM control.change WHERE rows > 0 GROUP BY 1, 2 ORDER BY 1, 2",

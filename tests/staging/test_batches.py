@@ -55,6 +55,8 @@ def test_order_split_and_repetition_do_not_matter(
     landed = land(settings.model_copy(update={"landing_rows": rows}), files)
     assert landed == Landed(read=len(order), landed=len(_EVENTS), duplicates=len(_EVENTS), rejected=4)
     assert staging(settings) == expected
+    batch_of = "SELECT i.batch_id = s.batch_id FROM staging.{} s JOIN staging.identity i USING (event_id)"
+    assert [told for e in EVENT_TYPES for (told,) in query(settings, batch_of.format(e))] == [True] * len(_EVENTS)
     batches = [b for (b,) in query(settings, "SELECT batch_id FROM control.batch ORDER BY 1")]
     assert batches == list(range(1, len(batches) + 1))
     assert query(settings, "SELECT coalesce(sum(landed), 0) FROM control.batch") == [(len(_EVENTS),)]

@@ -17,7 +17,7 @@ from wayfare.staging.incoming import CONFLICT, Incoming, Landed, Rejection, Stag
 from wayfare.staging.sealing import Seal, seal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from wayfare.settings import Settings
 
@@ -34,8 +34,8 @@ _TEMPORARY = (
     *rejections.TEMPORARY,
 )
 _KNOWN = """
-SELECT i.ordinal
-FROM incoming_key i, LATERAL (SELECT 1 FROM staging.identity WHERE event_id = i.event_id OFFSET 0) k
+SELECT i.ordinal, k.batch_id
+FROM incoming_key i, LATERAL (SELECT batch_id FROM staging.identity WHERE event_id = i.event_id OFFSET 0) k
 """
 _AGAIN = """
 CREATE TEMP TABLE IF NOT EXISTS again_{table} ON COMMIT DELETE ROWS
@@ -43,7 +43,8 @@ AS SELECT CAST(0 AS bigint) AS ordinal, {columns} FROM staging.{table} WITH NO D
 """
 _SAME = """
 SELECT a.ordinal FROM again_{table} a JOIN staging.{table} s ON s.event_id = a.event_id
-WHERE s.event_on = ANY (ARRAY(SELECT DISTINCT event_on FROM again_{table})) AND {same}
+WHERE s.event_on = ANY (ARRAY(SELECT DISTINCT event_on FROM again_{table}))
+  AND (%(batches)s IS NULL OR s.batch_id = ANY (%(batches)s::bigint[])) AND {same}
 """
 _TOUCH = """
 INSERT INTO control.change (event_type, event_on, batch_id, rows)
@@ -150,13 +151,14 @@ class _Batch:
 
     def run(self, *, replayed: bool) -> Staged:
         incoming = self._incoming
-        again = self._claim()
+        locks.take(self._cursor, locks.BATCH_LOCK)
+        ((batch_id,),) = self._rows("SELECT coalesce(max(batch_id), 0) + 1 FROM control.batch")
+        again, batches = self._claim(batch_id)
         fresh = [(contract, new) for contract, table in incoming.events if len(new := _without(table, again))]
-        (batch_id,) = self._numbers("SELECT coalesce(max(batch_id), 0) + 1 FROM control.batch")
         if fresh:
             self._insert_events(fresh, batch_id)
             self._log_changes(fresh, batch_id)
-        duplicates = self._duplicates(again)
+        duplicates = self._duplicates(again, batches)
         conflicts = again.filter(pc.invert(pc.is_in(again, duplicates)))
         refused = [*incoming.rejections, *self._conflicts(conflicts)]
         counts = Landed(
@@ -170,23 +172,32 @@ class _Batch:
             self._insert_batch(counts, batch_id)
         return Staged(counts, duplicates.to_pylist(), refused)
 
-    def _claim(self) -> pa.Array:
-        """Stage the ids that are new; ordinals of the events whose id was staged, or came earlier in the batch."""
+    def _claim(self, batch_id: int) -> tuple[pa.Array, set[int | None]]:
+        """Stage the ids that are new.
+
+        Returns
+        -------
+        tuple
+            Ordinals of the events whose id was staged, or came earlier in the batch, and the batches that staged these
+            ids: this one among them, None for those staged before identities told.
+        """
         keys = self._incoming.keys
-        locks.take(self._cursor, locks.BATCH_LOCK)
         repeats = pc.not_equal(keys["first"], keys["ordinal"])
         firsts = keys.filter(pc.invert(repeats)) if pc.any(repeats).as_py() else keys
-        known = pa.array([], pa.int64())
+        staged = list[tuple[int, int | None]]()
         if self.meets_known:
             self._send("incoming_key", firsts.select(["event_id", "ordinal"]))
-            known = pa.array(self._numbers(_KNOWN), pa.int64())
-            self.meets_known = len(known) > 0
-        self._send("staging.identity", _without(firsts, known).select(["event_id"]))
-        return keys["ordinal"].filter(pc.or_(repeats, pc.is_in(keys["first"], known))).combine_chunks()
+            staged = self._rows(_KNOWN)
+            self.meets_known = len(staged) > 0
+        known = pa.array((ordinal for ordinal, _ in staged), pa.int64())
+        new = _without(firsts, known).select(["event_id"])
+        self._send("staging.identity", new.append_column("batch_id", _repeated(batch_id, pa.int64(), new)))
+        again = keys["ordinal"].filter(pc.or_(repeats, pc.is_in(keys["first"], known))).combine_chunks()
+        return again, {batch_id, *(batch for _, batch in staged)}
 
-    def _duplicates(self, again: pa.Array) -> pa.Array:
-        """Those of the ordinals whose event is staged just so, by now in this batch or before."""
-        same = list[int]()
+    def _duplicates(self, again: pa.Array, batches: set[int | None]) -> pa.Array:
+        """Those of the ordinals whose event is staged just so, in one of the batches."""
+        same, within = list[int](), {"batches": None if None in batches else list(batches)}
         if len(again):
             self._cursor.execute("SET LOCAL enable_nestloop = off")
         for contract, table in self._incoming.events if len(again) else ():
@@ -196,7 +207,8 @@ class _Batch:
                 self._cursor.execute(_AGAIN.format(table=contract.name, columns=", ".join(columns)))
                 self._send(f"again_{contract.name}", here.select(["ordinal", *columns]))
                 equal = " AND ".join(f"a.{c} IS NOT DISTINCT FROM s.{c}" for c in columns)
-                same += self._numbers(_SAME.format(table=contract.name, same=equal))
+                statement = _SAME.format(table=contract.name, same=equal)
+                same += (ordinal for (ordinal,) in self._rows(statement, within))
         return pa.array(same, pa.int64())
 
     def _conflicts(self, ordinals: pa.Array) -> Iterator[Rejection]:
@@ -250,9 +262,9 @@ class _Batch:
         if len(rows):
             bulk.copy_in(self._cursor, table, rows)
 
-    def _numbers(self, statement: str) -> list[int]:
-        self._cursor.execute(statement)
-        return [number for (number,) in self._cursor.fetchall()]
+    def _rows(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        self._cursor.execute(statement, values)
+        return list(self._cursor.fetchall())
 
 
 def _without(table: pa.Table, ordinals: pa.Array) -> pa.Table:

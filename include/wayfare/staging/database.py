@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wayfare.settings import Settings
 
 SCHEMAS = ("staging", "control", "marts", "bi")
-REVISION = "0009"
+REVISION = "0010"
 """The head of `wayfare.staging.migrations`, known without Alembic: landing asks in each batch."""
 
 AT_REVISION = "SELECT max(version_num) FROM control.alembic_version"

@@ -81,6 +81,7 @@ identity = Table(
     "identity",
     metadata,
     Column("event_id", Uuid, primary_key=True),
+    Column("batch_id", BigInteger, comment="The batch that staged it; empty where that was before revision 0010."),
     schema="staging",
     comment="Every event_id ever staged: what makes landing exactly-once in effect.",
 )
