@@ -159,11 +159,17 @@ def test_a_contract_gains_a_field_and_a_major_version_has_its_table(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     travel = EVENT_TYPES["travel"]
-    gained = replace(
-        travel, version="1-1-0", fields=(*travel.fields, Field("gate", Kind.TEXT, "Gate.", required=False))
+    fields = (
+        Field("gate", Kind.TEXT, "Gate.", required=False),
+        Field("bags", Kind.COUNT, "Bags.", required=False),
+        Field("boarded_on", Kind.DATE, "When.", required=False),
+        Field("is_staff", Kind.FLAG, "A flight of the crew.", required=False, default=False),
     )
+    gained = replace(travel, version="1-1-0", fields=(*travel.fields, *fields))
     second = replace(gained, version="2-0-0")
-    early = write(tmp_path / "1.jsonl", [event("travel", 1), event("travel", 2, gate="A1")])
+    said = {"gate": "A1", "bags": 2, "boarded_on": "2026-03-03", "is_staff": True}
+    other = {"size": 1.5}
+    early = write(tmp_path / "1.jsonl", [event("travel", 1), event("travel", 2, **said, **other)])
     assert land(settings, [early]) == Landed(read=2, landed=2)
 
     later = write(tmp_path / "2.jsonl", [event("travel", 3, gate="B2", schema_version="1-1-0"), event("travel", 4)])
@@ -175,10 +181,19 @@ def test_a_contract_gains_a_field_and_a_major_version_has_its_table(
     database.migrate(settings)
     metadata.create_all(database.engine(settings.url("owner")), tables=[staged["travel_v2"]])
     assert land(settings, [later], contracts=[gained, second]) == Landed(read=2, landed=2)
-    assert land(settings, [early], contracts=[gained, second]).landed == 0
+    again = [event("travel", 1), event("travel", 2, **other, **said), event("travel", 2, **said)]
+    again += [event("travel", 2, **said | {"bags": 3}, **other), event("travel", 1, gate="A1")]
+    assert land(settings, [write(tmp_path / "again.jsonl", again)], contracts=[gained, second]) == Landed(
+        read=5, duplicates=2, conflicts=3
+    )
     newest = write(tmp_path / "3.jsonl", [event("travel", 5, gate="C3", schema_version="2-0-0")])
     assert land(settings, [newest], contracts=[gained, second]) == Landed(read=1, landed=1)
     gates = query(settings, "SELECT gate, extra FROM staging.travel ORDER BY event_on")
-    assert gates == [(None, None), (None, '{"gate":"A1"}'), ("B2", None), (None, None)]
+    assert gates == [
+        (None, None),
+        (None, json.dumps(said | other, sort_keys=True, separators=(",", ":"))),
+        ("B2", None),
+        (None, None),
+    ]
     assert query(settings, "SELECT gate FROM staging.travel_v2") == [("C3",)]
     assert query(settings, "SELECT DISTINCT event_type FROM control.change ORDER BY 1") == [("travel",), ("travel_v2",)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import TYPE_CHECKING, Any, Self
 
@@ -44,8 +45,14 @@ AS SELECT CAST(0 AS bigint) AS ordinal, {columns} FROM staging.{table} WITH NO D
 _SAME = """
 SELECT a.ordinal FROM again_{table} a JOIN staging.{table} s ON s.event_id = a.event_id
 WHERE s.event_on = ANY (ARRAY(SELECT DISTINCT event_on FROM again_{table}))
-  AND (%(batches)s IS NULL OR s.batch_id = ANY (%(batches)s::bigint[])) AND {same}
+  AND (%(batches)s IS NULL OR s.batch_id = ANY (%(batches)s::bigint[]))
+  AND CASE WHEN {equal} THEN true
+    WHEN NOT pg_input_is_valid(s.extra, 'jsonb') OR NOT pg_input_is_valid(a.extra, 'jsonb') THEN false
+    ELSE {equal_if_gained} END
 """
+_EQUAL = "a.{0} IS NOT DISTINCT FROM s.{0}"
+_EQUAL_IF_GAINED = "coalesce(to_jsonb(a.{0}), {1}) = coalesce(to_jsonb(s.{0}), s.extra::jsonb -> '{0}', {1})"
+_EXTRA_IF_GAINED = "coalesce(a.extra::jsonb, '{{}}') = coalesce(s.extra::jsonb, '{{}}') - ARRAY[{0}]"
 _TOUCH = """
 INSERT INTO control.change (event_type, event_on, batch_id, rows)
 SELECT DISTINCT %(table)s, event_on, %(batch_id)s, 0 FROM staging.{table}
@@ -206,9 +213,7 @@ class _Batch:
                 columns = [*contract.arrow_schema.names, "event_on"]
                 self._cursor.execute(_AGAIN.format(table=contract.name, columns=", ".join(columns)))
                 self._send(f"again_{contract.name}", here.select(["ordinal", *columns]))
-                equal = " AND ".join(f"a.{c} IS NOT DISTINCT FROM s.{c}" for c in columns)
-                statement = _SAME.format(table=contract.name, same=equal)
-                same += (ordinal for (ordinal,) in self._rows(statement, within))
+                same += (ordinal for (ordinal,) in self._rows(_same(contract), within))
         return pa.array(same, pa.int64())
 
     def _conflicts(self, ordinals: pa.Array) -> Iterator[Rejection]:
@@ -265,6 +270,22 @@ class _Batch:
     def _rows(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         self._cursor.execute(statement, values)
         return list(self._cursor.fetchall())
+
+
+def _same(contract: EventType) -> str:
+    """The query for events that are staged just so: in every column, or in `extra` from before a field was gained."""
+    kept = [f.name for f in contract.fields if f.required] + ["event_on"]
+    gained = {f.name: f"'{json.dumps(f.default)}'::jsonb" for f in contract.fields if not f.required}
+    equal_if_gained = (
+        *(_EQUAL.format(name) for name in kept),
+        *(_EQUAL_IF_GAINED.format(name, default) for name, default in gained.items()),
+        _EXTRA_IF_GAINED.format(", ".join(f"'{name}'" for name in gained)),
+    )
+    return _SAME.format(
+        table=contract.name,
+        equal=" AND ".join(_EQUAL.format(name) for name in (*kept, *gained, "extra")),
+        equal_if_gained=" AND ".join(equal_if_gained),
+    )
 
 
 def _without(table: pa.Table, ordinals: pa.Array) -> pa.Table:
