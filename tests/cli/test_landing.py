@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,36 @@ def test_rejections_and_replay(tmp_path: Path) -> None:
     listed = RUNNER.invoke(app, ["rejections", "--reason", "unknown_place", "--since", "2026-01-01"]).output
     assert listed.startswith(f'{path}:1: [unknown_place] destination "QQQ" is not an IATA')
     rows = [json.loads(row) for row in RUNNER.invoke(app, ["rejections", "--json"]).output.splitlines()]
-    assert [(row["line"], row["raw"]) for row in rows] == [(2, "\\xff"), (1, json.dumps(event(destination="QQQ")))]
+    assert [(row["line"], row.get("raw")) for row in rows] == [(2, None), (1, json.dumps(event(destination="QQQ")))]
+    assert base64.b64decode(rows[0]["raw_base64"]) == b"\xff"
     done = RUNNER.invoke(app, ["replay", "--source", "a.jsonl", "--json"])
     assert (json.loads(done.output)["rejected"], done.exit_code) == (2, 1)
     assert RUNNER.invoke(app, ["replay", "--source", "b.jsonl"]).output.startswith("0 lines read")
+
+
+def test_rejections_that_are_not_listed_are_told(tmp_path: Path) -> None:
+    RUNNER.invoke(app, ["land", write(tmp_path / "a.jsonl", [b"{}", b"[]", b"{", event(destination="QQQ")])])
+    for form in ([], ["--json"]):
+        done = RUNNER.invoke(app, ["rejections", "--limit", "3", *form])
+        assert (len(done.stdout.splitlines()), done.stderr) == (3, "and 1 more, refused earlier; --limit 4 lists all\n")
+    done = RUNNER.invoke(app, ["rejections", "--limit", "1", "--reason", "bad_json", "--json"])
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
+
+
+def test_a_name_that_no_open_rejection_has_is_told(tmp_path: Path) -> None:
+    assert RUNNER.invoke(app, ["rejections", "--reason", "no_place"]).stdout == "no open rejections\n"
+    RUNNER.invoke(app, ["land", write(tmp_path / "a.jsonl", [b"[]", event(destination="QQQ")])])
+    reason = "no open rejection has the reason 'nosuch'; known: not_an_object, unknown_place\n"
+    assert RUNNER.invoke(app, ["rejections", "--reason", "nosuch"]).stdout == reason
+    assert RUNNER.invoke(app, ["replay", "--reason", "nosuch", "--json"]).stderr == reason
+    done = RUNNER.invoke(app, ["rejections", "--event-type", "travel_v2", "--json"])
+    assert (done.stdout, done.stderr) == (
+        "",
+        "no open rejection has the event type 'travel_v2'; did you mean 'travel'?\n",
+    )
+    for asked in (
+        ["--event-type", "booking"],
+        ["--source", "b.jsonl"],
+        ["--reason", "not_an_object", "--since", "2999-01-01"],
+    ):
+        assert RUNNER.invoke(app, ["rejections", *asked]).stdout == "no open rejections match\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime as dt
 import json
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from wayfare.landing import Landed
+    from wayfare.settings import Settings
 
 app = typer.Typer()
 
@@ -64,7 +66,12 @@ def replay(reason: _Reason = None, source: _Source = None, as_json: Json = False
     from wayfare import landing
     from wayfare.settings import get_settings
 
-    conclude(landing.replay(get_settings(), reason=reason, source=source), "lines read", as_json=as_json, quiet=quiet)
+    settings = get_settings()
+    landed = landing.replay(settings, reason=reason, source=source)
+    conclude(landed, "lines read", as_json=as_json, quiet=quiet)
+    asked: dict[str, Any] = {"reason": reason, "source": source}
+    if not (quiet or landed.read or landing.counted(settings, **asked)):
+        typer.echo(_why_none(settings, asked), err=True)
 
 
 @app.command()
@@ -76,33 +83,58 @@ def rejections(  # noqa: PLR0917  # typer's options, all given by name
         dt.datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only landed since (UTC).")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, with the raw line.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="One JSON object per line; raw is the line itself, or raw_base64 where that is not UTF-8."
+        ),
+    ] = False,
 ) -> None:
     """List the lines that landing refused and no replay has resolved: where, why, and what to do."""
     from wayfare import landing
     from wayfare.settings import get_settings
 
-    listed = landing.rejections(
-        get_settings(),
-        reason=reason,
-        source=source,
-        event_type=event_type,
-        since=since.replace(tzinfo=dt.UTC) if since else None,
-        limit=limit,
-        raw=as_json,
-    )
+    settings = get_settings()
+    since = since.replace(tzinfo=dt.UTC) if since else None
+    asked: dict[str, Any] = {"reason": reason, "source": source, "event_type": event_type, "since": since}
+    listed = landing.rejections(settings, **asked, limit=limit, raw=as_json)
     for row in listed:
         if as_json:
             typer.echo(json.dumps(_as_json(row)))
         else:
             typer.echo(printable(f"{row['source']}:{row['line']}: [{row['reason']}] {row['message']}"))
-    if not listed and not as_json:
-        typer.echo("no open rejections")
+    if not listed:
+        typer.echo(_why_none(settings, asked), err=as_json)
+    elif len(listed) == limit and (every := sum(landing.counted(settings, **asked).values())) > limit:
+        typer.echo(f"and {every - limit:,} more, refused earlier; --limit {every} lists all", err=True)
+
+
+def _why_none(settings: Settings, asked: dict[str, Any]) -> str:
+    """Why no open rejections are as `asked`; where no open one has such a reason or event type, names those there are.
+
+    Any reason may come from a mapping, and any event type from an event, so neither is ever refused.
+    """
+    from wayfare import landing
+    from wayfare.contracts import EVENT_TYPES
+    from wayfare.errors import nearest
+
+    if not landing.counted(settings):
+        return "no open rejections"
+    types = {contract.type for contract in EVENT_TYPES.values()}
+    for name, declared in (("reason", set[str]()), ("event_type", types)):
+        known = declared | landing.counted(settings, by=name).keys() - {""}
+        if (value := asked.get(name)) is not None and value not in known:
+            return printable(f"no open rejection has the {name.replace('_', ' ')} {value!r}{nearest(value, known)}")
+    return "no open rejections match"
 
 
 def _as_json(row: dict[str, Any]) -> dict[str, Any]:
-    texts = {"raw": row["raw"].decode("utf-8", "backslashreplace"), "raw_digest": str(row["raw_digest"])}
-    return {**row, **texts, "landed_at": row["landed_at"].isoformat()}
+    raw = row.pop("raw")
+    try:
+        line = {"raw": raw.decode()}
+    except UnicodeDecodeError:
+        line = {"raw_base64": base64.b64encode(raw).decode()}
+    return {**row, **line, "raw_digest": str(row["raw_digest"]), "landed_at": row["landed_at"].isoformat()}
 
 
 @contextlib.contextmanager

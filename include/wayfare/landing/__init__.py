@@ -7,7 +7,7 @@ that stages a batch (see `wayfare.staging.batches`).
 """
 
 from wayfare.landing.files import land
-from wayfare.landing.rejected import rejections, replay
+from wayfare.landing.rejected import counted, rejections, replay
 from wayfare.staging.incoming import Landed
 
-__all__ = ["Landed", "land", "rejections", "replay"]
+__all__ = ["Landed", "counted", "land", "rejections", "replay"]

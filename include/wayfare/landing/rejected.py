@@ -64,11 +64,7 @@ def rejections(
     """
     columns = [c for c in rejection.c if raw or c.name not in {"raw", "header"}]
     joined = select(*columns, batch.c.landed_at).join(batch, batch.c.batch_id == rejection.c.batch_id)
-    query: Select[Any] = _open(joined, reason, source)
-    if event_type is not None:
-        query = query.where(rejection.c.event_type == event_type)
-    if since is not None:
-        query = query.where(batch.c.landed_at >= since)
+    query = _open(joined, reason, source, event_type, since)
     rows = _rows(settings, query.order_by(rejection.c.rejection_id.desc()).limit(limit))
     if not raw:
         return rows
@@ -76,6 +72,30 @@ def rejections(
     if shut:
         raise ConfigurationError(f"{_shut(settings, shut[0])}; without --json they are listed all the same")
     return opened
+
+
+def counted(
+    settings: Settings,
+    *,
+    by: str = "reason",
+    reason: str | None = None,
+    source: str | None = None,
+    event_type: str | None = None,
+    since: dt.datetime | None = None,
+) -> dict[str, int]:
+    """How many of the rejections that `rejections` would list have each `by`, "reason" or "event_type".
+
+    Those whose event type could not be read are under the empty text.
+
+    Raises
+    ------
+    ServiceError
+        PostgreSQL does not answer.
+    """
+    known = func.coalesce(rejection.c[by], "").label("known")
+    joined = select(*[known, func.count().label("n")]).join(batch, batch.c.batch_id == rejection.c.batch_id)
+    rows = _rows(settings, _open(joined, reason, source, event_type, since).group_by(known))
+    return {row["known"]: row["n"] for row in rows}
 
 
 def replay(
@@ -132,13 +152,23 @@ def _end_of_run(ahead: list[dict[str, Any]]) -> int:
     return int(ahead[max(fitting, 1) - 1]["rejection_id"])
 
 
-def _open(query: Select[Any], reason: str | None, source: str | None) -> Select[Any]:
+def _open(
+    query: Select[Any],
+    reason: str | None,
+    source: str | None,
+    event_type: str | None = None,
+    since: dt.datetime | None = None,
+) -> Select[Any]:
     query = query.where(rejection.c.resolved_batch_id.is_(None))
     if reason is not None:
         query = query.where(rejection.c.reason == reason)
     if source is not None:
         ends = rejection.c.source.endswith("/" + source, autoescape=True)
         query = query.where(or_(rejection.c.source == source, ends))
+    if event_type is not None:
+        query = query.where(rejection.c.event_type == event_type)
+    if since is not None:
+        query = query.where(batch.c.landed_at >= since)
     return query
 
 
