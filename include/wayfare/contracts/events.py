@@ -94,8 +94,15 @@ def _place(field: str) -> Rule:
     )
 
 
-def _event(name: str, doc: str, *fields: Field, rules: tuple[Rule, ...] = (), refers: bool = False) -> EventType:
-    return EventType(name, "1-0-0", doc, (*ENVELOPE, *fields), (*_ENVELOPE_RULES, *rules), refers)
+def _event(
+    name: str,
+    doc: str,
+    *fields: Field,
+    version: str = "1-0-0",
+    rules: tuple[Rule, ...] = (),
+    refers: bool = False,
+) -> EventType:
+    return EventType(name, version, doc, (*ENVELOPE, *fields), (*_ENVELOPE_RULES, *rules), refers)
 
 
 SEARCH = _event(

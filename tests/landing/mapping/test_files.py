@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 
+from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import DataError, DeclarationError
 from wayfare.landing import land, rejections, replay
 from wayfare.landing.mapping.files import import_files
@@ -79,7 +81,9 @@ def test_a_mapping_that_makes_too_much_of_a_row_is_at_fault(settings: Settings, 
         import_files(little, str(mapping), [str(data)])
 
 
-def test_rows_land_as_events_once(settings: Settings, mapping: Path, tmp_path: Path) -> None:
+def test_rows_land_as_events_once(
+    settings: Settings, mapping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = tmp_path / "shop.csv.gz"
     with gzip.open(data, "wt", encoding="utf-8") as file:
         file.write(HEADER + 'b1,2026-01-02,FAO,10.50,no,\nb2,2026-01-03,FNC,7,yes,"two\nlines"\n')
@@ -90,6 +94,7 @@ def test_rows_land_as_events_once(settings: Settings, mapping: Path, tmp_path: P
         ("b2", 700, "2026-01-03"),
     ]
     assert [c.booking_id for c in staged(settings, "cancellation")] == ["b2"]
+    monkeypatch.setitem(EVENT_TYPES, "booking", replace(EVENT_TYPES["booking"], version="1-0-1"))  # gained a field
     again = import_files(settings, str(mapping), [str(data)])
     assert (again.landed, again.duplicates) == (0, 3)
 
