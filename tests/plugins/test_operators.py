@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import runpy
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,8 @@ from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.settings import get_settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wayfare.settings import Settings
     from wayfare_airflow.operators.chunk import ChunkOperator
 
@@ -41,6 +44,23 @@ def test_anything_else_is_refused_with_what_to_do(value: object) -> None:
         ConfigurationError, match=r"give it what PlanOperator returned.*clear the run from task `plan` onwards"
     ):
         read_chunk(value)
+
+
+def test_the_dags_that_the_docs_show_parse_and_their_template_renders_to_a_chunk(tmp_path: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    from wayfare_airflow.operators.chunk import read_chunk
+
+    shown = (PROJECT / "docs/dags.md").read_text(encoding="utf-8").split("```python\n")[1].partition("```")[0]
+    (tmp_path / "shown.py").write_text(shown, encoding="utf-8")
+    bag = DagBag(tmp_path)
+    assert bag.import_errors == {}
+    assert sorted(bag.dags) == ["a_day_of_economic_results", "after_sessions", "sessions_on_weekdays"]
+    publish = bag.dags["a_day_of_economic_results"].task_dict["publish"]
+    publish.render_template_fields(
+        {"ti": SimpleNamespace(xcom_pull=lambda task_ids: {"plan": [CHUNK.to_json()]}[task_ids])}
+    )
+    assert read_chunk(publish.chunk) == CHUNK
 
 
 def test_data_faults_are_not_retried_in_anybody_s_dag() -> None:

@@ -30,7 +30,8 @@ class ChunkOperator(BaseOperator):
     ----------
     chunk
         A chunk as `PlanOperator` returns it. `.partial(task_id=...).expand(chunk=plan.output)` makes a task for each,
-        and none where nothing is stale. One by itself is its dict, or a template that renders to its JSON.
+        and none where nothing is stale. One by itself is its dict, or a template that renders to its JSON
+        (`docs/dags.md` shows one), not `plan.output[0]`.
     """
 
     template_fields: Sequence[str] = ("chunk",)
