@@ -12,7 +12,7 @@ RUNNING := $(wildcard $(or $(WAYFARE_HOME),.wayfare)/postgres/postmaster.pid)
 # Many short processes run the same code, and where this is set each would compile it anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: $(BROKEN) setup run down test chaos lint bench image env lock lock-check docs docs-check pictures clean help
+.PHONY: $(BROKEN) setup run down test chaos lint compose-check bench image env lock lock-check docs docs-check pictures clean help
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ lint: .venv/.ready lock-check docs-check  ## format, lint, types, lock and gener
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+compose-check: .venv/.ready  ## have podman-compose and dclint read docker-compose.yaml (needs podman; PyPI and npm)
+	@$(BIN)/python scripts/check_compose.py
 
 bench: .venv/.ready .venv-spark/.ready  ## measure the speed claims, ratios side by side (ARGS="--rows 1000000")
 	@$(BIN)/python -m bench $(ARGS)
