@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import tracemalloc
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from pydantic import SecretStr
 
@@ -16,6 +18,7 @@ from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import ConfigurationError
 from wayfare.landing import Landed, land, rejected, rejections, replay
 from wayfare.landing.mapping.files import import_files
+from wayfare.staging import rejections as kept
 from wayfare.staging.incoming import MAX_LINE
 
 if TYPE_CHECKING:
@@ -179,6 +182,27 @@ def test_runs_of_a_replay_are_bounded_by_bytes(
     sizes = [sum(len(json.dumps(e)) for e in refused[a:b]) for a, b in pairwise([0, *accumulate(_landed(settings))])]
     assert len(sizes) > 6
     assert all(size <= 1_500 or count == 1 for size, count in zip(sizes, _landed(settings), strict=True))
+
+
+def test_headers_count_in_what_is_kept_and_replayed_at_once(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_AT_ONCE", 1 << 20)
+    monkeypatch.setattr(rejected, "MAX_RUN_BYTES", 100_000)
+    events = [event("search", n, destination="QQQ") for n in range(200)]
+    lines = [",".join([*events[0], "x" * 60_000]), *(",".join(map(str, [*e.values(), ""])) for e in events)]
+    path = write(tmp_path / "a.csv", [line.encode() for line in lines])
+    tracemalloc.start()
+    assert land(_keyed(settings), [path]).rejected == 200
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20  # all of them with their header: 12 MB, and sealed again as much
+    with psycopg.connect(settings.url("owner")) as connection:
+        connection.execute("TRUNCATE staging.rejection")
+    path = write(tmp_path / "b.csv", [line.encode() for line in lines[:5]])
+    assert land(settings, [path]).rejected == 4
+    assert replay(settings, contracts=LENIENT) == Landed(read=4, landed=4)
+    assert _landed(settings) == [1] * 4
 
 
 def _landed(settings: Settings) -> list[int]:

@@ -132,7 +132,8 @@ def _runs(settings: Settings, reason: str | None, source: str | None, left: _Lef
     """Open rejections as lines whose number is the id of the rejection; those that do not open are `left`."""
     number, last = rejection.c.rejection_id, 0
     query = _open(select(rejection), reason, source).where(rejection.c.reason != TOO_LONG).order_by(number)
-    sizes = query.with_only_columns(number, func.octet_length(rejection.c.raw).label("size"))
+    size = func.octet_length(rejection.c.raw) + func.coalesce(func.octet_length(rejection.c.header), 0)
+    sizes = query.with_only_columns(number, size.label("size"))
     sizes = sizes.limit(min(settings.landing_rows, _REPLAY_ROWS))
     while ahead := _rows(settings, sizes.where(number > last)):
         first, last = last + 1, _end_of_run(ahead)

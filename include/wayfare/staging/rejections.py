@@ -23,6 +23,10 @@ TEMPORARY = (
 )
 """Tables that `keep` and `resolve` want in their session."""
 
+_AT_ONCE = 32 << 20
+_LEAST_ROW = 1 << 10
+"""Bytes of rejections that are in memory at once, and of one beside its header, which each has a copy of."""
+
 _REJECT = """
 WITH kept AS (
   INSERT INTO staging.rejection
@@ -61,7 +65,9 @@ def keep(cursor: Any, incoming: Incoming, seal: Seal | None, refused: list[Rejec
     """Keep what was refused, with its raw line and the newest reason; returns how many were not open before."""
     if not refused:
         return 0
-    bulk.copy_in(cursor, "refused", _kept(incoming, refused, seal))
+    most = max(1, _AT_ONCE // (len(incoming.header or "") + _LEAST_ROW))
+    for first in range(0, len(refused), most):
+        bulk.copy_in(cursor, "refused", _kept(incoming, refused[first : first + most], seal))
     header = None if seal else incoming.header
     cursor.execute(_REJECT, (batch_id, incoming.source, incoming.format, header, seal is not None, batch_id))
     return int(cursor.fetchone()[0])
