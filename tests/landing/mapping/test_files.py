@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from wayfare.contracts import EVENT_TYPES
 from wayfare.errors import DataError, DeclarationError
 from wayfare.landing import land, rejections, replay
-from wayfare.landing.mapping.files import import_files
+from wayfare.landing.mapping.files import import_files, mapped_runs
 from wayfare.staging.database import engine
 from wayfare.staging.tables import STAGED
 
@@ -79,6 +79,15 @@ def test_a_mapping_that_makes_too_much_of_a_row_is_at_fault(settings: Settings, 
     little = settings.model_copy(update={"duckdb_memory_limit": "32MB"})
     with pytest.raises(DeclarationError, match=r"shop\.toml: is nested too deeply or makes too much of a row"):
         import_files(little, str(mapping), [str(data)])
+
+
+def test_a_row_of_many_events_is_in_memory_once(settings: Settings, mapping: Path, tmp_path: Path) -> None:
+    data = tmp_path / "shop.csv"
+    data.write_text(HEADER + f"b1,2026-01-02,FAO,10.50,yes,{'x' * 100_000}\n" * 10, encoding="utf-8")
+    with mapped_runs(settings, str(mapping), [str(data)], None) as runs:
+        (lines,) = runs
+    assert len(lines.table) == 20
+    assert lines.table["raw"].nbytes < 1_100_000
 
 
 def test_rows_land_as_events_once(

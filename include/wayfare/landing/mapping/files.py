@@ -157,7 +157,8 @@ def _events(
     table = pa.concat_tables([events, refused]).sort_by("line")
     order = np.argsort(numbers.to_numpy(), kind="stable")
     places = order[np.searchsorted(numbers.to_numpy()[order], table["line"].to_numpy())]
-    table = table.add_column(1, "raw", raw.take(pa.array(places)))
+    # a dictionary, since a row may give many events and be large
+    table = table.add_column(1, "raw", pa.DictionaryArray.from_arrays(pa.array(places), raw.combine_chunks()))
     empty = np.flatnonzero(pc.is_null(table["json"]).to_numpy()).tolist()
     return replace(lines, table=table, faults={i: faults[table["line"][i].as_py()] for i in empty})
 
