@@ -65,6 +65,12 @@ def test_a_fault_says_what_was_done_before_it(tmp_path: Path) -> None:
     )
 
 
+def test_a_home_in_which_nobody_may_write_is_told_in_a_sentence(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [event()])
+    code, told = _run("land", path, WAYFARE_HOME="/sys/wayfare")
+    assert (code, told.startswith("wayfare: /sys/wayfare"), "Traceback" in told) == (2, True, False), told
+
+
 @pytest.mark.parametrize(
     ("redirected", "answer"),
     [

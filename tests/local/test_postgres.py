@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import stat
 import subprocess
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 
 from waiting import until
-from wayfare.errors import ServiceError
+from wayfare.errors import ConfigurationError, ServiceError
 from wayfare.local import postgres, stack
 from wayfare.local.postgres import EmbeddedPostgres, free_port
 
@@ -61,6 +62,24 @@ def test_it_survives_a_kill_and_keeps_what_was_committed(server: EmbeddedPostgre
     assert server.running()
 
 
+def test_a_process_that_has_a_crashed_server_s_pid_by_now_is_left_alone(server: EmbeddedPostgres) -> None:
+    lock, own = server.data / "postmaster.pid", server.data / f".s.PGSQL.{server.port}.lock"
+    postmaster = psutil.Process(int(lock.read_text().splitlines()[0]))
+    postmaster.kill()
+    postmaster.wait(10)
+    user = postgres._system_user() if os.geteuid() == 0 else None
+    with subprocess.Popen(["sleep", "60"], user=user) as other:
+        for file in (lock, own):
+            file.write_text(file.read_text().replace(str(postmaster.pid), str(other.pid), 1))
+        assert not server.running()
+        server.stop()
+        server.start()
+        assert other.poll() is None
+        other.kill()
+    with psycopg.connect(server.url("postgres")) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_a_start_goes_on_while_it_recovers(server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that restores nothing, slowly, stands for a slow disk."""
     with (server.data / "postgresql.auto.conf").open("a") as configuration:
@@ -77,6 +96,21 @@ def test_a_start_goes_on_while_it_recovers(server: EmbeddedPostgres, monkeypatch
     until(lambda: not server.recovering())
     with psycopg.connect(server.url("postgres")) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("name", ["Müller, Reisen", "Путешествия" * 4])
+def test_it_starts_in_folders_whose_name_no_socket_takes(tmp_path: Path, name: str) -> None:
+    made = EmbeddedPostgres(tmp_path / name, free_port(), "x")
+    made.start()
+    assert made.running()
+    made.stop()
+
+
+@pytest.mark.parametrize("name", ['"', "$HOME", "`id`"])
+def test_a_folder_that_a_shell_would_read_otherwise_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="would mean something else; rename the folder, or set WAYFARE_HOME"):
+        EmbeddedPostgres(tmp_path / name, free_port(), "x").start()
+    assert not (tmp_path / name).exists()
 
 
 def test_it_is_found_though_somebody_closes_a_folder_above_it(server: EmbeddedPostgres) -> None:

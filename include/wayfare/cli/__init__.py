@@ -66,6 +66,11 @@ def _ended(fault: Exception | SystemExit) -> int:
         fault = WayfareError(fault.code)  # code that somebody wrote gave up, and says why
     if isinstance(fault, OSError) and fault.errno == errno.ENOSPC:
         fault = WayfareError(f"a disk is full, the output's or another: {fault}")
+    if isinstance(fault, OSError) and fault.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        fault = WayfareError(
+            f"{fault.filename}: {fault.strerror}; give this account the right to it, or set WAYFARE_HOME to a folder "
+            "of its own"
+        )
     if isinstance(fault, WayfareError):
         message = "\n".join([f"wayfare: {fault}", *getattr(fault, "__notes__", [])])
         typer.secho("\n".join(map(printable, message.split("\n"))), err=True, fg=typer.colors.RED)

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wayfare.errors import ServiceError
+import psutil
+
+from wayfare.errors import ConfigurationError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,13 +64,20 @@ class EmbeddedPostgres:
 
         Raises
         ------
+        ConfigurationError
+            A folder has a name that PostgreSQL's programs cannot take.
         ServiceError
             The server did not start; the message is what `pg_ctl` said, then the end of the server's log.
         """
+        self._check_names()
         if not (self.data / "PG_VERSION").exists():
             self._initialize()
         if self.running():
             return
+        # After a crash the pids in them may be other processes' by now, whose lives PostgreSQL would take for its own
+        for lock in (self.data / "postmaster.pid", Path(self._socket_dir()) / f".s.PGSQL.{self.port}.lock"):
+            if not _may_be_postgres(lock):
+                lock.unlink()
         log = self.data / "log"
         options = f"-p {self.port} -k {shlex.quote(self._socket_dir())}"  # which a shell reads
         done = self._run(
@@ -80,8 +89,9 @@ class EmbeddedPostgres:
 
     def running(self) -> bool:
         """Whether the server of this data folder is up."""
-        started_once = (self.data / "postmaster.pid").exists()
-        return started_once and self._run("pg_ctl", "-D", str(self.data), "status").returncode == 0
+        lock = self.data / "postmaster.pid"
+        is_likely = lock.exists() and _may_be_postgres(lock)
+        return is_likely and self._run("pg_ctl", "-D", str(self.data), "status").returncode == 0
 
     def recovering(self) -> bool:
         """Whether the server is up but takes no connections yet, because it recovers from a crash."""
@@ -137,9 +147,18 @@ class EmbeddedPostgres:
             if not mode & way:
                 folder.chmod(mode | way)
 
+    def _check_names(self) -> None:
+        for folder in (self.data, _binaries()):
+            if found := set('"$`') & set(str(folder)):
+                raise ConfigurationError(
+                    f"PostgreSQL cannot work in {folder}: its programs put that path into a shell command, where "
+                    f"{' '.join(sorted(found))} would mean something else; rename the folder, or set WAYFARE_HOME"
+                )
+
     def _socket_dir(self) -> str:
-        """The data folder, unless its path is too long for a Unix socket."""
-        return str(self.data) if len(str(self.data)) < 80 else tempfile.gettempdir()
+        """The data folder, unless its path is too long for a Unix socket, or would be taken for a list."""
+        path = str(self.data)
+        return path if len(os.fsencode(path)) < 80 and "," not in path else tempfile.gettempdir()
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         user = _system_user() if os.geteuid() == 0 else None
@@ -153,6 +172,16 @@ class EmbeddedPostgres:
             )  # fmt: skip
             out.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, "", out.read())
+
+
+def _may_be_postgres(lock: Path) -> bool:
+    """Whether the process that a lock file names is a PostgreSQL; where it does not tell, PostgreSQL itself decides."""
+    try:
+        return psutil.Process(int(lock.read_text().partition("\n")[0])).name() == "postgres"
+    except psutil.NoSuchProcess:
+        return False
+    except (OSError, ValueError):
+        return True
 
 
 def _system_user() -> str:
