@@ -95,12 +95,7 @@ def _place(field: str) -> Rule:
 
 
 def _event(
-    name: str,
-    doc: str,
-    *fields: Field,
-    version: str = "1-0-0",
-    rules: tuple[Rule, ...] = (),
-    refers: bool = False,
+    name: str, doc: str, *fields: Field, version: str = "1-0-0", rules: tuple[Rule, ...] = (), refers: bool = False
 ) -> EventType:
     return EventType(name, version, doc, (*ENVELOPE, *fields), (*_ENVELOPE_RULES, *rules), refers)
 

@@ -46,13 +46,14 @@ _SAME = """
 SELECT a.ordinal FROM again_{table} a JOIN staging.{table} s ON s.event_id = a.event_id
 WHERE s.event_on = ANY (ARRAY(SELECT DISTINCT event_on FROM again_{table}))
   AND (%(batches)s IS NULL OR s.batch_id = ANY (%(batches)s::bigint[]))
-  AND CASE WHEN {equal} THEN true
+  AND {required}
+  AND CASE WHEN {optional} THEN true
     WHEN NOT pg_input_is_valid(s.extra, 'jsonb') OR NOT pg_input_is_valid(a.extra, 'jsonb') THEN false
-    ELSE {equal_if_gained} END
+    ELSE {gained} END
 """
 _EQUAL = "a.{0} IS NOT DISTINCT FROM s.{0}"
-_EQUAL_IF_GAINED = "coalesce(to_jsonb(a.{0}), {1}) = coalesce(to_jsonb(s.{0}), s.extra::jsonb -> '{0}', {1})"
-_EXTRA_IF_GAINED = "coalesce(a.extra::jsonb, '{{}}') = coalesce(s.extra::jsonb, '{{}}') - ARRAY[{0}]"
+_GAINED = "coalesce(to_jsonb(a.{0}), {1}) = coalesce(to_jsonb(s.{0}), s.extra::jsonb -> '{0}', {1})"
+_LEFT = "coalesce(a.extra::jsonb, '{{}}') = coalesce(s.extra::jsonb, '{{}}') - ARRAY[{0}]"
 _TOUCH = """
 INSERT INTO control.change (event_type, event_on, batch_id, rows)
 SELECT DISTINCT %(table)s, event_on, %(batch_id)s, 0 FROM staging.{table}
@@ -274,17 +275,14 @@ class _Batch:
 
 def _same(contract: EventType) -> str:
     """The query for events that are staged just so: in every column, or in `extra` from before a field was gained."""
-    kept = [f.name for f in contract.fields if f.required] + ["event_on"]
-    gained = {f.name: f"'{json.dumps(f.default)}'::jsonb" for f in contract.fields if not f.required}
-    equal_if_gained = (
-        *(_EQUAL.format(name) for name in kept),
-        *(_EQUAL_IF_GAINED.format(name, default) for name, default in gained.items()),
-        _EXTRA_IF_GAINED.format(", ".join(f"'{name}'" for name in gained)),
-    )
+    required = [f.name for f in contract.fields if f.required] + ["event_on"]
+    defaults = {f.name: f"'{json.dumps(f.default)}'::jsonb" for f in contract.fields if not f.required}
+    left = _LEFT.format(", ".join(f"'{name}'" for name in defaults))
     return _SAME.format(
         table=contract.name,
-        equal=" AND ".join(_EQUAL.format(name) for name in (*kept, *gained, "extra")),
-        equal_if_gained=" AND ".join(equal_if_gained),
+        required=" AND ".join(_EQUAL.format(name) for name in required),
+        optional=" AND ".join(_EQUAL.format(name) for name in (*defaults, "extra")),
+        gained=" AND ".join([*(_GAINED.format(*item) for item in defaults.items()), left]),
     )
 
 
