@@ -76,7 +76,7 @@ class EmbeddedPostgres:
             return
         # After a crash the pids in them may be other processes' by now, whose lives PostgreSQL would take for its own
         for lock in (self.data / "postmaster.pid", Path(self._socket_dir()) / f".s.PGSQL.{self.port}.lock"):
-            if not _may_be_postgres(lock):
+            if _is_another_s(lock):
                 lock.unlink()
         log = self.data / "log"
         options = f"-p {self.port} -k {shlex.quote(self._socket_dir())}"  # which a shell reads
@@ -90,8 +90,8 @@ class EmbeddedPostgres:
     def running(self) -> bool:
         """Whether the server of this data folder is up."""
         lock = self.data / "postmaster.pid"
-        is_likely = lock.exists() and _may_be_postgres(lock)
-        return is_likely and self._run("pg_ctl", "-D", str(self.data), "status").returncode == 0
+        may_be = lock.exists() and not _is_another_s(lock)
+        return may_be and self._run("pg_ctl", "-D", str(self.data), "status").returncode == 0
 
     def recovering(self) -> bool:
         """Whether the server is up but takes no connections yet, because it recovers from a crash."""
@@ -174,14 +174,12 @@ class EmbeddedPostgres:
             return subprocess.CompletedProcess(done.args, done.returncode, "", out.read())
 
 
-def _may_be_postgres(lock: Path) -> bool:
-    """Whether the process that a lock file names is a PostgreSQL; where it does not tell, PostgreSQL itself decides."""
+def _is_another_s(lock: Path) -> bool:
+    """Whether a lock file names a process that is not a PostgreSQL; where it cannot tell, PostgreSQL itself decides."""
     try:
-        return psutil.Process(int(lock.read_text().partition("\n")[0])).name() == "postgres"
-    except psutil.NoSuchProcess:
+        return psutil.Process(int(lock.read_text().partition("\n")[0])).name() != "postgres"
+    except (OSError, ValueError, psutil.Error):
         return False
-    except (OSError, ValueError):
-        return True
 
 
 def _system_user() -> str:
